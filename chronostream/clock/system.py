@@ -1,0 +1,226 @@
+"""The machine's own clocks, and waiting for the wall clock as exactly as the machine allows (docs/time.md).
+
+A wait sleeps until a little before the deadline and spins for the rest, since waking up takes the scheduler of the
+system tens of microseconds. It sleeps on a timer that notices when the clock is set, or, where there is none, in
+slices short enough to look for itself.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import sys
+import threading
+import time
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Self, get_args
+
+from chronostream.clock.protocol import StopFlag, Wake
+from chronostream.clock.stop import Stop
+from chronostream.clock.timerfd import NEVER_NS, WallTimer
+from chronostream.errors import ClosedError, InvalidValueError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Strategy", "SystemClock"]
+
+Strategy = Literal["timerfd", "sleep"]
+"""How to sleep: on a Linux timer, or in slices, which works everywhere and wakes four times a second."""
+
+_MS_NS = 1_000_000
+# The longest that nothing is looked at: a plain flag has no descriptor, and a signal that comes in the instant
+# between Python's last look and the system call is handled only when that call returns.
+_SLICE_MS = 250
+# Between two looks at both clocks. Far above what slewing does to a slice, and a smaller step changes nothing: the
+# wall clock is read anew after each slice anyway.
+_STEP_NS = 50 * _MS_NS
+
+_MIN_LEAD_NS, _FIRST_LEAD_NS, _MAX_LEAD_NS = 20_000, 150_000, 500_000
+# Multiplied at each wait: it settles where one wake in some forty comes too late for the lead.
+_LEAD_GROWTH, _LEAD_DECAY = 1.25, 0.995
+
+if sys.platform == "linux":
+    _BOOT_CLOCK = time.CLOCK_BOOTTIME
+else:
+    _BOOT_CLOCK = time.CLOCK_MONOTONIC
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_NO_BOOT_ID = bytes(16)
+
+# Readings of two clocks count as one instant when they were taken within this; tried a few times.
+_ONE_INSTANT_NS = 100_000
+_ATTEMPTS = 5
+
+
+class SystemClock:
+    """The clocks of this machine.
+
+    Usable from any thread. It owns one timer: a second wait at the same time, or one in a forked child, sleeps in
+    slices instead. Close it when done, or use it as a context manager; collecting it closes it too.
+
+    Args:
+        strategy: how to sleep; None takes ``"timerfd"`` where it works and ``"sleep"`` elsewhere.
+
+    Raises:
+        InvalidValueError: no such strategy, or this system has no such timer.
+    """
+
+    def __init__(self, strategy: Strategy | None = None) -> None:
+        if strategy is not None and strategy not in get_args(Strategy):
+            raise InvalidValueError(f"strategy {strategy!r}: expected one of {', '.join(get_args(Strategy))}, or None")
+        self._timer: WallTimer | None = None
+        if strategy != "sleep":
+            try:
+                self._timer = WallTimer()
+            except OSError as error:
+                if strategy is not None:
+                    raise InvalidValueError(f'no wall-clock timer here ({error}): use strategy="sleep"') from error
+        self._timer_lock = threading.Lock()
+        self._owner_pid = os.getpid()
+        self._lead_ns = _FIRST_LEAD_NS
+        self._closed = False
+
+    @property
+    def strategy(self) -> Strategy:
+        """How this clock sleeps."""
+        return "sleep" if self._timer is None else "timerfd"
+
+    @property
+    def lead_ns(self) -> int:
+        """How long before a deadline the sleep ends now; it follows the lateness of the wake-ups, 20 to 500 µs."""
+        return self._lead_ns
+
+    def realtime_ns(self) -> int:
+        """Return CLOCK_REALTIME in Unix nanoseconds."""
+        return time.time_ns()
+
+    def boottime_ns(self) -> int:
+        """Return CLOCK_BOOTTIME; elsewhere than on Linux CLOCK_MONOTONIC, which on macOS goes on during sleep too."""
+        return time.clock_gettime_ns(_BOOT_CLOCK)
+
+    def both_ns(self) -> tuple[int, int]:
+        """Return `realtime_ns` and `boottime_ns` of one instant, to within 0.1 ms unless the machine is choking."""
+        for _ in range(_ATTEMPTS):
+            before_ns = self.boottime_ns()
+            realtime_ns = self.realtime_ns()
+            boottime_ns = self.boottime_ns()
+            if boottime_ns - before_ns <= _ONE_INSTANT_NS:
+                break
+        return realtime_ns, boottime_ns
+
+    def boot_id(self) -> bytes:
+        """Return the kernel's random id of this boot, 16 bytes; all zero where the system has none.
+
+        Two boots with the id zero cannot be told apart by it; a `boottime_ns` that went back still tells.
+        """
+        try:
+            return uuid.UUID(_BOOT_ID.read_text("ascii").strip()).bytes
+        except OSError:
+            return _NO_BOOT_ID
+
+    def wait(self, deadline_ns: int, stop: StopFlag, *, while_spinning: Callable[[], object] | None = None) -> Wake:
+        """Wait until the wall clock reads `deadline_ns`, the clock is set, or `stop` is: see `Clock.wait`.
+
+        A `Stop` ends the wait at once, any other flag within 0.25 s. With the timer, a clock that was set since this
+        clock's last wait ends the next one as well.
+
+        Raises:
+            ClosedError: this clock, or the `Stop`, was closed.
+        """
+        if self._closed:
+            raise ClosedError("this SystemClock was closed: make a new one to wait")
+        if stop.is_set():
+            return Wake.INTERRUPTED
+        until_ns = deadline_ns - self._lead_ns
+        if time.time_ns() < until_ns:
+            wake = self._sleep(until_ns, stop)
+            late_ns = time.time_ns() - until_ns
+            if wake is not None:
+                return wake
+            self._adapt(late_ns)
+        return _spin(deadline_ns, stop, while_spinning)
+
+    def close(self) -> None:
+        """Close the timer; a second time does nothing. No wait may be under way."""
+        self._closed = True
+        if self._timer is not None:
+            self._timer.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _sleep(self, until_ns: int, stop: StopFlag) -> Wake | None:
+        """Sleep until the wall clock reads `until_ns`; return why it ended early, None if it did not."""
+        mine = self._timer is not None and os.getpid() == self._owner_pid
+        if self._timer is None or not mine or not self._timer_lock.acquire(blocking=False):
+            return _sleep_in_slices(until_ns, stop)
+        try:
+            return _sleep_on_timer(self._timer, until_ns, stop)
+        finally:
+            self._timer_lock.release()
+
+    def _adapt(self, late_ns: int) -> None:
+        factor = _LEAD_GROWTH if late_ns > self._lead_ns else _LEAD_DECAY
+        self._lead_ns = min(max(int(self._lead_ns * factor), _MIN_LEAD_NS), _MAX_LEAD_NS)
+
+
+def _sleep_on_timer(timer: WallTimer, until_ns: int, stop: StopFlag) -> Wake | None:
+    poller = _poller(stop)
+    poller.register(timer.fileno(), select.POLLIN)
+    try:
+        timer.arm(min(until_ns, NEVER_NS))
+        while True:
+            ready = [fd for fd, _ in poller.poll(_SLICE_MS)]
+            if timer.fileno() in ready:
+                timer.clear()
+                return None
+            if ready or stop.is_set():
+                return Wake.INTERRUPTED
+    except OSError as error:
+        if error.errno != errno.ECANCELED:
+            raise
+        return Wake.STEPPED
+
+
+def _sleep_in_slices(until_ns: int, stop: StopFlag) -> Wake | None:
+    poller = _poller(stop)
+    offset_ns = time.time_ns() - time.monotonic_ns()
+    while True:
+        remaining_ns = until_ns - time.time_ns()
+        if remaining_ns <= 0:
+            return None
+        if remaining_ns < _MS_NS:
+            # poll() counts in whole milliseconds only.
+            time.sleep(remaining_ns / 1e9)
+        elif poller.poll(min(remaining_ns // _MS_NS, _SLICE_MS)):
+            return Wake.INTERRUPTED
+        if stop.is_set():
+            return Wake.INTERRUPTED
+        before_ns, offset_ns = offset_ns, time.time_ns() - time.monotonic_ns()
+        if abs(offset_ns - before_ns) > _STEP_NS:
+            return Wake.STEPPED
+
+
+def _spin(deadline_ns: int, stop: StopFlag, while_spinning: Callable[[], object] | None) -> Wake:
+    # A clock that reads less than this was set back: waiting for it may take long, and is the caller's to decide.
+    earliest_ns = deadline_ns - _MAX_LEAD_NS
+    while (now_ns := time.time_ns()) < deadline_ns:
+        if stop.is_set():
+            return Wake.INTERRUPTED
+        if now_ns < earliest_ns:
+            return Wake.STEPPED
+        if while_spinning is not None:
+            while_spinning()
+    return Wake.REACHED
+
+
+def _poller(stop: StopFlag) -> select.poll:
+    poller = select.poll()
+    if isinstance(stop, Stop):
+        poller.register(stop.fileno(), select.POLLIN)
+    return poller

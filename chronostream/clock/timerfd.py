@@ -1,0 +1,104 @@
+"""A thin face of Linux's timerfd: one timer on the wall clock that also notices when that clock is set.
+
+`os` has these calls from Python 3.13 on; before, they are the C library's own, through `ctypes`. It knows nothing
+of deadlines, leads or stop flags.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import sys
+import time
+import weakref
+from functools import cache
+
+__all__ = ["NEVER_NS", "WallTimer"]
+
+NEVER_NS = (1 << 63) - 1
+"""The latest instant that a timer can be armed for, in Unix nanoseconds."""
+
+_SECOND_NS = 1_000_000_000
+_COUNT_BYTES = 8
+# From <linux/timerfd.h>, for the Pythons whose `os` does not name them.
+_ABSTIME, _CANCEL_ON_SET = 1, 2
+
+
+class WallTimer:
+    """A one-shot absolute timer on CLOCK_REALTIME, cancelled when that clock is set.
+
+    From any call after the clock was set comes an `OSError` with ``errno.ECANCELED``, once.
+
+    Raises:
+        OSError: this system has no such timer (``errno.ENOSYS`` elsewhere than on Linux), or no descriptor left.
+    """
+
+    def __init__(self) -> None:
+        self._fd = _create()
+        self._descriptor = weakref.finalize(self, os.close, self._fd)
+        # A sandbox may know timers but not their cancelling: better to learn that now than at the first wait.
+        self.arm(NEVER_NS)
+
+    def arm(self, deadline_ns: int) -> None:
+        """Let the descriptor become readable at `deadline_ns`, Unix nanoseconds from 1 to `NEVER_NS`."""
+        _arm(self._fd, deadline_ns)
+
+    def fileno(self) -> int:
+        """Return the descriptor: readable once the timer went off or was cancelled."""
+        return self._fd
+
+    def clear(self) -> None:
+        """Take note that the timer went off, so that the descriptor is no longer readable."""
+        os.read(self._fd, _COUNT_BYTES)
+
+    def close(self) -> None:
+        """Close the descriptor; a second time does nothing."""
+        self._descriptor()
+
+
+class _TimeSpec(ctypes.Structure):
+    _fields_ = (("tv_sec", ctypes.c_long), ("tv_nsec", ctypes.c_long))
+
+
+class _TimerSpec(ctypes.Structure):
+    _fields_ = (("it_interval", _TimeSpec), ("it_value", _TimeSpec))
+
+
+@cache
+def _library() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
+
+
+def _checked(result: int) -> int:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return result
+
+
+def _create_with_ctypes() -> int:
+    # The flags of timerfd_create are those of open.
+    return _checked(_library().timerfd_create(time.CLOCK_REALTIME, os.O_CLOEXEC | os.O_NONBLOCK))
+
+
+def _arm_with_ctypes(fd: int, deadline_ns: int) -> None:
+    spec = _TimerSpec(it_value=_TimeSpec(*divmod(deadline_ns, _SECOND_NS)))
+    _checked(_library().timerfd_settime(fd, _ABSTIME | _CANCEL_ON_SET, ctypes.byref(spec), None))
+
+
+def _create_nowhere() -> int:
+    raise OSError(errno.ENOSYS, "timerfd exists on Linux only")
+
+
+if sys.platform != "linux":
+    _create, _arm = _create_nowhere, _arm_with_ctypes
+elif sys.version_info >= (3, 13):
+
+    def _create() -> int:
+        return os.timerfd_create(time.CLOCK_REALTIME, flags=os.TFD_CLOEXEC | os.TFD_NONBLOCK)
+
+    def _arm(fd: int, deadline_ns: int) -> None:
+        os.timerfd_settime_ns(fd, flags=os.TFD_TIMER_ABSTIME | os.TFD_TIMER_CANCEL_ON_SET, initial=deadline_ns)
+else:
+    _create, _arm = _create_with_ctypes, _arm_with_ctypes

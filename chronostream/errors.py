@@ -1,0 +1,167 @@
+"""Every exception that ChronoStream raises on purpose, in one tree.
+
+Each is named for the fact, and its message says what was found, what was expected and what to do::
+
+    ChronoStreamError
+    ├── InvalidValueError (ValueError)        an argument is out of its range
+    │   ├── UnknownFrequencyError             not one of second, minute, hour, day
+    │   ├── InvalidNameError                  a stream name that cannot be a segment's name
+    │   ├── ConfigError                       a stream configuration that contradicts itself
+    │   └── RecordError                       a record that is not one row of the ring's dtype
+    ├── InvalidTypeError (TypeError)          an argument is of the wrong kind
+    ├── StreamError                           something about a stream and its segment
+    │   ├── StreamNotFoundError               no segment has this name
+    │   ├── ProducerActiveError               the name is live: another producer holds its lock
+    │   ├── LayoutMismatchError               the segment is sound, but of another layout, dtype or capacity
+    │   ├── StreamMismatchError               the stream is sound, but of another zone, sequencer or frequencies
+    │   ├── CorruptSegmentError               not a ring of ours, half made, or damaged
+    │   ├── AccessDeniedError                 owned by another user, or its mode does not let us in
+    │   ├── OutOfSharedMemoryError            the system has no room for the segment
+    │   ├── StreamRemovedError                the segment lost its name while it was in use
+    │   ├── ProducerGoneError                 the producer died without closing the stream
+    │   ├── LostError                         records were overwritten before they were read
+    │   └── StartError                        the scheduler process could not be started
+    ├── ClosedError                           the handle was closed
+    ├── ForkedError                           the handle belongs to the parent of this process
+    └── CoreUnavailableError                  the ring core asked for cannot run here
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "AccessDeniedError",
+    "ChronoStreamError",
+    "ClosedError",
+    "ConfigError",
+    "CoreUnavailableError",
+    "CorruptSegmentError",
+    "ForkedError",
+    "InvalidNameError",
+    "InvalidTypeError",
+    "InvalidValueError",
+    "LayoutMismatchError",
+    "LostError",
+    "OutOfSharedMemoryError",
+    "ProducerActiveError",
+    "ProducerGoneError",
+    "RecordError",
+    "StartError",
+    "StreamError",
+    "StreamMismatchError",
+    "StreamNotFoundError",
+    "StreamRemovedError",
+    "UnknownFrequencyError",
+]
+
+
+class ChronoStreamError(Exception):
+    """The root of the error tree."""
+
+
+class InvalidValueError(ChronoStreamError, ValueError):
+    """An argument is out of its range."""
+
+
+class UnknownFrequencyError(InvalidValueError):
+    """Not one of the frequencies that events have."""
+
+
+class InvalidNameError(InvalidValueError):
+    """A stream name that cannot be the name of a segment."""
+
+
+class ConfigError(InvalidValueError):
+    """A stream configuration that contradicts itself."""
+
+
+class RecordError(InvalidValueError):
+    """A record that is not one row of the ring's dtype."""
+
+
+class InvalidTypeError(ChronoStreamError, TypeError):
+    """An argument is of the wrong kind."""
+
+
+class StreamError(ChronoStreamError):
+    """Something about a stream and the segment that carries it."""
+
+
+class StreamNotFoundError(StreamError):
+    """No segment has this name."""
+
+
+class ProducerActiveError(StreamError):
+    """The name is live: another producer holds its lock.
+
+    Attributes:
+        pid: the owner's process id as the owner sees it, or None while it is still making the segment.
+    """
+
+    def __init__(self, message: str, pid: int | None = None) -> None:
+        super().__init__(message)
+        self.pid = pid
+
+
+class LayoutMismatchError(StreamError):
+    """The segment is sound, but of another layout version, dtype or capacity."""
+
+
+class StreamMismatchError(StreamError):
+    """The stream is sound, but of another time zone, sequencer or set of frequencies."""
+
+
+class CorruptSegmentError(StreamError):
+    """The segment is not a ring of ours, is half made, or is damaged."""
+
+
+class AccessDeniedError(StreamError):
+    """The segment is owned by another user, or its mode does not let this process in."""
+
+
+class OutOfSharedMemoryError(StreamError):
+    """The system has no room for the segment."""
+
+
+class StreamRemovedError(StreamError):
+    """The segment lost its name while it was in use: somebody removed the stream."""
+
+
+class ProducerGoneError(StreamError):
+    """The producer died without closing the stream."""
+
+
+class LostError(StreamError):
+    """Records were overwritten before they were read.
+
+    Attributes:
+        first: ring position of the first lost record.
+        last: ring position of the last lost record.
+    """
+
+    def __init__(self, first: int, last: int) -> None:
+        # Its arguments, not its message: an error is pickled and copied by calling its class with them again.
+        super().__init__(first, last)
+        self.first = first
+        self.last = last
+
+    def __str__(self) -> str:
+        return (
+            f"{self.last - self.first + 1} records lost, positions {self.first} to {self.last}: the producer overwrote "
+            "them before they were read; read more often or use a larger capacity"
+        )
+
+
+class StartError(StreamError):
+    """The scheduler process could not be started."""
+
+
+class ClosedError(ChronoStreamError):
+    """The handle was closed."""
+
+
+class ForkedError(ChronoStreamError):
+    """The handle belongs to the parent of this process: open one here instead."""
+
+
+class CoreUnavailableError(ChronoStreamError):
+    """The ring core asked for cannot run on this machine."""

@@ -1,0 +1,334 @@
+"""Event identity: what an event is, to the last bit.
+
+An event is a fact about a boundary: nothing in it depends on when it was really emitted, so two runs over the
+same boundaries give the same bytes. This module is pure; it knows no clock, no zone and no ring.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, SupportsIndex
+
+import numpy as np
+import numpy.typing as npt
+
+from chronostream.errors import InvalidTypeError, InvalidValueError, UnknownFrequencyError
+
+__all__ = [
+    "EVENT_DTYPE",
+    "SCHEMA_VERSION",
+    "Event",
+    "Frequency",
+    "build_event",
+    "build_events",
+    "encode_text",
+    "event_ids",
+    "to_events",
+    "to_records",
+]
+
+SCHEMA_VERSION = 1
+
+EVENT_DTYPE: np.dtype[np.void] = np.dtype(
+    [
+        ("timestamp", "<i8"),
+        ("sequence", "<u8"),
+        ("seed", "<i8"),
+        ("frequency", "u1"),
+        ("reserved", "u1"),
+        ("schema_version", "<u2"),
+        ("reserved2", "<u4"),
+        ("producer_version", "S32"),
+        ("instance_id", "S64"),
+    ]
+)
+"""One event as a record of 128 bytes, little-endian, every byte defined (docs/ring.md, "Events")."""
+
+_WORDS = EVENT_DTYPE.itemsize // 8
+_TIMESTAMP_WORD, _SEQUENCE_WORD, _SEED_WORD = 0, 1, 2
+_UINT64 = (1 << 64) - 1
+_INT64_MIN, _INT64_MAX = -(1 << 63), (1 << 63) - 1
+
+
+class Frequency(IntEnum):
+    """How often a stream's events come; the number is part of each event's id."""
+
+    UNKNOWN = 0
+    SECOND = 1
+    MINUTE = 2
+    HOUR = 3
+    DAY = 4
+
+    @property
+    def label(self) -> str:
+        """The lower-case name: ``"second"``, ``"minute"``, ``"hour"`` or ``"day"``."""
+        return self.name.lower()
+
+    @classmethod
+    def parse(cls, value: str | int) -> Frequency:
+        """Return the frequency with this name (in any case) or number.
+
+        Raises:
+            UnknownFrequencyError: there is none; ``UNKNOWN`` itself is not a choice either.
+        """
+        try:
+            return _EMITTED[value.lower() if isinstance(value, str) else _integer(value)]
+        except (KeyError, TypeError):
+            choices = ", ".join(frequency.label for frequency in cls if frequency)
+            raise UnknownFrequencyError(f"unknown frequency {value!r}: choose one of {choices}") from None
+
+
+def _integer(value: SupportsIndex) -> int:
+    """Return `value` as an int, or raise TypeError; a truth value is no number here, though Python has it so."""
+    if isinstance(value, bool):
+        raise TypeError
+    return operator.index(value)
+
+
+_EMITTED: dict[str | int, Frequency] = {key: item for item in Frequency if item for key in (item.label, item.value)}
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One aligned wall-clock boundary of one frequency, with its deterministic identity.
+
+    Attributes:
+        id: ``"{numeric frequency}-{timestamp}-{sequence}"``.
+        timestamp: the boundary, in Unix nanoseconds (int64).
+        frequency: which kind of boundary.
+        sequence: its number within the frequency (uint64).
+        seed: ``timestamp XOR sequence`` as a two's complement int64.
+        schema_version: version of this record's meaning, 1.
+        producer_version: version text of the program that emitted it, at most 32 bytes of UTF-8.
+        instance_id: which producer emitted it, at most 64 bytes of UTF-8.
+    """
+
+    id: str
+    timestamp: int
+    frequency: Frequency
+    sequence: int
+    seed: int
+    schema_version: int
+    producer_version: str
+    instance_id: str
+
+
+def build_event(
+    frequency: Frequency | str | int, timestamp: int, sequence: int, producer_version: str, instance_id: str
+) -> Event:
+    """Build the event of one boundary.
+
+    Args:
+        frequency: a `Frequency`, its name or its number.
+        timestamp: the boundary in Unix nanoseconds, the whole int64 range.
+        sequence: the whole uint64 range.
+        producer_version: at most 32 bytes of UTF-8 without NUL.
+        instance_id: at most 64 bytes of UTF-8 without NUL.
+
+    Raises:
+        UnknownFrequencyError: not a frequency that events have.
+        InvalidValueError: a number is out of range, or a text does not fit its field.
+        InvalidTypeError: a number is not an integer, or a text not a string.
+    """
+    frequency = Frequency.parse(frequency)
+    timestamp = _checked_int("timestamp", timestamp, _INT64_MIN, _INT64_MAX)
+    sequence = _checked_int("sequence", sequence, 0, _UINT64)
+    encode_text("producer_version", producer_version)
+    encode_text("instance_id", instance_id)
+    seed = (timestamp & _UINT64) ^ sequence
+    return Event(
+        id=_event_id(frequency, timestamp, sequence),
+        timestamp=timestamp,
+        frequency=frequency,
+        sequence=sequence,
+        seed=seed - (1 << 64) if seed > _INT64_MAX else seed,
+        schema_version=SCHEMA_VERSION,
+        producer_version=producer_version,
+        instance_id=instance_id,
+    )
+
+
+def build_events(
+    frequency: Frequency | str | int,
+    timestamps: npt.ArrayLike,
+    sequences: npt.ArrayLike,
+    producer_version: str,
+    instance_id: str,
+) -> npt.NDArray[np.void]:
+    """Build the events of many boundaries of one frequency, as records.
+
+    Args:
+        frequency: a `Frequency`, its name or its number.
+        timestamps: integers, shape ``(n,)``, Unix nanoseconds, each within int64.
+        sequences: integers, shape ``(n,)``, each within uint64.
+        producer_version: at most 32 bytes of UTF-8 without NUL.
+        instance_id: at most 64 bytes of UTF-8 without NUL.
+
+    Returns:
+        An array of `EVENT_DTYPE`, shape ``(n,)``: the same bytes as `build_event` and `to_records` give.
+
+    Raises:
+        UnknownFrequencyError: not a frequency that events have.
+        InvalidValueError: a number is out of range, a text does not fit its field, or the shapes differ.
+        InvalidTypeError: the numbers are not integers, or a text is not a string.
+    """
+    stamps = _checked_array("timestamps", timestamps, np.dtype("<i8"))
+    numbers = _checked_array("sequences", sequences, np.dtype("<u8"))
+    if stamps.shape != numbers.shape:
+        raise InvalidValueError(
+            f"timestamps have shape {stamps.shape} but sequences {numbers.shape}: give one sequence a timestamp"
+        )
+    template = np.zeros(1, EVENT_DTYPE)
+    template["frequency"] = Frequency.parse(frequency)
+    template["schema_version"] = SCHEMA_VERSION
+    template["producer_version"] = encode_text("producer_version", producer_version)
+    template["instance_id"] = encode_text("instance_id", instance_id)
+
+    # Whole words, not fields: a structured assignment goes field by field and costs several times as much.
+    words = np.empty((len(stamps), _WORDS), "<u8")
+    words[:] = template.view("<u8")
+    words[:, _TIMESTAMP_WORD] = stamps.view("<u8")
+    words[:, _SEQUENCE_WORD] = numbers
+    np.bitwise_xor(stamps.view("<u8"), numbers, out=words[:, _SEED_WORD])
+    return words.reshape(-1).view(EVENT_DTYPE)
+
+
+def event_ids(records: npt.NDArray[np.void]) -> npt.NDArray[np.str_]:
+    """Return the id of each record (array of `EVENT_DTYPE`, shape ``(n,)``): an array of str, shape ``(n,)``.
+
+    Raises:
+        InvalidValueError: the array has more dimensions than one.
+        InvalidTypeError: the array is not of `EVENT_DTYPE`.
+    """
+    records = _checked_records(records)
+    columns = (records[field].tolist() for field in ("frequency", "timestamp", "sequence"))
+    return np.array([_event_id(*row) for row in zip(*columns, strict=True)], dtype=np.str_)
+
+
+def to_events(records: npt.NDArray[np.void]) -> list[Event]:
+    """Return the records (array of `EVENT_DTYPE`, shape ``(n,)``) as `Event` objects.
+
+    Raises:
+        UnknownFrequencyError: a record's frequency is none of ours: it was not written by `build_events`.
+        InvalidValueError: a record's text is not UTF-8, likewise; or the array has more dimensions than one.
+        InvalidTypeError: the array is not of `EVENT_DTYPE`.
+    """
+    records = _checked_records(records)
+    fields = ("timestamp", "sequence", "seed", "frequency", "schema_version", "producer_version", "instance_id")
+    return [
+        Event(
+            id=_event_id(frequency, timestamp, sequence),
+            timestamp=timestamp,
+            frequency=Frequency.parse(frequency),
+            sequence=sequence,
+            seed=seed,
+            schema_version=schema_version,
+            producer_version=_decode_text("producer_version", producer_version),
+            instance_id=_decode_text("instance_id", instance_id),
+        )
+        for timestamp, sequence, seed, frequency, schema_version, producer_version, instance_id in zip(
+            *(records[field].tolist() for field in fields), strict=True
+        )
+    ]
+
+
+def to_records(events: Iterable[Event]) -> npt.NDArray[np.void]:
+    """Return the events as an array of `EVENT_DTYPE`, shape ``(n,)``: the inverse of `to_events`.
+
+    Raises:
+        InvalidValueError: an event is not what `build_event` makes of its own boundary, or as for `build_event`.
+        InvalidTypeError: as for `build_event`.
+    """
+    return np.array([_row(event) for event in events], EVENT_DTYPE)
+
+
+def _row(event: Event) -> tuple[int | bytes, ...]:
+    # Anybody may call Event(...); numpy would cut, wrap or round what does not fit, and the id is not stored at all.
+    built = build_event(event.frequency, event.timestamp, event.sequence, event.producer_version, event.instance_id)
+    if event != built:
+        raise InvalidValueError(f"{event} contradicts itself, expected {built}: make events with build_event")
+    return (
+        built.timestamp,
+        built.sequence,
+        built.seed,
+        built.frequency,
+        0,
+        built.schema_version,
+        0,
+        built.producer_version.encode(),
+        built.instance_id.encode(),
+    )
+
+
+def encode_text(field: str, text: str) -> bytes:
+    """Return the UTF-8 of a text field of `EVENT_DTYPE`.
+
+    Raises:
+        InvalidValueError: it is longer than the field, holds a NUL, or is not valid Unicode. It is never cut.
+        InvalidTypeError: it is not a string.
+    """
+    if not isinstance(text, str):
+        raise InvalidTypeError(f"{field} is {type(text).__name__}, expected a string")
+    try:
+        encoded = text.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidValueError(f"{field} {text!r} is not valid Unicode: remove the lone surrogates") from error
+    room = EVENT_DTYPE[field].itemsize
+    if len(encoded) > room:
+        raise InvalidValueError(f"{field} {text!r} takes {len(encoded)} bytes of UTF-8, but only {room} fit")
+    if b"\0" in encoded:
+        raise InvalidValueError(f"{field} {text!r} holds a NUL, which is the padding of its field: remove it")
+    return encoded
+
+
+def _decode_text(field: str, encoded: bytes) -> str:
+    try:
+        return encoded.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidValueError(f"{field} {encoded!r} is not UTF-8: the record was not made by build_events") from error
+
+
+def _event_id(frequency: int, timestamp: int, sequence: int) -> str:
+    return f"{int(frequency)}-{timestamp}-{sequence}"
+
+
+def _checked_int(name: str, value: SupportsIndex, low: int, high: int) -> int:
+    try:
+        number = _integer(value)
+    except TypeError:
+        raise InvalidTypeError(f"{name} is {type(value).__name__}, expected an integer") from None
+    if not low <= number <= high:
+        raise InvalidValueError(f"{name} is {number}, expected {low} to {high}")
+    return number
+
+
+def _checked_array(name: str, values: npt.ArrayLike, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    """Return `values` as a one-dimensional array of exactly `dtype`, no value changed on the way."""
+    limits = np.iinfo(dtype)
+    element, low, high = f"an element of {name}", int(limits.min), int(limits.max)
+    if not isinstance(values, np.ndarray):
+        # One by one: numpy would make floats of a list that holds both negative numbers and such beyond int64.
+        if not isinstance(values, Sequence):
+            raise InvalidTypeError(f"{name} are {type(values).__name__}, expected an array or a sequence of integers")
+        return np.array([_checked_int(element, value, low, high) for value in values], dtype)  # type: ignore[arg-type]
+    if values.ndim != 1:
+        raise InvalidValueError(f"{name} have {values.ndim} dimensions, expected one")
+    if values.dtype.kind not in "iu":
+        raise InvalidTypeError(f"{name} are of dtype {values.dtype}, expected integers")
+    if values.dtype != dtype and values.size:
+        # Through Python's integers: numpy would compare int64 with uint64 as floats.
+        for extreme in (int(values.min()), int(values.max())):
+            _checked_int(element, extreme, low, high)
+    return np.ascontiguousarray(values, dtype)
+
+
+def _checked_records(records: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
+    if not isinstance(records, np.ndarray) or records.dtype != EVENT_DTYPE:
+        found = records.dtype if isinstance(records, np.ndarray) else type(records).__name__
+        raise InvalidTypeError(f"records are {found}, expected an array of EVENT_DTYPE")
+    if records.ndim != 1:
+        raise InvalidValueError(f"records have {records.ndim} dimensions, expected one")
+    return records

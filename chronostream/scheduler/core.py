@@ -1,0 +1,258 @@
+"""Which boundary is due now, and when to look again (the rules: docs/time.md, "The scheduler's core").
+
+A pure step from two clock readings to ticks and a deadline: it neither sleeps nor reads a clock, logs nothing and
+publishes nothing. What is worth a log line comes back as a `Fact`, and the status counts the same facts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from operator import attrgetter
+from typing import TYPE_CHECKING, Literal, get_args
+
+from chronostream.boundaries import boundaries, check_zone, count_boundaries, last_boundary, next_boundary
+from chronostream.errors import ChronoStreamError, InvalidTypeError, InvalidValueError
+from chronostream.event import Frequency
+from chronostream.scheduler.facts import (
+    Condition,
+    Fact,
+    FactKind,
+    SchedulerStatus,
+    Step,
+    Tick,
+    seconds_text,
+    utc_text,
+)
+from chronostream.scheduler.state import FrequencyState, SchedulerState
+from chronostream.scheduler.trust import Trust
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["Coalesce", "Scheduler"]
+
+Coalesce = Literal["earliest", "latest", "all"]
+"""Which of several boundaries that passed at once is emitted: the first, the most recent, or each in order."""
+
+_SECOND_NS = 1_000_000_000
+# Later than this is worth a fact; each event's lateness is measured elsewhere.
+_LATE_NS = 100_000_000
+_BY_BOUNDARY = attrgetter("boundary_ns")
+
+
+class Scheduler:
+    """The boundaries of some frequencies in one order: never early, never twice, never backwards.
+
+    Its whole state besides the options is a `SchedulerState`. Not thread-safe.
+
+    Args:
+        frequencies: one or more of `Frequency`, as such, by name or by number; repetitions do not matter.
+        tz: the IANA time zone of hours and days.
+        coalesce: which of several boundaries that passed at once is emitted; the others are missed.
+        catch_up_window_s: how far back ``"all"`` emits them. The most recent is emitted however old it is, as it
+            would be had it passed alone.
+        max_step_s: how far the clock may go forward, beyond what the boot clock confirms, and be believed at once.
+        max_hold_s: how long a hold may last before the condition says ``HELD``.
+        settle_s: how long a clock that went further must stay there until it is believed.
+        state: where an earlier run ended; None starts a new stream, with its floor at the first step's time.
+        same_boot: whether `state` is of this boot. If not, nothing confirms how much time passed since.
+
+    Raises:
+        UnknownFrequencyError: not one of the frequencies that events have.
+        InvalidValueError: no frequency at all, unknown `tz` or `coalesce`, a time that is negative or not finite, or
+            a `state` of other frequencies.
+        InvalidTypeError: a time is not a number, or `tz` not a string.
+    """
+
+    def __init__(
+        self,
+        frequencies: Iterable[Frequency | str | int],
+        tz: str = "UTC",
+        *,
+        coalesce: Coalesce = "earliest",
+        catch_up_window_s: float = 3600,
+        max_step_s: float = 3600,
+        max_hold_s: float = 300,
+        settle_s: float = 10,
+        state: SchedulerState | None = None,
+        same_boot: bool = True,
+    ) -> None:
+        self.frequencies = tuple(sorted({Frequency.parse(frequency) for frequency in frequencies}))
+        if not self.frequencies:
+            raise InvalidValueError("no frequency: give at least one of second, minute, hour, day")
+        if coalesce not in get_args(Coalesce):
+            raise InvalidValueError(f"coalesce is {coalesce!r}, expected one of {', '.join(get_args(Coalesce))}")
+        if state is not None and tuple(known.frequency for known in state.frequencies) != self.frequencies:
+            found = ", ".join(known.frequency.label for known in state.frequencies)
+            expected = ", ".join(frequency.label for frequency in self.frequencies)
+            raise InvalidValueError(f"the state is of {found}, the scheduler of {expected}: they must be the same")
+        self._tz = check_zone(tz)
+        self._coalesce = coalesce
+        self._window_ns = _to_ns("catch_up_window_s", catch_up_window_s)
+        self._max_hold_ns = _to_ns("max_hold_s", max_hold_s)
+        self._trust = Trust(_to_ns("max_step_s", max_step_s), _to_ns("settle_s", settle_s))
+        self._restored = state
+        self._same_boot = same_boot
+        self._lanes: list[_Lane] = []
+        self._floor_ns = self._next_ns = self._deadline_ns = 0
+        self._held_since_ns: int | None = None
+        self._is_held = False
+        self._counts: Counter[FactKind] = Counter()
+
+    def step(self, realtime_ns: int, boottime_ns: int) -> Step:
+        """Return what is due at these readings of both clocks, and when to look again.
+
+        Args:
+            realtime_ns: the wall clock, Unix nanoseconds. It may go anywhere within int64.
+            boottime_ns: the clock that nobody can set, read at the same instant. It never goes back.
+
+        Raises:
+            InvalidValueError: the next boundary is outside int64.
+        """
+        if not self._lanes:
+            self._begin(realtime_ns, boottime_ns)
+        facts = self._trust.judge(realtime_ns, boottime_ns, self._floor_ns)
+        ticks: tuple[Tick, ...] = ()
+        if self._trust.quarantined:
+            self._deadline_ns = realtime_ns + self._trust.settling_ns
+        else:
+            if realtime_ns >= self._next_ns:
+                ticks = self._take_due(realtime_ns, facts)
+            holding = self._watch_hold(realtime_ns, boottime_ns, facts)
+            self._deadline_ns = min(self._next_ns, self._floor_ns) if holding else self._next_ns
+        for fact in facts:
+            self._counts[fact.kind] += 1
+        return Step(ticks, self._deadline_ns, tuple(facts))
+
+    def upcoming(self) -> tuple[Tick, ...]:
+        """Return what will be due at the deadline of the last step, if nothing comes in between."""
+        return tuple(Tick(lane.frequency, lane.next_ns) for lane in self._lanes if lane.next_ns == self._deadline_ns)
+
+    def is_ordinary(self, realtime_ns: int, boottime_ns: int) -> bool:
+        """Return whether a step at these readings will give exactly what `upcoming` says."""
+        in_time = self._deadline_ns <= realtime_ns < self._deadline_ns + _SECOND_NS
+        return in_time and not self._trust.quarantined and self._trust.believes(realtime_ns, boottime_ns)
+
+    @property
+    def state(self) -> SchedulerState:
+        """What to go on from after a restart.
+
+        Raises:
+            ChronoStreamError: a new stream has none before its first step.
+        """
+        if not self._lanes:
+            if self._restored is None:
+                raise ChronoStreamError("a new stream has no state before its first step: call step() first")
+            return self._restored
+        realtime_ns, boottime_ns = self._trust.reference()
+        kept = tuple(FrequencyState(lane.frequency, lane.floor_ns, lane.missed) for lane in self._lanes)
+        return SchedulerState(realtime_ns, boottime_ns, kept)
+
+    def status(self) -> SchedulerStatus:
+        """Return how the scheduler is and what it met with."""
+        if self._trust.quarantined:
+            condition = Condition.QUARANTINED
+        elif self._held_since_ns is None:
+            condition = Condition.RUNNING
+        else:
+            condition = Condition.HELD if self._is_held else Condition.HOLDING
+        missed = dict.fromkeys(self.frequencies, 0)
+        if self._lanes or self._restored is not None:
+            missed = {kept.frequency: kept.missed for kept in self.state.frequencies}
+        return SchedulerStatus(condition, missed, {kind: self._counts[kind] for kind in FactKind})
+
+    def _begin(self, realtime_ns: int, boottime_ns: int) -> None:
+        state = self._restored
+        if state is None:
+            started = [FrequencyState(frequency, realtime_ns, 0) for frequency in self.frequencies]
+            state = SchedulerState(realtime_ns, boottime_ns, tuple(started))
+        # A boot clock that went back is another boot's, whatever the ids say.
+        same_boot = self._same_boot and state.boottime_ns <= boottime_ns
+        self._trust.begin(state, realtime_ns, boottime_ns, same_boot=same_boot)
+        self._lanes = [_Lane(known, self._tz) for known in state.frequencies]
+        self._update_bounds()
+
+    def _update_bounds(self) -> None:
+        self._floor_ns = max(lane.floor_ns for lane in self._lanes)
+        self._next_ns = min(lane.next_ns for lane in self._lanes)
+
+    def _take_due(self, now_ns: int, facts: list[Fact]) -> tuple[Tick, ...]:
+        ticks: list[Tick] = []
+        gaps: list[str] = []
+        first_ns = self._next_ns
+        for lane in self._lanes:
+            if lane.next_ns <= now_ns:
+                emitted, missed = lane.take(now_ns, self._coalesce, self._window_ns)
+                ticks += [Tick(lane.frequency, boundary_ns) for boundary_ns in emitted]
+                if len(emitted) + missed > 1:
+                    gaps.append(f"{missed} of {len(emitted) + missed} {lane.frequency.label} boundaries")
+        # Stable: the lanes come shortest first, and so do boundaries that fall together.
+        ticks.sort(key=_BY_BOUNDARY)
+        self._update_bounds()
+        if gaps:
+            span = f"{utc_text(first_ns)} to {utc_text(now_ns)}"
+            facts.append(Fact(FactKind.GAP, f"several boundaries passed at once, {span}: missed {', '.join(gaps)}"))
+        elif now_ns - first_ns > _LATE_NS:
+            facts.append(Fact(FactKind.LATE, f"{utc_text(first_ns)} emitted {seconds_text(now_ns - first_ns)} late"))
+        return tuple(ticks)
+
+    def _watch_hold(self, realtime_ns: int, boottime_ns: int, facts: list[Fact]) -> bool:
+        """Return whether the clock is before the floor, so that nothing is due."""
+        behind_ns = self._floor_ns - realtime_ns
+        if behind_ns <= 0:
+            if self._held_since_ns is not None:
+                lasted = seconds_text(boottime_ns - self._held_since_ns)
+                facts.append(Fact(FactKind.RELEASED, f"the clock is back at {utc_text(self._floor_ns)} after {lasted}"))
+                self._held_since_ns = None
+                self._is_held = False
+            return False
+        message = f"the clock is {seconds_text(behind_ns)} before {utc_text(self._floor_ns)}, until when nothing is due"
+        if self._held_since_ns is None:
+            self._held_since_ns = boottime_ns
+            facts.append(Fact(FactKind.HOLD, message))
+        if not self._is_held and max(behind_ns, boottime_ns - self._held_since_ns) > self._max_hold_ns:
+            self._is_held = True
+            facts.append(Fact(FactKind.HELD, f"{message}: set it right, or wait"))
+        return True
+
+
+class _Lane:
+    """One frequency: its floor, the first boundary above it, and how many were missed."""
+
+    __slots__ = ("_tz", "floor_ns", "frequency", "missed", "next_ns")
+
+    def __init__(self, state: FrequencyState, tz: str) -> None:
+        self._tz = tz
+        self.frequency = state.frequency
+        self.missed = state.missed
+        self._move_to(state.floor_ns)
+
+    def take(self, now_ns: int, coalesce: Coalesce, window_ns: int) -> tuple[list[int], int]:
+        """Return which of the boundaries up to `now_ns` to emit, and how many others are missed."""
+        first_ns = self.next_ns
+        self._move_to(first_ns)
+        if self.next_ns > now_ns:
+            return [first_ns], 0
+        last_ns = last_boundary(now_ns, self.frequency, self._tz)
+        self._move_to(last_ns)
+        if coalesce == "all":
+            start_ns = min(max(first_ns, now_ns - window_ns), last_ns)
+            emitted_ns: list[int] = boundaries(self.frequency, start_ns, last_ns + 1, self._tz).tolist()
+        else:
+            emitted_ns = [first_ns if coalesce == "earliest" else last_ns]
+        missed = count_boundaries(self.frequency, first_ns, last_ns + 1, self._tz) - len(emitted_ns)
+        self.missed += missed
+        return emitted_ns, missed
+
+    def _move_to(self, floor_ns: int) -> None:
+        self.floor_ns = floor_ns
+        self.next_ns = next_boundary(floor_ns, self.frequency, self._tz)
+
+
+def _to_ns(name: str, seconds: float) -> int:
+    if not isinstance(seconds, int | float):
+        raise InvalidTypeError(f"{name} is {type(seconds).__name__}, expected a number of seconds")
+    if not (math.isfinite(seconds) and seconds >= 0):
+        raise InvalidValueError(f"{name} is {seconds}, expected a finite number of seconds from 0 on")
+    return round(seconds * _SECOND_NS)

@@ -1,0 +1,118 @@
+"""What a step has to tell: ticks, a deadline, and facts worth a log line. Plain values that decide nothing."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from chronostream.event import Frequency
+
+__all__ = ["Condition", "Fact", "FactKind", "SchedulerStatus", "Step", "Tick", "seconds_text", "utc_text"]
+
+_SECOND_NS = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """One boundary to emit now.
+
+    Attributes:
+        frequency: which kind of boundary.
+        boundary_ns: the boundary itself in Unix nanoseconds, however late it is emitted.
+    """
+
+    frequency: Frequency
+    boundary_ns: int
+
+
+class FactKind(Enum):
+    """What a step can meet with; the status counts each kind."""
+
+    LATE = "late", logging.INFO
+    """A boundary was emitted more than 0.1 s late, but within its period."""
+    GAP = "gap", logging.WARNING
+    """Several boundaries of a frequency passed at once: late, resumed, restarted, or stepped forward."""
+    STEP_FORWARD = "step_forward", logging.INFO
+    """The wall clock was set forward."""
+    STEP_BACK = "step_back", logging.INFO
+    """The wall clock was set back."""
+    HOLD = "hold", logging.WARNING
+    """The clock is before the floor: nothing is due until it is past it."""
+    HELD = "held", logging.ERROR
+    """A hold lasts, or will last, longer than `max_hold_s`."""
+    RELEASED = "released", logging.INFO
+    """A hold is over."""
+    QUARANTINE = "quarantine", logging.WARNING
+    """The clock is further ahead than `max_step_s`, unconfirmed: nothing is emitted until it has settled."""
+    RETURNED = "returned", logging.INFO
+    """A quarantine ended because the clock came back."""
+    SETTLED = "settled", logging.WARNING
+    """A quarantine ended because the clock stayed where it is, and is believed now."""
+
+    def __init__(self, label: str, level: int) -> None:
+        self.label = label
+        self.level = level
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """Something that a step met with, worth one log line at ``kind.level``."""
+
+    kind: FactKind
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What to do now, and when to look again.
+
+    Attributes:
+        ticks: what to emit, in this order.
+        deadline_ns: when the wall clock reads this, Unix nanoseconds, or is set, take the next step.
+        facts: what there is to log; mostly nothing.
+    """
+
+    ticks: tuple[Tick, ...]
+    deadline_ns: int
+    facts: tuple[Fact, ...]
+
+
+class Condition(Enum):
+    """How a scheduler is."""
+
+    RUNNING = "running"
+    HOLDING = "holding"
+    """The clock is before the floor."""
+    HELD = "held"
+    """It is, for longer than `max_hold_s`: somebody should look at the clock."""
+    QUARANTINED = "quarantined"
+    """The clock is far ahead, and not believed yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulerStatus:
+    """How a scheduler is and what it met with since it was made.
+
+    Attributes:
+        condition: how it is now.
+        missed: boundaries never emitted, per frequency, in the life of the stream.
+        counts: how often each kind of fact occurred in this run.
+    """
+
+    condition: Condition
+    missed: dict[Frequency, int]
+    counts: dict[FactKind, int]
+
+
+def utc_text(ns: int) -> str:
+    """Return an instant in Unix nanoseconds as text, to the second below."""
+    return f"{datetime.fromtimestamp(ns // _SECOND_NS, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def seconds_text(ns: int) -> str:
+    """Return a duration in nanoseconds as text."""
+    return f"{ns / _SECOND_NS:.3f} s"

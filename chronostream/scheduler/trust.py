@@ -1,0 +1,100 @@
+"""Whether to believe the wall clock, by its offset from the clock that nobody can set (docs/time.md).
+
+It knows nothing of boundaries. A quarantine is the time during which the wall clock is not believed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from chronostream.scheduler.facts import Fact, FactKind, seconds_text, utc_text
+
+if TYPE_CHECKING:
+    from chronostream.scheduler.state import SchedulerState
+
+__all__ = ["Trust"]
+
+# Offsets that differ by less show no step: the clocks are read one after the other, and slewing moves the offset by up
+# to 0.05 %. This decides what is reported as a step, and whether a clock has stayed; never what is emitted.
+_SLACK_NS, _SLACK_DIVISOR = 50_000_000, 1000
+
+
+class Trust:
+    """The offset that is believed, and how long another one has to stay to be believed as well.
+
+    Args:
+        max_step_ns: how far ahead of the believed offset is believed at once.
+        settle_ns: how long one beyond that must stay.
+    """
+
+    def __init__(self, max_step_ns: int, settle_ns: int) -> None:
+        self._max_step_ns = max_step_ns
+        self._settle_ns = settle_ns
+        self._trusted_ns = self._offset_ns = self._boottime_ns = 0
+        self._settles_at_ns: int | None = None
+
+    def begin(self, state: SchedulerState, realtime_ns: int, boottime_ns: int, *, same_boot: bool) -> None:
+        """Go on from `state` at these readings, which are not judged yet."""
+        if same_boot:
+            self._trusted_ns = self._offset_ns = state.realtime_ns - state.boottime_ns
+            self._boottime_ns = state.boottime_ns
+        else:
+            # As though no time had passed since, for none is confirmed; nor was the clock seen to be set.
+            self._trusted_ns = state.realtime_ns - boottime_ns
+            self._offset_ns = realtime_ns - boottime_ns
+            self._boottime_ns = boottime_ns
+
+    @property
+    def quarantined(self) -> bool:
+        """Whether the wall clock is not believed."""
+        return self._settles_at_ns is not None
+
+    @property
+    def settling_ns(self) -> int:
+        """How much longer a quarantined clock must stay where it is."""
+        return 0 if self._settles_at_ns is None else self._settles_at_ns - self._boottime_ns
+
+    def reference(self) -> tuple[int, int]:
+        """Return what the wall clock should read at the last judgement, and what the boot clock read."""
+        return self._trusted_ns + self._boottime_ns, self._boottime_ns
+
+    def believes(self, realtime_ns: int, boottime_ns: int) -> bool:
+        """Return whether these readings would be believed at once."""
+        return realtime_ns - boottime_ns - self._trusted_ns <= self._max_step_ns
+
+    def judge(self, realtime_ns: int, boottime_ns: int, floor_ns: int) -> list[Fact]:
+        """Take readings of both clocks into account and return what they show; `quarantined` is the verdict."""
+        facts: list[Fact] = []
+        offset_ns = realtime_ns - boottime_ns
+        moved_ns = offset_ns - self._offset_ns
+        moved = abs(moved_ns) > _SLACK_NS + (boottime_ns - self._boottime_ns) // _SLACK_DIVISOR
+        self._offset_ns, self._boottime_ns = offset_ns, boottime_ns
+        if moved:
+            kind, way = (FactKind.STEP_FORWARD, "forward") if moved_ns > 0 else (FactKind.STEP_BACK, "back")
+            text = f"the clock was set {way} by {seconds_text(abs(moved_ns))}, to {utc_text(realtime_ns)}"
+            facts.append(Fact(kind, text))
+
+        ahead_ns = offset_ns - self._trusted_ns
+        if ahead_ns > self._max_step_ns:
+            self._settle(ahead_ns, facts, moved=moved)
+            return facts
+        if self._settles_at_ns is not None:
+            self._settles_at_ns = None
+            facts.append(Fact(FactKind.RETURNED, f"the clock came back to {utc_text(realtime_ns)}: quarantine over"))
+        # Before the floor nothing is due anyway, and a clock that then returns to its place must find it believed.
+        if realtime_ns >= floor_ns:
+            self._trusted_ns = offset_ns
+        return facts
+
+    def _settle(self, ahead_ns: int, facts: list[Fact], *, moved: bool) -> None:
+        now = utc_text(self._offset_ns + self._boottime_ns)
+        if self._settles_at_ns is None:
+            ahead = seconds_text(ahead_ns)
+            text = f"the clock reads {now}, {ahead} more than is confirmed: nothing is emitted until it has stayed"
+            facts.append(Fact(FactKind.QUARANTINE, text))
+        if self._settles_at_ns is None or moved:
+            self._settles_at_ns = self._boottime_ns + self._settle_ns
+        if self._boottime_ns >= self._settles_at_ns:
+            self._settles_at_ns = None
+            self._trusted_ns = self._offset_ns
+            facts.append(Fact(FactKind.SETTLED, f"the clock stayed and is believed at {now}: quarantine over"))

@@ -1,0 +1,372 @@
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+import threading
+import time
+import uuid
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, get_args
+
+import pytest
+
+from chronostream.clock import Clock, Stop, SystemClock, Wake, system, timerfd
+from chronostream.clock.system import Strategy
+from chronostream.errors import ClosedError, InvalidValueError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_NEVER_NS = (1 << 63) - 1
+_SECOND_NS = 1_000_000_000
+_JOIN_S = 30
+_NO_STOP = threading.Event()
+
+needs_timerfd = pytest.mark.skipif(sys.platform != "linux", reason="timerfd exists on Linux only")
+
+
+@pytest.fixture(params=[pytest.param("timerfd", marks=needs_timerfd), "sleep"])
+def clock(request: pytest.FixtureRequest) -> Iterator[SystemClock]:
+    with SystemClock(request.param) as clock:
+        yield clock
+
+
+@pytest.fixture
+def sleeping_clock() -> Iterator[SystemClock]:
+    with SystemClock("sleep") as clock:
+        yield clock
+
+
+@pytest.fixture
+def timer_clock() -> Iterator[SystemClock]:
+    with SystemClock("timerfd") as clock:
+        yield clock
+
+
+def _wake_in_thread(clock: Clock, stop: Stop | threading.Event, interrupt: Callable[[], None]) -> Wake:
+    """Wait for ever in another thread, interrupt it, and return why the wait ended."""
+    wakes: list[Wake] = []
+    thread = threading.Thread(target=lambda: wakes.append(clock.wait(_NEVER_NS, stop)), daemon=True)
+    thread.start()
+    interrupt()
+    thread.join(_JOIN_S)
+    return wakes[0]
+
+
+class _SetClock(SimpleNamespace):
+    """Stands in for the `time` module: each turn of the wait reads the next of these wall-clock times."""
+
+    def __init__(self, *readings_ns: int) -> None:
+        super().__init__(monotonic_ns=lambda: 0, sleep=lambda _: None)
+        self._readings = list(readings_ns)
+
+    def time_ns(self) -> int:
+        return self._readings.pop(0) if len(self._readings) > 1 else self._readings[0]
+
+
+def test_realtime_is_the_wall_clock(clock: SystemClock) -> None:
+    before_ns = time.time_ns()
+    assert before_ns <= clock.realtime_ns() <= time.time_ns()
+
+
+@needs_timerfd
+def test_boottime_is_the_clock_that_goes_on_during_sleep(clock: SystemClock) -> None:
+    before_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    assert before_ns <= clock.boottime_ns() <= time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+
+def test_both_clocks_are_read_at_one_instant(clock: SystemClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    hour_ns = 3600 * _SECOND_NS
+    # An hour passes between the first two readings of boottime, as when the process is stopped; then all is quiet.
+    boottimes_ns = iter([0, hour_ns, hour_ns + 10, hour_ns + 20])
+    monkeypatch.setattr(clock, "boottime_ns", lambda: next(boottimes_ns))
+    realtimes_ns = iter([1, 2])
+    monkeypatch.setattr(clock, "realtime_ns", lambda: next(realtimes_ns))
+    assert clock.both_ns() == (2, hour_ns + 20)
+
+
+def test_both_clocks_are_read_even_where_no_two_readings_are_close(
+    clock: SystemClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    boottimes_ns = iter(range(0, 10**12, _SECOND_NS))
+    monkeypatch.setattr(clock, "boottime_ns", lambda: next(boottimes_ns))
+    monkeypatch.setattr(clock, "realtime_ns", lambda: 7)
+    assert clock.both_ns()[0] == 7
+
+
+@pytest.mark.skipif(not Path("/proc/sys/kernel/random/boot_id").exists(), reason="the kernel names no boot")
+def test_the_boot_id_is_the_kernels(clock: SystemClock) -> None:
+    named = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    assert str(uuid.UUID(bytes=clock.boot_id())) == named
+
+
+def test_the_boot_id_is_zero_where_the_system_has_none(
+    clock: SystemClock, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(system, "_BOOT_ID", tmp_path / "missing")
+    assert clock.boot_id() == bytes(16)
+
+
+def test_the_strategy_can_be_chosen(clock: SystemClock) -> None:
+    assert clock.strategy in get_args(Strategy)
+    with SystemClock(clock.strategy) as other:
+        assert other.strategy == clock.strategy
+
+
+@needs_timerfd
+def test_the_timer_is_the_strategy_where_there_is_one() -> None:
+    with SystemClock() as clock:
+        assert clock.strategy == "timerfd"
+
+
+def test_an_unknown_strategy_is_refused() -> None:
+    with pytest.raises(InvalidValueError, match="strategy 'hope': expected one of timerfd, sleep, or None"):
+        SystemClock("hope")  # type: ignore[arg-type]  # on purpose
+
+
+def _no_timer() -> None:
+    raise OSError(errno.ENOSYS, "no timer")
+
+
+def test_without_a_timer_the_clock_sleeps_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(system, "WallTimer", _no_timer)
+    with SystemClock() as clock:
+        assert clock.strategy == "sleep"
+
+
+def test_a_timer_that_cannot_be_cancelled_is_no_timer(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EINVAL, "unknown flag")
+
+    monkeypatch.setattr(timerfd, "_arm", refuse)
+    with SystemClock() as clock:
+        assert clock.strategy == "sleep"
+
+
+def test_asking_for_a_timer_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(system, "WallTimer", _no_timer)
+    with pytest.raises(InvalidValueError, match=r'no wall-clock timer here .*: use strategy="sleep"'):
+        SystemClock("timerfd")
+
+
+@pytest.mark.parametrize("ahead_ns", [1, 10_000, 1_000_000, 3_700_000])
+def test_a_wait_never_ends_before_its_deadline(clock: SystemClock, ahead_ns: int) -> None:
+    deadline_ns = time.time_ns() + ahead_ns
+    assert clock.wait(deadline_ns, _NO_STOP) is Wake.REACHED
+    assert time.time_ns() >= deadline_ns
+
+
+@pytest.mark.parametrize("deadline_ns", [-(1 << 63), 0, 1])
+def test_a_deadline_in_the_past_is_reached_at_once(clock: SystemClock, deadline_ns: int) -> None:
+    assert clock.wait(deadline_ns, _NO_STOP) is Wake.REACHED
+
+
+def test_a_flag_that_is_set_already_comes_before_a_deadline_that_has_passed(clock: SystemClock) -> None:
+    with Stop() as stop:
+        stop.set()
+        assert clock.wait(0, stop) is Wake.INTERRUPTED
+
+
+@pytest.mark.parametrize("deadline_ns", [_NEVER_NS, 1 << 70])
+def test_a_deadline_however_far_can_be_waited_for(clock: SystemClock, deadline_ns: int) -> None:
+    with Stop() as stop:
+        threading.Timer(0.01, stop.set).start()
+        assert clock.wait(deadline_ns, stop) is Wake.INTERRUPTED
+
+
+def test_a_stop_ends_a_wait_under_way(clock: SystemClock) -> None:
+    with Stop() as stop:
+        assert _wake_in_thread(clock, stop, stop.set) is Wake.INTERRUPTED
+
+
+def test_a_plain_event_ends_a_wait_under_way(clock: SystemClock) -> None:
+    stop = threading.Event()
+    assert _wake_in_thread(clock, stop, stop.set) is Wake.INTERRUPTED
+
+
+def test_a_stop_that_another_process_set_ends_a_wait_too(clock: SystemClock) -> None:
+    with Stop() as stop:
+        os.write(stop._write_fd, b"\0")
+        assert clock.wait(_NEVER_NS, stop) is Wake.INTERRUPTED
+
+
+def test_a_signal_ends_a_wait_through_its_handler(clock: SystemClock) -> None:
+    with Stop() as stop:
+        before = signal.signal(signal.SIGUSR1, lambda *_: stop.set())
+        try:
+            threading.Timer(0.02, os.kill, (os.getpid(), signal.SIGUSR1)).start()
+            assert clock.wait(_NEVER_NS, stop) is Wake.INTERRUPTED
+        finally:
+            signal.signal(signal.SIGUSR1, before)
+
+
+def test_a_signal_that_nobody_heeds_does_not_end_a_wait(clock: SystemClock) -> None:
+    before = signal.signal(signal.SIGUSR1, lambda *_: None)
+    sender = threading.Timer(0.005, os.kill, (os.getpid(), signal.SIGUSR1))
+    try:
+        deadline_ns = time.time_ns() + 20_000_000
+        sender.start()
+        assert clock.wait(deadline_ns, _NO_STOP) is Wake.REACHED
+        assert time.time_ns() >= deadline_ns
+    finally:
+        # Without a handler the signal would end the test run.
+        sender.join(_JOIN_S)
+        signal.signal(signal.SIGUSR1, before)
+
+
+def test_a_second_wait_at_the_same_time_ends_at_its_own_deadline(clock: SystemClock) -> None:
+    with Stop() as stop:
+        started = threading.Event()
+
+        def wait_meanwhile() -> None:
+            started.wait(_JOIN_S)
+            deadline_ns = time.time_ns() + 2_000_000
+            assert clock.wait(deadline_ns, _NO_STOP) is Wake.REACHED
+            assert time.time_ns() >= deadline_ns
+            stop.set()
+
+        thread = threading.Thread(target=wait_meanwhile)
+        thread.start()
+        started.set()
+        assert clock.wait(_NEVER_NS, stop) is Wake.INTERRUPTED
+        thread.join(_JOIN_S)
+
+
+@needs_timerfd
+def test_a_timer_is_free_again_after_each_wait(timer_clock: SystemClock) -> None:
+    assert timer_clock.wait(time.time_ns() + 2_000_000, _NO_STOP) is Wake.REACHED
+    assert not timer_clock._timer_lock.locked()
+
+
+@needs_timerfd
+def test_a_busy_timer_is_left_alone(timer_clock: SystemClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timer_clock._timer, "arm", pytest.fail)
+    with timer_clock._timer_lock:
+        assert timer_clock.wait(time.time_ns() + 2_000_000, _NO_STOP) is Wake.REACHED
+
+
+@needs_timerfd
+def test_a_forked_child_leaves_its_parents_timer_alone(
+    timer_clock: SystemClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timer_clock._timer, "arm", pytest.fail)
+    monkeypatch.setattr(os, "getpid", lambda: -1)
+    assert timer_clock.wait(time.time_ns() + 2_000_000, _NO_STOP) is Wake.REACHED
+
+
+def _cancelled(*_: object) -> None:
+    raise OSError(errno.ECANCELED, "the clock was set")
+
+
+@needs_timerfd
+@pytest.mark.parametrize("call", ["arm", "clear"])
+def test_a_timer_cancelled_by_a_set_clock_is_a_step(
+    timer_clock: SystemClock, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    monkeypatch.setattr(timer_clock._timer, call, _cancelled)
+    assert timer_clock.wait(time.time_ns() + 2_000_000, _NO_STOP) is Wake.STEPPED
+
+
+@needs_timerfd
+def test_any_other_failure_of_the_timer_is_not_taken_for_a_step(
+    timer_clock: SystemClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timer_clock.close()
+    monkeypatch.setattr(timer_clock, "_closed", False)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        timer_clock.wait(_NEVER_NS, _NO_STOP)
+
+
+@pytest.mark.parametrize("jump_ns", [_SECOND_NS, -_SECOND_NS])
+def test_sleeping_in_slices_notices_that_the_clock_was_set(
+    sleeping_clock: SystemClock, monkeypatch: pytest.MonkeyPatch, jump_ns: int
+) -> None:
+    # Read by wait, at the start of the sleep, before the slice, and after it.
+    monkeypatch.setattr(system, "time", _SetClock(0, 0, 0, jump_ns))
+    assert sleeping_clock.wait(10 * _SECOND_NS, _NO_STOP) is Wake.STEPPED
+
+
+def test_sleeping_in_slices_takes_no_slew_for_a_step(
+    sleeping_clock: SystemClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slewed_ns = 20_000_000
+    monkeypatch.setattr(system, "time", _SetClock(0, 0, 0, slewed_ns, 10 * _SECOND_NS))
+    assert sleeping_clock.wait(10 * _SECOND_NS, _NO_STOP) is Wake.REACHED
+
+
+def test_a_clock_set_back_while_spinning_is_a_step(clock: SystemClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(system, "time", _SetClock(_SECOND_NS - 1, _SECOND_NS - 1, -3600 * _SECOND_NS))
+    assert clock.wait(_SECOND_NS, _NO_STOP) is Wake.STEPPED
+
+
+def test_a_flag_set_while_spinning_ends_the_wait(clock: SystemClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(system, "time", _SetClock(_SECOND_NS - 1))
+    stop = threading.Event()
+    assert clock.wait(_SECOND_NS, stop, while_spinning=stop.set) is Wake.INTERRUPTED
+
+
+def test_the_hook_is_called_on_every_turn_of_the_spin(clock: SystemClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    readings_ns = [_SECOND_NS - 5, *range(_SECOND_NS - 3, _SECOND_NS + 1)]
+    monkeypatch.setattr(system, "time", _SetClock(*readings_ns))
+    turns: list[None] = []
+    assert clock.wait(_SECOND_NS, _NO_STOP, while_spinning=lambda: turns.append(None)) is Wake.REACHED
+    assert len(turns) == 3
+
+
+def _wake_late(clock: SystemClock, monkeypatch: pytest.MonkeyPatch, late_ns: int, times: int) -> None:
+    """Let the clock sleep `times` times, waking `late_ns` after the time that the sleep was to end at."""
+    for _ in range(times):
+        until_ns = _SECOND_NS - clock.lead_ns
+        monkeypatch.setattr(system, "time", _SetClock(0, until_ns + late_ns, _SECOND_NS))
+        monkeypatch.setattr(clock, "_sleep", lambda *_: None)
+        assert clock.wait(_SECOND_NS, _NO_STOP) is Wake.REACHED
+
+
+def test_the_lead_grows_while_wake_ups_come_too_late_but_only_so_far(
+    clock: SystemClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first_ns = clock.lead_ns
+    _wake_late(clock, monkeypatch, 10**9, times=1)
+    assert clock.lead_ns > first_ns
+    _wake_late(clock, monkeypatch, 10**9, times=100)
+    assert clock.lead_ns == 500_000
+
+
+def test_the_lead_shrinks_while_wake_ups_are_punctual_but_only_so_far(
+    clock: SystemClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _wake_late(clock, monkeypatch, 0, times=2000)
+    assert clock.lead_ns == 20_000
+
+
+def test_the_lead_settles_a_little_above_the_lateness_seen(clock: SystemClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    _wake_late(clock, monkeypatch, 60_000, times=1000)
+    assert 55_000 <= clock.lead_ns <= 80_000
+
+
+def test_a_closed_clock_refuses_to_wait_but_still_tells_the_time(clock: SystemClock) -> None:
+    clock.close()
+    with pytest.raises(ClosedError, match="this SystemClock was closed"):
+        clock.wait(0, _NO_STOP)
+    assert clock.realtime_ns() <= time.time_ns()
+
+
+def test_waiting_on_a_closed_stop_is_refused(clock: SystemClock) -> None:
+    stop = Stop()
+    stop.close()
+    with pytest.raises(ClosedError, match="this Stop was closed"):
+        clock.wait(_NEVER_NS, stop)
+
+
+@needs_timerfd
+def test_closing_the_clock_closes_its_timer_once(timer_clock: SystemClock) -> None:
+    assert timer_clock._timer is not None
+    descriptor = timer_clock._timer.fileno()
+    timer_clock.close()
+    reused = os.open(os.devnull, os.O_RDONLY)
+    assert reused == descriptor
+    timer_clock.close()
+    os.close(reused)
