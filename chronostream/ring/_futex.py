@@ -1,0 +1,49 @@
+"""Linux's futex through ctypes, for the portable core; the native core calls it itself.
+
+Never the private flag: the word is in memory that several processes map. Elsewhere than on Linux on x86-64 there is
+no futex here, and who waits sleeps instead.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import platform
+import sys
+
+__all__ = ["AVAILABLE", "futex_wait", "futex_wake_all"]
+
+AVAILABLE = sys.platform == "linux" and platform.machine() == "x86_64"
+
+_SYS_FUTEX = 202
+_FUTEX_WAIT, _FUTEX_WAKE = 0, 1
+_EVERYBODY = 0x7FFFFFFF
+_ORDINARY = frozenset({errno.EAGAIN, errno.EINTR, errno.ETIMEDOUT})  # not the expected value, a signal, too late
+
+
+class _Timespec(ctypes.Structure):
+    _fields_ = (("tv_sec", ctypes.c_int64), ("tv_nsec", ctypes.c_int64))
+
+
+_syscall = ctypes.CDLL(None, use_errno=True).syscall
+_syscall.restype = ctypes.c_long
+_syscall.argtypes = [ctypes.c_long, ctypes.c_void_p, ctypes.c_int, ctypes.c_uint32, ctypes.c_void_p]
+
+
+def futex_wait(address: int, expected: int, timeout_s: float) -> None:
+    """Sleep until the 32-bit word at `address` is woken, unless it is no longer `expected`; also ends for a signal.
+
+    The GIL is given away meanwhile.
+    """
+    nanoseconds = max(0, round(timeout_s * 1e9))
+    timeout = _Timespec(nanoseconds // 1_000_000_000, nanoseconds % 1_000_000_000)
+    if _syscall(_SYS_FUTEX, address, _FUTEX_WAIT, expected, ctypes.addressof(timeout)) < 0:
+        error = ctypes.get_errno()
+        if error not in _ORDINARY:
+            raise OSError(error, os.strerror(error))
+
+
+def futex_wake_all(address: int) -> None:
+    """Wake everybody who sleeps on the 32-bit word at `address`."""
+    _syscall(_SYS_FUTEX, address, _FUTEX_WAKE, _EVERYBODY, None)

@@ -1,0 +1,237 @@
+"""A consumer's handle on a ring: any number of them, in any process; none can hold the producer up."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from chronostream.errors import InvalidTypeError, InvalidValueError, ProducerGoneError, StreamRemovedError
+from chronostream.ring.core import CORE, IdleStrategy, checked_idle, load_core
+from chronostream.ring.layout import CONSUMER_DTYPE, FREE_TAIL, LINE
+from chronostream.ring.segment import Segment
+
+__all__ = ["Consumer"]
+
+LIVENESS_CHECK_S = 0.5
+"""How often a waiting consumer asks whether the producer lives and the stream still has its name."""
+
+
+class Consumer:
+    """Reads records from a ring. One thread at a time.
+
+    ``read`` and ``read_into`` are the core's own, so that no Python frame stands before them; what they take and
+    raise is told at `chronostream.ring.core.Reader`. Always: records received + `lost` + `lag` equals the stream's
+    head minus `start`.
+
+    Attributes:
+        name: the stream's name.
+        start: the position that it began at.
+        registered: whether it is in the table of consumers, seen by ``offer`` and by the status. False when that was
+            not wanted, when this process may only read, or when the table is full.
+    """
+
+    read: Callable[..., npt.NDArray[Any]]
+    read_into: Callable[[npt.NDArray[Any]], int]
+
+    def __init__(self, segment: Segment, place: int | None, *, start: str, on_gone: str, idle: str, core: str) -> None:
+        self.name = segment.name
+        self.registered = place is not None
+        self._segment = segment
+        self._on_gone = on_gone
+        self._reader = load_core(core).Reader(
+            segment.memory, segment.control, segment.layout, place, start == "oldest", idle
+        )
+        self.start = self._reader.position
+        segment.on_refusal(self._reader.refuse)
+        self.read = self._reader.read
+        self.read_into = self._reader.read_into
+        self._next_check_s = time.monotonic() + LIVENESS_CHECK_S
+
+    @classmethod
+    def attach(
+        cls,
+        name: str,
+        start: Literal["oldest", "next"] = "oldest",
+        *,
+        register: bool = True,
+        on_gone: Literal["wait", "raise"] = "wait",
+        idle: IdleStrategy = "blocking",
+        label: str | None = None,
+        any_owner: bool = False,
+        core: str | None = None,
+    ) -> Self:
+        """Attach to the stream `name`.
+
+        Args:
+            name: the stream's name.
+            start: ``"oldest"``, the oldest record that the ring still holds, or ``"next"``, the next to come.
+            register: take a place in the table of consumers.
+            on_gone: what `wait` does when the producer died: go on waiting for the next one, or raise.
+            idle: what `wait` does meanwhile: ``"busy-spin"``, ``"yielding"``, ``"sleeping"`` or ``"blocking"``.
+            label: name shown in the status, the program's by default; cut after 64 bytes.
+            any_owner: also trust a segment that another user made.
+            core: ``"native"`` or ``"portable"`` instead of `chronostream.ring.CORE`.
+
+        Raises:
+            StreamNotFoundError: there is no such stream, or it is not ready yet.
+            CorruptSegmentError: the segment is damaged, or another program's.
+            LayoutMismatchError: it was made by another version of the layout.
+            AccessDeniedError: it is another user's, or its mode keeps this process out.
+            InvalidValueError: an argument is none of its choices.
+            InvalidTypeError: the label is not a string.
+            CoreUnavailableError: the core cannot run here.
+        """
+        load_core(core or CORE)
+        checked_idle(idle)
+        if label is not None and not isinstance(label, str):
+            raise InvalidTypeError(f"label is {type(label).__name__}, expected a string or None")
+        _checked_choice("start", start, "oldest", "next")
+        _checked_choice("on_gone", on_gone, "wait", "raise")
+        segment = Segment.attach(name, any_owner=any_owner)
+        try:
+            place = segment.take_place() if register else None
+            if place is not None:
+                _enter(segment, place, label)
+            return cls(segment, place, start=start, on_gone=on_gone, idle=idle, core=core or CORE)
+        except BaseException:
+            segment.close()
+            raise
+
+    @property
+    def capacity(self) -> int:
+        """How many records the ring holds."""
+        return self._segment.layout.capacity
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The records' dtype."""
+        return self._segment.layout.dtype
+
+    @property
+    def position(self) -> int:
+        """The next position to read."""
+        return self._reader.position
+
+    @property
+    def lost(self) -> int:
+        """How many records were overwritten before this consumer read them."""
+        return self._reader.lost
+
+    @property
+    def lag(self) -> int:
+        """How many records are published and neither read nor lost yet."""
+        return self._reader.lag
+
+    @property
+    def closed(self) -> bool:
+        """Whether the stream is marked closed; what is left of it can still be read."""
+        return self._reader.closed
+
+    @property
+    def producer_alive(self) -> bool:
+        """Whether a producer holds the stream's lock."""
+        return self._segment.producer_alive()
+
+    @property
+    def application(self) -> memoryview:
+        """The application area, read-only."""
+        return self._segment.application
+
+    @property
+    def header(self) -> np.void:
+        """A copy of the header's fixed part: a row of `chronostream.ring.layout.HEADER_DTYPE`."""
+        return self._segment.header
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait for something to read, for `timeout_s` seconds or for ever. Ctrl-C ends it.
+
+        Returns:
+            True: there is something to read. False: the time is up, or the stream is closed and drained.
+
+        Raises:
+            StreamRemovedError: the stream was removed.
+            ProducerGoneError: the producer died, and ``on_gone="raise"``; noticed within a second.
+            InvalidValueError: the timeout is negative.
+            InvalidTypeError: it is not a number.
+        """
+        deadline_s = math.inf if timeout_s is None else time.monotonic() + _checked_timeout(timeout_s)
+        while True:
+            now_s = time.monotonic()
+            if self._reader.wait(max(0.0, min(deadline_s, self._next_check_s) - now_s)):
+                return True
+            if self._reader.closed:
+                return self._reader.lag > 0
+            now_s = time.monotonic()
+            if now_s >= self._next_check_s:
+                self._next_check_s = now_s + LIVENESS_CHECK_S
+                self._check_liveness()
+            if now_s >= deadline_s:
+                return False
+
+    def close(self) -> None:
+        """Let go of the stream and of the place in its table; twice is fine."""
+        if self._segment.refusal is not None:
+            return
+        self._reader.leave()
+        self._segment.close()
+
+    def __enter__(self) -> Self:
+        """Return the consumer itself."""
+        self._segment.check()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the handle."""
+        self.close()
+
+    def _check_liveness(self) -> None:
+        named, alive = self._segment.named(), self.producer_alive
+        # Looked at afterwards: a producer publishes, closes, unlinks and ends, in this order.
+        if self.closed or self.lag:
+            return
+        if not named:
+            raise StreamRemovedError(f"stream {self.name!r} was removed: wait for a new one, and attach to it")
+        if self._on_gone == "raise" and not alive:
+            pid = int(self.header["pid"])
+            raise ProducerGoneError(
+                f"process {pid}, the producer of stream {self.name!r}, died without closing it: start it again"
+            )
+
+
+def _enter(segment: Segment, place: int, label: str | None) -> None:
+    """Write who this consumer is into its place in the table; its tail is the core's affair."""
+    entry = np.zeros((), CONSUMER_DTYPE)
+    entry["tail"] = FREE_TAIL
+    entry["pid"] = os.getpid()
+    entry["started_ns"] = time.time_ns()
+    name = Path(sys.argv[0] or "python").name if label is None else label
+    encoded = name.encode(errors="replace")[: CONSUMER_DTYPE["label"].itemsize]
+    entry["label"] = encoded.decode(errors="ignore").encode()  # A character cut in half is left out.
+    start = LINE + place * LINE
+    assert segment.control is not None
+    segment.control[start : start + LINE] = entry.tobytes()
+
+
+def _checked_timeout(timeout_s: float) -> float:
+    if not isinstance(timeout_s, int | float):
+        raise InvalidTypeError(f"timeout_s is {type(timeout_s).__name__}, expected seconds as a number, or None")
+    if not timeout_s >= 0:
+        raise InvalidValueError(f"timeout_s is {timeout_s}, expected 0 or more")
+    return min(timeout_s, threading.TIMEOUT_MAX)
+
+
+def _checked_choice(what: str, value: str, *choices: str) -> None:
+    if value not in choices:
+        raise InvalidValueError(f"{what} is {value!r}, expected one of {', '.join(map(repr, choices))}")

@@ -1,0 +1,125 @@
+"""What can be said about a ring from outside, without taking part in it: status, list, removal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from chronostream.ring import shm
+from chronostream.ring.layout import CLOSED, CONSUMER_DTYPE, FREE_TAIL, LINE
+from chronostream.ring.segment import Segment
+
+__all__ = ["ConsumerStatus", "RingStatus", "inspect", "list_names", "remove"]
+
+list_names = shm.list_names
+remove = Segment.remove
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerStatus:
+    """A registered, living consumer.
+
+    Attributes:
+        label: what it called itself.
+        pid: its process, as it sees itself.
+        lag: records published that it has neither read nor lost.
+        lost: records that were overwritten before it read them.
+        started_ns: when it attached, Unix time.
+    """
+
+    label: str
+    pid: int
+    lag: int
+    lost: int
+    started_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class RingStatus:
+    """One ring at one moment.
+
+    Attributes:
+        name: the stream's name.
+        state: ``"live"``; ``"closed"`` by its producer; or ``"dead"``, its producer having died without closing it.
+        pid: the last producer's process, as it sees itself.
+        same_namespace: whether that number means the same process here: not so in another container.
+        generation: how many producers the stream has had.
+        started_ns: when the last one opened it, Unix time.
+        version: that producer's version text.
+        instance: that producer's name.
+        head: records published.
+        capacity: records that the ring holds.
+        dtype: the records' dtype.
+        segment_size: bytes of shared memory.
+        consumers: the registered consumers that live.
+    """
+
+    name: str
+    state: Literal["live", "closed", "dead"]
+    pid: int
+    same_namespace: bool
+    generation: int
+    started_ns: int
+    version: str
+    instance: str
+    head: int
+    capacity: int
+    dtype: np.dtype[Any]
+    segment_size: int
+    consumers: tuple[ConsumerStatus, ...]
+
+
+def inspect(name: str, *, any_owner: bool = False) -> RingStatus:
+    """Return the status of the ring `name`.
+
+    Raises:
+        StreamNotFoundError: there is none, or it is still being made.
+        CorruptSegmentError: the segment is damaged, or another program's.
+        LayoutMismatchError: it was made by another version of the layout.
+        AccessDeniedError: it is another user's and `any_owner` is false, or its mode keeps this process out.
+    """
+    segment = Segment.attach(name, any_owner=any_owner)
+    try:
+        header = segment.header
+        closed = int(header["state"]) == CLOSED
+        alive = segment.producer_alive()
+        return RingStatus(
+            name=name,
+            state="live" if alive and not closed else "closed" if closed else "dead",
+            pid=int(header["pid"]),
+            same_namespace=int(header["pid_namespace"]) == shm.pid_namespace(),
+            generation=int(header["generation"]),
+            started_ns=int(header["started_ns"]),
+            version=_text(header["version"]),
+            instance=_text(header["instance"]),
+            head=int(header["head"]),
+            capacity=segment.layout.capacity,
+            dtype=segment.layout.dtype,
+            segment_size=segment.layout.segment_size,
+            consumers=_consumers(segment, int(header["head"])),
+        )
+    finally:
+        segment.close()
+
+
+def _consumers(segment: Segment, head: int) -> tuple[ConsumerStatus, ...]:
+    layout = segment.layout
+    start = layout.control_offset + LINE
+    table = np.frombuffer(segment.memory[start : start + layout.max_consumers * LINE], CONSUMER_DTYPE)
+    return tuple(
+        ConsumerStatus(
+            label=_text(entry["label"]),
+            pid=int(entry["pid"]),
+            lag=max(0, head - int(entry["tail"])),
+            lost=int(entry["lost"]),
+            started_ns=int(entry["started_ns"]),
+        )
+        for place, entry in enumerate(table)
+        if int(entry["tail"]) != FREE_TAIL and segment.place_taken(place)
+    )
+
+
+def _text(field: bytes) -> str:
+    return field.decode(errors="replace")

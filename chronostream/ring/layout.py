@@ -1,0 +1,287 @@
+"""The byte layout of a segment: the one place that knows where everything is (docs/ring.md draws it at length).
+
+::
+
+    page-aligned regions            header, fixed part (1024 bytes)              control
+    ┌─────────────────────┐ 0       ┌──────────────────────────────┐ 0          ┌─────────────────────┐ 0
+    │ header              │         │ magic, version, sizes        │            │ waiting flag        │
+    │  fixed part         │         │ stream name                  │ 128        ├─────────────────────┤ 128
+    │  dtype as text      │         │ producer: generation, pid …  │ 256        │ consumer 0: tail …  │
+    ├─────────────────────┤ control │ state, always_wake           │ 384        ├─────────────────────┤ 256
+    │ control             │         │ claim                        │ 512        │ consumer 1: tail …  │
+    ├─────────────────────┤ applic. │ head                         │ 640        │ …                   │
+    │ application area    │         │ wake_seq                     │ 768        └─────────────────────┘
+    ├─────────────────────┤ records └──────────────────────────────┘ 1024 dtype text
+    │ capacity × record   │
+    └─────────────────────┘
+
+A header is trusted only when it equals, field by field, the one that `Layout.plan` makes from its own dtype,
+capacity and sizes: whatever else it says is refused, so no offset in it is ever followed unchecked.
+"""
+
+from __future__ import annotations
+
+import mmap
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from chronostream.errors import CorruptSegmentError, InvalidTypeError, InvalidValueError, LayoutMismatchError
+from chronostream.ring.dtypes import dtype_from_text, dtype_to_text
+
+__all__ = [
+    "ALWAYS_WAKE",
+    "CLAIM",
+    "CLOSED",
+    "CONSUMER_DTYPE",
+    "FREE_TAIL",
+    "HEAD",
+    "HEADER_DTYPE",
+    "HEADER_SIZE",
+    "IDENTITY",
+    "LAYOUT_VERSION",
+    "LINE",
+    "LIVE",
+    "MAGIC",
+    "STATE",
+    "WAITING",
+    "WAKE_SEQ",
+    "Layout",
+]
+
+MAGIC = b"CHRONOS\x01"
+LAYOUT_VERSION = 1
+LINE = 128  # Two cache lines: the prefetcher of x86-64 fetches them in pairs, and Apple's lines are this long.
+HEADER_SIZE = 1024
+
+IDENTITY = slice(256, 384)  # of the producer: generation to instance, its own line of the header
+STATE, ALWAYS_WAKE, CLAIM, HEAD, WAKE_SEQ = 384, 388, 512, 640, 768  # in the header
+WAITING = 0  # in the control region
+
+LIVE, CLOSED = 1, 2  # values of the state; 0 is a segment that is still being made
+FREE_TAIL = (1 << 64) - 1  # out of any ring's range, so that a free place in the table limits nobody
+
+HEADER_DTYPE = np.dtype(
+    {
+        "names": [
+            "magic",
+            "layout_version",
+            "dtype_size",
+            "record_size",
+            "capacity",
+            "control_offset",
+            "application_offset",
+            "application_size",
+            "records_offset",
+            "segment_size",
+            "max_consumers",
+            "stream",
+            "generation",
+            "pid",
+            "pid_namespace",
+            "started_ns",
+            "version",
+            "instance",
+            "state",
+            "always_wake",
+            "claim",
+            "head",
+            "wake_seq",
+        ],
+        "formats": [
+            "S8",
+            "<u4",
+            "<u4",
+            *["<u8"] * 8,
+            "S64",
+            *["<u8"] * 3,
+            "<i8",
+            "S32",
+            "S64",
+            "<u4",
+            "<u4",
+            "<u8",
+            "<u8",
+            "<u4",
+        ],
+        "offsets": [
+            *[0, 8, 12],
+            *range(16, 80, 8),
+            *[128, 256, 264, 272, 280, 288, 320],
+            *[STATE, ALWAYS_WAKE, CLAIM, HEAD, WAKE_SEQ],
+        ],
+        "itemsize": HEADER_SIZE,
+    }
+)
+"""The fixed part of the header; ``started_ns`` is Unix time, for people: it decides nothing."""
+
+CONSUMER_DTYPE = np.dtype(
+    {
+        "names": ["tail", "lost", "pid", "started_ns", "label"],
+        "formats": ["<u8", "<u8", "<u8", "<i8", "S64"],
+        "offsets": [0, 8, 16, 24, 32],
+        "itemsize": LINE,
+    }
+)
+"""One place in the table of registered consumers."""
+
+_SIZES = (
+    "layout_version",
+    "dtype_size",
+    "record_size",
+    "capacity",
+    "control_offset",
+    "application_offset",
+    "application_size",
+    "records_offset",
+    "segment_size",
+    "max_consumers",
+)
+_MAX_SEGMENT_SIZE = 1 << 46
+_MAX_CONSUMERS = 4096
+_MAX_DTYPE_SIZE = 1 << 16
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where everything is in one segment. All offsets and sizes in bytes.
+
+    Attributes:
+        dtype: the records' dtype.
+        dtype_text: the same as the header holds it.
+        record_size: distance of two records: the dtype's size rounded up to a multiple of 8.
+        capacity: records in the ring, a power of two.
+        max_consumers: places in the table of registered consumers.
+        control_offset: of the region that consumers write.
+        application_offset: of the region that the owner of the stream uses as it likes.
+        application_size: its size.
+        records_offset: of record 0.
+        segment_size: of the whole.
+    """
+
+    dtype: np.dtype[Any]
+    dtype_text: bytes
+    record_size: int
+    capacity: int
+    max_consumers: int
+    control_offset: int
+    application_offset: int
+    application_size: int
+    records_offset: int
+    segment_size: int
+
+    @classmethod
+    def plan(cls, dtype: np.dtype[Any], capacity: int, application_size: int, max_consumers: int) -> Layout:
+        """Lay a segment out.
+
+        Raises:
+            InvalidValueError: the capacity is not a power of two, the dtype is not of a fixed width above zero,
+                or a size is beyond what a segment may have.
+            InvalidTypeError: a size is not an integer.
+        """
+        for name, value, low, high in (
+            ("capacity", capacity, 1, _MAX_SEGMENT_SIZE),
+            ("application_size", application_size, 0, _MAX_SEGMENT_SIZE),
+            ("max_consumers", max_consumers, 1, _MAX_CONSUMERS),
+        ):
+            if not isinstance(value, int) or isinstance(value, bool):
+                raise InvalidTypeError(f"{name} is {type(value).__name__}, expected an integer")
+            if not low <= value <= high:
+                raise InvalidValueError(f"{name} is {value}, expected {low} to {high}")
+        if capacity & (capacity - 1):
+            raise InvalidValueError(
+                f"capacity is {capacity}, expected a power of two: "
+                f"{1 << capacity.bit_length() - 1} or {1 << capacity.bit_length()}"
+            )
+        text = dtype_to_text(dtype)
+        if len(text) > _MAX_DTYPE_SIZE:
+            raise InvalidValueError(
+                f"the dtype takes {len(text)} bytes as text, at most {_MAX_DTYPE_SIZE} fit: use fewer fields"
+            )
+        record_size = _round_up(dtype.itemsize, 8)
+        control_offset = _round_up(HEADER_SIZE + len(text), mmap.PAGESIZE)
+        application_offset = control_offset + _round_up(LINE + max_consumers * LINE, mmap.PAGESIZE)
+        records_offset = application_offset + _round_up(application_size, mmap.PAGESIZE)
+        segment_size = records_offset + _round_up(capacity * record_size, mmap.PAGESIZE)
+        if segment_size > _MAX_SEGMENT_SIZE:
+            raise InvalidValueError(
+                f"{capacity} records of {record_size} bytes make a segment of {segment_size} bytes, "
+                f"at most {_MAX_SEGMENT_SIZE} are possible: use a smaller capacity"
+            )
+        return cls(
+            dtype=dtype,
+            dtype_text=text,
+            record_size=record_size,
+            capacity=capacity,
+            max_consumers=max_consumers,
+            control_offset=control_offset,
+            application_offset=application_offset,
+            application_size=application_size,
+            records_offset=records_offset,
+            segment_size=segment_size,
+        )
+
+    @classmethod
+    def from_header(cls, header: bytes, segment_size: int) -> Layout:
+        """Read the layout of a segment whose first bytes are `header` and which is `segment_size` bytes long.
+
+        Raises:
+            CorruptSegmentError: the header is not one that `plan` would have made.
+            LayoutMismatchError: it was made by another version of the layout.
+        """
+        fixed = np.frombuffer(header, HEADER_DTYPE, count=1)[0]
+        if int(fixed["layout_version"]) != LAYOUT_VERSION:
+            raise LayoutMismatchError(
+                f"the segment has layout version {fixed['layout_version']}, this program reads version "
+                f"{LAYOUT_VERSION}: use the same version of chronostream on both sides"
+            )
+        text_size = int(fixed["dtype_size"])
+        if text_size > min(_MAX_DTYPE_SIZE, len(header) - HEADER_SIZE):
+            raise CorruptSegmentError(
+                f"the segment's header is damaged: a dtype of {text_size} bytes does not fit in it"
+            )
+        text = header[HEADER_SIZE : HEADER_SIZE + text_size]
+        try:
+            planned = cls.plan(
+                dtype_from_text(text),
+                int(fixed["capacity"]),
+                int(fixed["application_size"]),
+                int(fixed["max_consumers"]),
+            )
+        except InvalidValueError as error:
+            raise CorruptSegmentError(f"the segment's header is damaged: {error}") from error
+        expected = planned.sizes()
+        for field in _SIZES:
+            if int(fixed[field]) != expected[field]:
+                raise CorruptSegmentError(
+                    f"the segment's header is damaged: {field} is {fixed[field]}, expected {expected[field]}"
+                )
+        if segment_size < planned.segment_size:
+            raise CorruptSegmentError(
+                f"the segment is cut off: {segment_size} bytes long, its header says {planned.segment_size}"
+            )
+        return planned
+
+    def sizes(self) -> dict[str, int]:
+        """Return the header's fields that follow from the layout."""
+        return {
+            "layout_version": LAYOUT_VERSION,
+            "dtype_size": len(self.dtype_text),
+            "record_size": self.record_size,
+            "capacity": self.capacity,
+            "control_offset": self.control_offset,
+            "application_offset": self.application_offset,
+            "application_size": self.application_size,
+            "records_offset": self.records_offset,
+            "segment_size": self.segment_size,
+            "max_consumers": self.max_consumers,
+        }
+
+    def tail_offset(self, place: int) -> int:
+        """Return where the consumer with this place in the table has its line, from the segment's start."""
+        return self.control_offset + LINE + place * LINE
+
+
+def _round_up(size: int, multiple: int) -> int:
+    return -(-size // multiple) * multiple

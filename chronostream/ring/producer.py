@@ -1,0 +1,284 @@
+"""The producer's handle on a ring: one for each stream, held by the lock of its segment."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from chronostream.errors import CorruptSegmentError, InvalidTypeError, InvalidValueError, StreamRemovedError
+from chronostream.ring import shm
+from chronostream.ring.core import CORE, load_core
+from chronostream.ring.dtypes import checked_dtype
+from chronostream.ring.layout import HEADER_DTYPE, IDENTITY, Layout
+from chronostream.ring.segment import Segment
+
+__all__ = ["Producer"]
+
+DEFAULT_MAX_CONSUMERS = 64
+_MAX_POSITION = 1 << 63  # centuries away; what is beyond it was never counted
+
+
+class Producer:
+    """Publishes records into a ring. One thread at a time; it never waits for a consumer.
+
+    ``publish`` and ``publish_many`` are the core's own, so that no Python frame stands before them; what they take and
+    raise is told at `chronostream.ring.core.Writer`. True even while empty; its length is its `depth`.
+
+    Attributes:
+        name: the stream's name.
+        taken_over: whether it goes on with a stream that an earlier producer left.
+    """
+
+    publish: Callable[[Any], None]
+    publish_many: Callable[[Any], None]
+
+    def __init__(self, segment: Segment, *, always_wake: bool, core: str) -> None:
+        self.name = segment.name
+        self.taken_over = segment.taken_over
+        self._segment = segment
+        self._layout = segment.layout
+        self._writer = load_core(core).Writer(segment.memory, segment.layout, always_wake)
+        segment.on_refusal(self._writer.refuse)
+        self.publish = self._writer.publish
+        self.publish_many = self._writer.publish_many
+        self._claiming = False
+
+    @classmethod
+    def create(
+        cls,
+        name: str,
+        dtype: npt.DTypeLike,
+        capacity: int,
+        *,
+        application_size: int = 0,
+        max_consumers: int = DEFAULT_MAX_CONSUMERS,
+        always_wake: bool = False,
+        mode: int = 0o600,
+        group: str | int | None = None,
+        version: str = "",
+        instance: str = "",
+        core: str | None = None,
+    ) -> Self:
+        """Create the stream `name`, or take over a dead or closed one of the same layout.
+
+        Args:
+            name: 1 to 64 letters, digits, ``.``, ``_`` or ``-``.
+            dtype: any dtype of a fixed width.
+            capacity: records that the ring holds, a power of two.
+            application_size: bytes of the application area, which the ring does not look into.
+            max_consumers: places in the table of registered consumers.
+            always_wake: wake on each publish, so that consumers that may only read can block, too.
+            mode: permissions of the segment; without write permission, a reader cannot register.
+            group: its group, by name or number.
+            version: version text of the producer, at most 32 bytes of UTF-8, shown in the status.
+            instance: name of the producer, at most 64 bytes of UTF-8, shown in the status.
+            core: ``"native"`` or ``"portable"`` instead of `chronostream.ring.CORE`.
+
+        Raises:
+            ProducerActiveError: the name is live.
+            LayoutMismatchError: the stream is there with another dtype, capacity or size.
+            CorruptSegmentError: the segment is damaged, or another program's.
+            AccessDeniedError: it is another user's, or this user may not create it.
+            OutOfSharedMemoryError: there is no room for it; nothing is left behind.
+            InvalidValueError: the name, a size or a text is out of its range.
+            CoreUnavailableError: the core cannot run here.
+        """
+        load_core(core or CORE)
+        identity = _identity(version, instance)
+        layout = Layout.plan(checked_dtype(dtype), capacity, application_size, max_consumers)
+        segment = Segment.own(name, layout, identity, mode=mode, group=group)
+        try:
+            producer = cls(segment, always_wake=always_wake, core=core or CORE)
+            producer._take_over(identity)
+        except BaseException:
+            if not segment.taken_over:
+                segment.unlink()
+            segment.close()
+            raise
+        return producer
+
+    @property
+    def capacity(self) -> int:
+        """How many records the ring holds."""
+        return self._layout.capacity
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The records' dtype."""
+        return self._layout.dtype
+
+    @property
+    def head(self) -> int:
+        """First position not yet published: how many records the stream has had."""
+        return self._writer.head
+
+    @property
+    def depth(self) -> int:
+        """How far the slowest registered, living consumer is behind, in records; at most `capacity`, 0 without any."""
+        head = self.head
+        # Not `slowest`: that one leaves out who has lost records already, and with that the one furthest behind.
+        lags = ((head - tail, place) for place, tail in enumerate(self._segment.tails()) if tail <= head)
+        living = (lag for lag, place in sorted(lags, reverse=True) if self._segment.place_taken(place))
+        return min(next(living, 0), self.capacity)
+
+    @property
+    def application(self) -> memoryview:
+        """The application area, writable."""
+        return self._segment.application
+
+    @property
+    def records(self) -> npt.NDArray[Any]:
+        """All slots of the ring, shape ``(capacity,)``; position ``p`` is in slot ``p & (capacity - 1)``."""
+        self._segment.check()
+        layout = self._layout
+        return np.ndarray(
+            layout.capacity, layout.dtype, self._segment.memory, layout.records_offset, strides=(layout.record_size,)
+        )
+
+    def __len__(self) -> int:
+        """Return the `depth`."""
+        return self.depth
+
+    def __bool__(self) -> bool:
+        """Return true: a ring that nobody is behind in is still a ring."""
+        return True
+
+    def offer(self, record: Any) -> bool:
+        """Publish one record unless a registered, living consumer is a whole ring behind.
+
+        Returns:
+            Whether it was published.
+
+        Raises:
+            RecordError: it is not one row of the ring's dtype; nothing was published.
+        """
+        return self._writer.offer(record) or (self._free_dead_places() and self._writer.offer(record))
+
+    @contextmanager
+    def claim(self, count: int) -> Iterator[npt.NDArray[Any]]:
+        """Give `count` records to write in place; they are published together when the block ends.
+
+        The rows hold what was there before, and are read-only afterwards. An exception inside the block publishes
+        nothing.
+
+        Raises:
+            InvalidValueError: `count` is not 1 to `capacity`, or another claim is open.
+            InvalidTypeError: `count` is not an integer.
+        """
+        if not isinstance(count, int):
+            raise InvalidTypeError(f"count is {type(count).__name__}, expected an integer")
+        if not 1 <= count <= self.capacity:
+            raise InvalidValueError(f"count is {count}, expected 1 to {self.capacity}, the ring's capacity")
+        if self._claiming:
+            raise InvalidValueError("a claim is open already: leave its block first")
+        slots = self.records
+        head = self.head
+        start = head & (self.capacity - 1)
+        wraps = start + count > self.capacity
+        rows = slots.take(range(start, start + count), mode="wrap") if wraps else slots[start : start + count]
+        self._claiming = True
+        try:
+            self._writer.claim(count)
+            yield rows
+            if self._writer.head != head:
+                raise InvalidValueError("records were published inside the claim's block: write to its rows instead")
+            if wraps:
+                _copy_rows(slots[start:], rows[: self.capacity - start])
+                _copy_rows(slots[: start + count - self.capacity], rows[self.capacity - start :])
+            self._writer.commit(count)
+        finally:
+            rows.flags.writeable = False
+            self._claiming = False
+
+    def check(self) -> None:
+        """Raise if there is no point in going on.
+
+        Raises:
+            StreamRemovedError: the segment has lost its name, so that nobody can attach to it any more.
+            ClosedError: this handle was closed.
+            ForkedError: it belongs to this process's parent.
+        """
+        if not self._segment.named():
+            raise StreamRemovedError(f"stream {self.name!r} was removed while its producer was running: start it anew")
+
+    def close(self, *, unlink: bool = True) -> None:
+        """Mark the stream closed, wake everybody, and let it go; twice is fine.
+
+        Args:
+            unlink: also delete it. Attached consumers drain what is left and end either way; a stream that is kept
+                can still be attached to, and taken over by the next producer.
+        """
+        if self._segment.refusal is not None:
+            return
+        self._writer.close()
+        if unlink:
+            self._segment.unlink()
+        self._segment.close()
+
+    def __enter__(self) -> Self:
+        """Return the producer itself."""
+        self._segment.check()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close and delete the stream."""
+        self.close()
+
+    def _take_over(self, identity: bytes) -> None:
+        """Enter this producer into the header and go live (docs/ring.md, T1 to T3)."""
+        if self.taken_over:
+            header = self._segment.header
+            generation, claim, head = (int(header[field]) for field in ("generation", "claim", "head"))
+            if not (0 <= claim - head <= self.capacity and max(generation, claim) <= _MAX_POSITION):
+                raise CorruptSegmentError(
+                    f"stream {self.name!r} is damaged: generation {generation}, head {head} and claim {claim} do "
+                    f"not go together with capacity {self.capacity}; remove it (`chronostream remove {self.name}`)"
+                )
+            self._segment.memory[IDENTITY] = (generation + 1).to_bytes(8, "little") + identity[8:]
+            self._free_dead_places()
+        self._writer.open()
+
+    def _free_dead_places(self) -> bool:
+        """Free the places of consumers that died, the furthest behind first, until one lives; true if any was."""
+        freed = False
+        while (slowest := self._writer.slowest()) is not None and self._segment.reclaim_place(slowest[0]):
+            freed = True
+        return freed
+
+
+def _identity(version: str, instance: str) -> bytes:
+    """Return the header's line that says who the producer is, in its first generation."""
+    header = np.zeros((), HEADER_DTYPE)
+    header["generation"] = 1
+    header["pid"] = os.getpid()
+    header["pid_namespace"] = shm.pid_namespace()
+    header["started_ns"] = time.time_ns()
+    for field, text in (("version", version), ("instance", instance)):
+        if not isinstance(text, str):
+            raise InvalidTypeError(f"{field} is {type(text).__name__}, expected a string")
+        try:
+            encoded = text.encode()
+        except UnicodeEncodeError as error:
+            raise InvalidValueError(f"{field} {text!r} is not valid Unicode: remove the lone surrogates") from error
+        if len(encoded) > HEADER_DTYPE[field].itemsize or b"\0" in encoded:
+            raise InvalidValueError(
+                f"{field} {text!r} does not fit: expected at most {HEADER_DTYPE[field].itemsize} bytes without NUL"
+            )
+        header[field] = encoded
+    line: bytes = header.tobytes()[IDENTITY]
+    return line
+
+
+def _copy_rows(target: npt.NDArray[Any], rows: npt.NDArray[Any]) -> None:
+    """Copy whole records: a structured assignment goes field by field and takes several times as long."""
+    raw = np.dtype(("V", rows.dtype.itemsize))
+    target.view(raw)[:] = rows.view(raw)

@@ -1,0 +1,279 @@
+"""Named shared memory and the locks on it: the only module of the ring that knows the operating system.
+
+On Linux a segment is a file in ``/dev/shm`` under the name that `multiprocessing.shared_memory` uses, opened here
+and not through that class, which maps everything writable, hides its descriptor, and tells a resource tracker that
+deletes live segments. Elsewhere `shm_open` gives the descriptor, and a lock file beside it carries the locks.
+
+A lock is an open-file-description lock on one byte: the kernel drops it when the last copy of the descriptor is
+closed, however its owner died, and it holds across containers that share the files.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import grp
+import mmap
+import os
+import re
+import stat
+import struct
+import sys
+import tempfile
+from pathlib import Path
+
+from chronostream.errors import AccessDeniedError, InvalidNameError, InvalidValueError, OutOfSharedMemoryError
+
+if sys.platform != "linux":
+    import _posixshmem
+
+__all__ = [
+    "PREFIX",
+    "create",
+    "is_locked",
+    "list_names",
+    "lock_descriptor",
+    "open_existing",
+    "permit",
+    "pid_namespace",
+    "read",
+    "reserve",
+    "same_file",
+    "segment_name",
+    "try_lock",
+    "unlink",
+    "unlock",
+    "write",
+]
+
+PREFIX = "chronostream."
+"""What every segment's name begins with, before the stream's own name."""
+
+_LINUX = sys.platform == "linux"
+_DIRECTORY = Path("/dev/shm")  # noqa: S108 - where shm_open keeps its files on Linux, not a temporary file
+_LOCK_DIRECTORY = Path(tempfile.gettempdir()) / "chronostream-locks"
+_MAX_NAME = 64 if _LINUX else 30 - len(PREFIX)  # macOS: 31 bytes with the leading slash
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", re.ASCII)
+
+if _LINUX:
+    _SETLK, _GETLK = fcntl.F_OFD_SETLK, fcntl.F_OFD_GETLK
+    _FLOCK = struct.Struct("@hhqqi4x")  # type, whence, start, length, pid
+else:
+    _SETLK, _GETLK = 90, 92  # <sys/fcntl.h> of macOS; Python does not name them
+    _FLOCK = struct.Struct("@qqihh")  # start, length, pid, type, whence
+
+
+def segment_name(name: str) -> str:
+    """Return the name of the segment that carries the stream `name`: the one `SharedMemory(name=...)` takes.
+
+    Raises:
+        InvalidNameError: it is empty, too long, or has characters that could lead out of the directory.
+    """
+    if not isinstance(name, str) or not _NAME.fullmatch(name) or len(name) > _MAX_NAME:
+        raise InvalidNameError(
+            f"{name!r} is not a stream name: expected 1 to {_MAX_NAME} letters, digits, '.', '_' or '-', "
+            "the first a letter, a digit or '_'"
+        )
+    return PREFIX + name
+
+
+def list_names() -> list[str]:
+    """Return the names of all streams that have a segment, sorted."""
+    directory = _DIRECTORY if _LINUX else _LOCK_DIRECTORY
+    if not directory.is_dir():
+        return []
+    names = (entry.removeprefix(PREFIX) for entry in os.listdir(directory) if entry.startswith(PREFIX))
+    return sorted(name for name in names if _NAME.fullmatch(name) and (_LINUX or _exists(name)))
+
+
+def create(name: str) -> int:
+    """Create the segment of the stream `name`, empty and for its owner only, and return a descriptor.
+
+    Raises:
+        FileExistsError: there is one already.
+        AccessDeniedError: the system does not let this user create segments.
+    """
+    return _shm_open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+
+
+def open_existing(name: str, *, writable: bool, any_owner: bool = False) -> int:
+    """Open the segment of the stream `name` and return a descriptor.
+
+    Raises:
+        FileNotFoundError: there is none.
+        AccessDeniedError: it is another user's and `any_owner` is false, its mode keeps this user out, or what
+            has its name is no regular file.
+    """
+    fd = _shm_open(name, os.O_RDWR if writable else os.O_RDONLY)
+    found = os.fstat(fd)
+    if _LINUX and not stat.S_ISREG(found.st_mode):
+        os.close(fd)
+        raise _irregular(name)
+    if found.st_uid != os.geteuid() and not any_owner:
+        os.close(fd)
+        raise AccessDeniedError(
+            f"the segment of stream {name!r} belongs to user {found.st_uid}, this process is user {os.geteuid()}: "
+            "only a reader that says any_owner=True may trust it"
+        )
+    return fd
+
+
+def permit(fd: int, mode: int, group: str | int | None) -> None:
+    """Give a segment its mode and group.
+
+    Raises:
+        InvalidValueError: there is no such group, or the mode is not one.
+        AccessDeniedError: this user may not give it to that group.
+    """
+    if not isinstance(mode, int) or mode & ~0o777:
+        raise InvalidValueError(f"mode is {mode!r}, expected permissions from 0 to 0o777")
+    if group is not None:
+        try:
+            gid = group if isinstance(group, int) else grp.getgrnam(group).gr_gid
+        except (KeyError, TypeError, ValueError):
+            raise InvalidValueError(f"there is no group {group!r} on this machine") from None
+        try:
+            os.fchown(fd, -1, gid)
+        except OverflowError:
+            raise InvalidValueError(f"group {group} is out of the range of group numbers") from None
+        except OSError as error:
+            raise AccessDeniedError(f"the segment cannot be given to group {group!r}: {error.strerror}") from error
+    os.fchmod(fd, mode)
+
+
+def reserve(fd: int, size: int) -> None:
+    """Reserve `size` bytes for a segment now: a full system is an error here, never a SIGBUS later.
+
+    Raises:
+        OutOfSharedMemoryError: there is no room.
+    """
+    try:
+        os.ftruncate(fd, size)
+        if _LINUX:
+            os.posix_fallocate(fd, 0, size)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.ENOMEM, errno.EFBIG, errno.EINVAL):
+            raise
+        room = os.fstatvfs(fd)
+        raise OutOfSharedMemoryError(
+            f"no room for a segment of {size} bytes, {room.f_bavail * room.f_frsize} are free in shared memory: "
+            "use a smaller capacity, remove streams that nobody needs, or enlarge /dev/shm"
+        ) from error
+
+
+def read(fd: int, size: int) -> bytes:
+    """Return the first `size` bytes of a segment, or as many as it has."""
+    if _LINUX:
+        return os.pread(fd, size, 0)
+    size = min(size, os.fstat(fd).st_size)
+    with mmap.mmap(fd, max(size, 1), prot=mmap.PROT_READ) if size else mmap.mmap(-1, 1) as memory:
+        return memory[:size]
+
+
+def write(fd: int, offset: int, data: bytes) -> None:
+    """Write `data` into a segment that is large enough for it."""
+    if _LINUX:
+        os.pwrite(fd, data, offset)
+    else:
+        with mmap.mmap(fd, offset + len(data)) as memory:
+            memory[offset:] = data
+
+
+def unlink(name: str) -> None:
+    """Take a segment's name away; whoever has it mapped keeps the memory. No error if it has none."""
+    try:
+        if sys.platform == "linux":
+            os.unlink(_path(name))
+        else:
+            _posixshmem.shm_unlink("/" + segment_name(name))
+    except FileNotFoundError:
+        pass
+
+
+def same_file(fd: int, name: str) -> bool:
+    """Return whether the stream's name still leads to the segment that `fd` is open on."""
+    try:
+        if _LINUX:
+            return os.path.samestat(os.stat(_path(name), follow_symlinks=False), os.fstat(fd))
+        return _exists(name)
+    except FileNotFoundError:
+        return False
+
+
+def lock_descriptor(fd: int, name: str) -> int:
+    """Return the descriptor that carries the locks of a segment; where it is not `fd`, the caller closes it too."""
+    if _LINUX:
+        return fd
+    _LOCK_DIRECTORY.mkdir(mode=0o1777, exist_ok=True)
+    return os.open(_LOCK_DIRECTORY / segment_name(name), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+def try_lock(fd: int, offset: int) -> bool:
+    """Lock the byte at `offset` for this open file description, unless another one holds it."""
+    try:
+        fcntl.fcntl(fd, _SETLK, _flock(fcntl.F_WRLCK, offset))
+    except OSError as error:
+        if error.errno in (errno.EAGAIN, errno.EACCES):
+            return False
+        raise
+    return True
+
+
+def unlock(fd: int, offset: int) -> None:
+    """Give the lock on the byte at `offset` back."""
+    fcntl.fcntl(fd, _SETLK, _flock(fcntl.F_UNLCK, offset))
+
+
+def is_locked(fd: int, offset: int) -> bool:
+    """Return whether another open file description holds the byte at `offset`; takes nothing itself."""
+    answer = fcntl.fcntl(fd, _GETLK, _flock(fcntl.F_WRLCK, offset))
+    assert isinstance(answer, bytes)
+    lock_type: int = _FLOCK.unpack(answer)[0 if _LINUX else 3]
+    return lock_type != fcntl.F_UNLCK
+
+
+def pid_namespace() -> int:
+    """Return a number that tells apart the namespaces in which a pid means something; 0 where there are none."""
+    try:
+        return Path("/proc/self/ns/pid").stat().st_ino
+    except OSError:
+        return 0
+
+
+def _flock(lock_type: int, offset: int) -> bytes:
+    if _LINUX:
+        return _FLOCK.pack(lock_type, os.SEEK_SET, offset, 1, 0)
+    return _FLOCK.pack(offset, 1, 0, lock_type, os.SEEK_SET)
+
+
+def _path(name: str) -> str:
+    return os.path.join(_DIRECTORY, segment_name(name))
+
+
+def _exists(name: str) -> bool:
+    try:
+        os.close(_shm_open(name, os.O_RDONLY))
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _shm_open(name: str, flags: int) -> int:
+    try:
+        if sys.platform == "linux":
+            # Not blocking: a FIFO under our name would keep us waiting for its other end.
+            return os.open(_path(name), flags | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
+        else:  # noqa: RET505 - the type checker follows this form only
+            return int(_posixshmem.shm_open("/" + segment_name(name), flags, mode=0o600))
+    except (PermissionError, IsADirectoryError) as error:
+        raise AccessDeniedError(f"the segment of stream {name!r} cannot be opened: {error.strerror}") from error
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise AccessDeniedError(f"{_path(name)} is a symbolic link: remove it") from error
+        if error.errno == errno.ENXIO:
+            raise _irregular(name) from error  # a socket, or a FIFO
+        raise
+
+
+def _irregular(name: str) -> AccessDeniedError:
+    return AccessDeniedError(f"{_path(name)} is not a regular file: remove it, or use another stream name")

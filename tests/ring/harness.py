@@ -1,0 +1,154 @@
+"""What the ring's tests share: which cores there are, handles that close themselves, and other processes."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from multiprocessing.context import ForkProcess
+from pathlib import Path
+from typing import Any, Self
+
+import numpy.typing as npt
+
+from chronostream.errors import CoreUnavailableError
+from chronostream.ring import Consumer, Producer, core, segment_name
+from chronostream.ring.layout import CLAIM, HEAD
+
+TIMEOUT_S = 20.0
+FORK = multiprocessing.get_context("fork")
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def _wanted(name: str) -> bool:
+    try:
+        core.load_core(name)
+    except CoreUnavailableError:
+        # There, a missing native core is a failure of the tests that ask for it, not a reason to leave them out.
+        return name == "native" and "CI" in os.environ and (ROOT / "chronostream/ring/_native.c").exists()
+    return True
+
+
+CORES = [name for name in core.CORES if _wanted(name)]
+PAIRS = [(producer, consumer) for producer in CORES for consumer in CORES]
+
+
+def path_of(name: str) -> Path:
+    return Path("/dev/shm") / segment_name(name)
+
+
+def overwrite(name: str, offset: int, data: bytes) -> None:
+    """Write into a segment behind the back of everybody who has it open."""
+    with path_of(name).open("r+b") as file:
+        file.seek(offset)
+        file.write(data)
+
+
+def move_head(name: str, head: int, claim: int | None = None) -> None:
+    """Have a stream that nobody has open go on at `head`."""
+    overwrite(name, HEAD, head.to_bytes(8, "little"))
+    overwrite(name, CLAIM, (head if claim is None else claim).to_bytes(8, "little"))
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    """Wait for something that another process or thread does, or fail."""
+    deadline_s = time.monotonic() + TIMEOUT_S
+    while not condition():
+        assert time.monotonic() < deadline_s, "it did not come about in time"
+        time.sleep(0.001)
+
+
+class Handles:
+    """A stream's handles on the cores of one test; what is left open is closed."""
+
+    def __init__(self, name: str, producer_core: str, consumer_core: str) -> None:
+        self.name = name
+        self.producer_core = producer_core
+        self.consumer_core = consumer_core
+        self._open = contextlib.ExitStack()
+
+    def create(self, dtype: npt.DTypeLike = "<i8", capacity: int = 8, **options: Any) -> Producer:
+        producer = Producer.create(self.name, dtype, capacity, core=self.producer_core, **options)
+        self._open.callback(producer.close)
+        return producer
+
+    def attach(self, start: Any = "oldest", **options: Any) -> Consumer:
+        consumer = Consumer.attach(self.name, start, core=self.consumer_core, **options)
+        self._open.callback(consumer.close)
+        return consumer
+
+    def pair(self, dtype: npt.DTypeLike = "<i8", capacity: int = 8, **options: Any) -> tuple[Producer, Consumer]:
+        return self.create(dtype, capacity, **options), self.attach()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+
+class Program:
+    """A Python program in a process of its own."""
+
+    def __init__(self, code: str, *arguments: str, **environment: str) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-W", "error", "-c", code, *arguments],
+            bufsize=0,
+            cwd=ROOT,
+            env=os.environ | environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        self.pid = self._process.pid
+
+    def line(self) -> str:
+        """Return the next line that it prints."""
+        assert self._process.stdout is not None
+        line = b""
+        deadline_s = time.monotonic() + TIMEOUT_S
+        while not line.endswith(b"\n"):
+            ready, _, _ = select.select([self._process.stdout], [], [], max(0.0, deadline_s - time.monotonic()))
+            assert ready, f"it printed no line in time, only {line!r}"
+            read = self._process.stdout.read(1)
+            assert read, f"it ended instead of printing a line: {self.finish()}"
+            line += read
+        return line.decode().rstrip("\n")
+
+    def finish(self) -> tuple[int, str, str]:
+        """Wait for its end; return its exit status, and what else it printed on stdout and stderr."""
+        out, err = self._process.communicate(timeout=TIMEOUT_S)
+        return self._process.returncode, out.decode(), err.decode()
+
+    def signal(self, number: int) -> None:
+        self._process.send_signal(number)
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.communicate(timeout=TIMEOUT_S)
+
+
+@contextlib.contextmanager
+def forked(target: Callable[[], object]) -> Iterator[ForkProcess]:
+    """Run `target` in a fork of this process; kill it at the end of the block if it still runs."""
+    process = FORK.Process(target=target)
+    process.start()
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.join(TIMEOUT_S)
+        process.close()
+
+
+def in_fork(target: Callable[[], object]) -> int:
+    """Run `target` in a fork of this process and return the exit code: negative for a signal."""
+    with forked(target) as process:
+        process.join(TIMEOUT_S)
+        assert process.exitcode is not None, "it did not end in time"
+        return process.exitcode

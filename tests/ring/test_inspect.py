@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+
+import numpy as np
+import pytest
+
+from chronostream.errors import CorruptSegmentError, LayoutMismatchError, StreamNotFoundError
+from chronostream.ring import ConsumerStatus, RingStatus, inspect, list_names, remove
+from tests.ring.harness import Handles, overwrite, path_of
+
+
+def test_a_live_ring_says_what_it_is(ring: Handles, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "time_ns", lambda: 12345)
+    producer = ring.create([("a", "<i8")], 4, version="1.2", instance="host-1", max_consumers=3)
+    producer.publish_many([(number,) for number in range(6)])
+    status = inspect(ring.name)
+    assert status == RingStatus(
+        name=ring.name,
+        state="live",
+        pid=os.getpid(),
+        same_namespace=True,
+        generation=1,
+        started_ns=12345,
+        version="1.2",
+        instance="host-1",
+        head=6,
+        capacity=4,
+        dtype=np.dtype([("a", "<i8")]),
+        segment_size=path_of(ring.name).stat().st_size,
+        consumers=(),
+    )
+
+
+def test_a_closed_ring_is_closed(own: Handles) -> None:
+    own.create().close(unlink=False)
+    assert inspect(own.name).state == "closed"
+
+
+def test_a_ring_that_is_closed_but_taken_over_is_live(own: Handles) -> None:
+    own.create().close(unlink=False)
+    own.create()
+    assert (inspect(own.name).state, inspect(own.name).generation) == ("live", 2)
+
+
+def test_another_pid_namespace_is_told_apart(own: Handles) -> None:
+    own.create()
+    overwrite(own.name, 272, (1).to_bytes(8, "little"))
+    assert not inspect(own.name).same_namespace
+
+
+def test_registered_consumers_are_listed_with_what_they_have_lost(
+    ring: Handles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time, "time_ns", lambda: 12345)
+    producer, slow = ring.pair(capacity=4)
+    quick = ring.attach("next", label="quick one")
+    unregistered = ring.attach(register=False)
+    producer.publish_many(range(10))
+    quick.read(1)
+    first, second = inspect(ring.name).consumers
+    assert second == ConsumerStatus("quick one", os.getpid(), 3, 6, 12345)
+    assert (first.lag, first.lost) == (10, 0)
+    slow.close()
+    unregistered.close()
+    assert [consumer.label for consumer in inspect(ring.name).consumers] == ["quick one"]
+
+
+def test_a_place_that_nobody_holds_is_not_listed(own: Handles) -> None:
+    producer = own.create()
+    overwrite(own.name, producer._layout.tail_offset(5), bytes(8))
+    assert inspect(own.name).consumers == ()
+
+
+def test_a_tail_from_nowhere_is_no_lag(own: Handles) -> None:
+    producer = own.create()
+    own.attach()
+    overwrite(own.name, producer._layout.tail_offset(0), (1000).to_bytes(8, "little"))
+    assert [consumer.lag for consumer in inspect(own.name).consumers] == [0]
+
+
+@pytest.mark.parametrize("offset", [288, 320])
+def test_a_text_that_is_none_is_shown_as_well_as_can_be(own: Handles, offset: int) -> None:
+    own.create(version="abc", instance="abc")
+    overwrite(own.name, offset, b"\xff")
+    status = inspect(own.name)
+    assert "�bc" in (status.version, status.instance)
+
+
+def test_inspecting_takes_no_place_and_leaves_nothing_open(own: Handles) -> None:
+    producer = own.create(max_consumers=1)
+    inspect(own.name)
+    assert own.attach().registered
+    assert len(inspect(own.name).consumers) == 1
+    producer.check()
+
+
+def test_a_status_is_a_value(own: Handles) -> None:
+    own.create()
+    assert inspect(own.name) == inspect(own.name)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        inspect(own.name).head = 7  # type: ignore[misc]  # which is the point
+
+
+@pytest.mark.parametrize(
+    ("content", "error"),
+    [
+        (None, StreamNotFoundError),
+        (bytes(5000), StreamNotFoundError),
+        (b"another program's file", CorruptSegmentError),
+        (b"CHRONOS\x01" + bytes(5000), LayoutMismatchError),
+        (b"CHRONOS\x01\x01" + bytes(5000), CorruptSegmentError),
+    ],
+)
+def test_what_is_no_ring_is_an_error(name: str, content: bytes | None, error: type[Exception]) -> None:
+    if content is not None:
+        path_of(name).write_bytes(content)
+    with pytest.raises(error):
+        inspect(name)
+
+
+def test_the_list_has_every_stream_and_only_while_it_is_there(own: Handles) -> None:
+    assert own.name not in list_names()
+    producer = own.create()
+    assert own.name in list_names()
+    producer.close(unlink=False)
+    assert own.name in list_names()
+    remove(own.name)
+    assert own.name not in list_names()

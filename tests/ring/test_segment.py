@@ -1,0 +1,601 @@
+from __future__ import annotations
+
+import ctypes
+import faulthandler
+import mmap
+import os
+import re
+import signal
+import stat
+import sys
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from chronostream.errors import (
+    AccessDeniedError,
+    ChronoStreamError,
+    ClosedError,
+    CorruptSegmentError,
+    InvalidValueError,
+    LayoutMismatchError,
+    OutOfSharedMemoryError,
+    ProducerActiveError,
+    StreamNotFoundError,
+)
+from chronostream.ring import Consumer, Layout, Producer, inspect, remove, shm
+from chronostream.ring.layout import CLAIM, FREE_TAIL, HEAD, HEADER_SIZE, LINE, MAGIC, STATE
+from chronostream.ring.segment import Segment
+from tests.ring.harness import Handles, in_fork, move_head, overwrite, path_of
+
+LAYOUT = Layout.plan(np.dtype("<i8"), 8, 100, 2)
+IDENTITY = bytes(LINE)
+
+
+@pytest.fixture
+def owned(name: str) -> Iterator[Segment]:
+    segment = Segment.own(name, LAYOUT, IDENTITY)
+    yield segment
+    segment.close()
+
+
+@pytest.fixture
+def attached(owned: Segment) -> Iterator[Segment]:
+    segment = Segment.attach(owned.name)
+    yield segment
+    segment.close()
+
+
+def test_a_new_segment_has_its_layout_and_free_places(owned: Segment) -> None:
+    header = owned.header
+    assert {field: int(header[field]) for field in LAYOUT.sizes()} == LAYOUT.sizes()
+    assert (header["stream"].decode(), owned.taken_over) == (owned.name, False)
+    assert owned.tails() == [FREE_TAIL] * 2
+
+
+def test_one_that_attaches_reads_the_same_layout(owned: Segment, attached: Segment) -> None:
+    assert attached.layout == owned.layout
+
+
+def test_what_the_owner_writes_the_others_see(owned: Segment, attached: Segment) -> None:
+    owned.application[:3] = b"abc"
+    assert bytes(attached.application[:3]) == b"abc"
+    assert len(attached.application) == 100
+
+
+def test_only_the_control_region_is_writable_for_others(attached: Segment) -> None:
+    assert memoryview(attached.memory).readonly
+    assert attached.application.readonly
+    assert attached.control is not None
+    assert not memoryview(attached.control).readonly
+    assert len(attached.control) == LAYOUT.application_offset - LAYOUT.control_offset
+
+
+def test_the_control_region_is_the_one_in_the_segment(owned: Segment, attached: Segment) -> None:
+    assert attached.control is not None
+    attached.control[:4] = b"abcd"
+    assert owned.memory[LAYOUT.control_offset : LAYOUT.control_offset + 4] == b"abcd"
+
+
+def test_the_system_itself_keeps_others_from_writing(attached: Segment) -> None:
+    maps = Path("/proc/self/maps").read_text(encoding="ascii")
+    rights = re.findall(rf"\S+ (\S+) (\S+) .*{re.escape(attached.name)}$", maps, re.MULTILINE)
+    assert sorted(rights) == [
+        ("r--s", "00000000"),
+        ("rw-s", "00000000"),  # the owner's
+        ("rw-s", f"{LAYOUT.control_offset:08x}"),
+    ]
+
+
+def test_a_write_behind_pythons_back_ends_the_process_that_tries(attached: Segment) -> None:
+    address = np.frombuffer(attached.memory, np.uint8).ctypes.data
+
+    def child() -> None:
+        faulthandler.disable()
+        ctypes.memset(address + HEAD, 1, 8)
+
+    assert in_fork(child) == -signal.SIGSEGV
+    assert int(attached.header["head"]) == 0
+
+
+@pytest.mark.parametrize("size", [0, 1, 7, 8, 9, HEADER_SIZE, LAYOUT.segment_size, 3 * LAYOUT.segment_size])
+def test_a_half_made_segment_is_never_attached_to_and_made_whole_by_the_next_owner(name: str, size: int) -> None:
+    content = bytes(8) + b"\xff" * max(0, size - 8)  # what came after the missing magic may be anything
+    path_of(name).write_bytes(content[:size])
+    for attach in (Segment.attach, inspect):
+        with pytest.raises(StreamNotFoundError, match="still being made"):
+            attach(name)
+    owner = Segment.own(name, LAYOUT, IDENTITY)
+    try:
+        assert not owner.taken_over
+        assert not any(owner.memory[HEADER_SIZE + len(LAYOUT.dtype_text) : LAYOUT.control_offset])
+        assert path_of(name).stat().st_size == LAYOUT.segment_size
+        assert owner.tails() == [FREE_TAIL] * 2
+        assert not any(owner.application)
+        assert not any(owner.memory[LAYOUT.records_offset :])
+    finally:
+        owner.close()
+
+
+def test_a_segment_in_the_making_names_nobody(name: str) -> None:
+    fd = shm.create(name)
+    try:
+        shm.try_lock(fd, 0)
+        with pytest.raises(ProducerActiveError, match="another process is making it") as caught:
+            Segment.own(name, LAYOUT, IDENTITY)
+        assert caught.value.pid is None
+    finally:
+        os.close(fd)
+
+
+@pytest.mark.parametrize("content", [b"x", b"CHRONOS\x02" + bytes(5000), b"\0\0\0\0\0\0\0x", MAGIC[:4]])
+def test_another_programs_file_is_refused_and_left_alone(name: str, content: bytes) -> None:
+    path_of(name).write_bytes(content)
+    with pytest.raises(CorruptSegmentError, match="not with ChronoStream's mark"):
+        Segment.own(name, LAYOUT, IDENTITY)
+    with pytest.raises(CorruptSegmentError, match="not with ChronoStream's mark"):
+        Segment.attach(name)
+    assert path_of(name).read_bytes() == content
+
+
+@pytest.mark.parametrize("size", [8, HEADER_SIZE - 1, HEADER_SIZE, LAYOUT.control_offset, LAYOUT.segment_size - 1])
+def test_a_segment_cut_off_is_refused_on_both_sides(name: str, size: int) -> None:
+    Segment.own(name, LAYOUT, IDENTITY).close()
+    os.truncate(path_of(name), size)
+    with pytest.raises((CorruptSegmentError, LayoutMismatchError)):
+        Segment.attach(name)
+    with pytest.raises((CorruptSegmentError, LayoutMismatchError)):
+        Segment.own(name, LAYOUT, IDENTITY)
+    assert path_of(name).stat().st_size == size
+
+
+@pytest.mark.parametrize(
+    ("what", "other"),
+    [
+        ("dtype", Layout.plan(np.dtype("<u8"), 8, 100, 2)),
+        ("capacity", Layout.plan(np.dtype("<i8"), 16, 100, 2)),
+        ("application_size", Layout.plan(np.dtype("<i8"), 8, 101, 2)),
+        ("max_consumers", Layout.plan(np.dtype("<i8"), 8, 100, 3)),
+    ],
+)
+def test_a_stream_of_another_layout_is_not_taken_over_nor_harmed(name: str, what: str, other: Layout) -> None:
+    Segment.own(name, LAYOUT, IDENTITY).close()
+    before = path_of(name).read_bytes()
+    with pytest.raises(
+        LayoutMismatchError, match=rf"exists with {what} .*, asked for was .*chronostream remove {name}"
+    ):
+        Segment.own(name, other, IDENTITY)
+    assert path_of(name).read_bytes() == before
+
+
+def test_a_segment_of_the_same_layout_is_taken_over_as_it_is(name: str) -> None:
+    Segment.own(name, LAYOUT, IDENTITY).close()
+    before = path_of(name).read_bytes()
+    again = Segment.own(name, LAYOUT, bytes([1]) * LINE)
+    try:
+        assert again.taken_over
+        assert path_of(name).read_bytes() == before
+    finally:
+        again.close()
+
+
+def test_a_held_name_is_refused_with_its_owners_pid(name: str) -> None:
+    with Producer.create(name, "<i8", 8) as producer:
+        for attempt in (lambda: Producer.create(name, "<i8", 8), lambda: remove(name)):
+            with pytest.raises(ProducerActiveError, match=f"process {os.getpid()} is its producer") as caught:
+                attempt()
+            assert caught.value.pid == os.getpid()
+        producer.publish(1)
+
+
+def test_a_layout_that_differs_does_not_hide_that_the_name_is_live(owned: Segment) -> None:
+    with pytest.raises(ProducerActiveError):
+        Segment.own(owned.name, Layout.plan(np.dtype("<i8"), 16, 0, 1), IDENTITY)
+
+
+@pytest.mark.parametrize("options", [{"group": "no such group"}, {"mode": 0o1777}], ids=str)
+def test_a_segment_that_cannot_be_made_leaves_nothing(name: str, options: dict[str, Any]) -> None:
+    with pytest.raises(InvalidValueError):
+        Segment.own(name, LAYOUT, IDENTITY, **options)
+    assert not path_of(name).exists()
+
+
+def test_a_segment_that_has_no_room_leaves_nothing(name: str) -> None:
+    with pytest.raises(OutOfSharedMemoryError):
+        Segment.own(name, Layout.plan(np.dtype("<i8"), 1 << 42, 0, 1), IDENTITY)
+    assert not path_of(name).exists()
+
+
+def test_a_segment_has_the_mode_asked_for_whatever_the_umask(name: str) -> None:
+    before = os.umask(0o077)
+    try:
+        owner = Segment.own(name, LAYOUT, IDENTITY, mode=0o664)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(path_of(name).stat().st_mode) == 0o664
+    owner.close()
+
+
+def test_removing_deletes_whatever_nobody_holds(name: str) -> None:
+    Segment.own(name, LAYOUT, IDENTITY).close()
+    for content in (path_of(name).read_bytes(), b"", b"another program's", bytes(100)):
+        path_of(name).write_bytes(content)
+        remove(name)
+        assert not path_of(name).exists()
+
+
+@pytest.mark.parametrize("use", [remove, Segment.attach, inspect])
+def test_a_stream_that_is_not_there_is_not_found(name: str, use: Any) -> None:
+    with pytest.raises(StreamNotFoundError, match=f"there is no stream '{name}' on this machine"):
+        use(name)
+
+
+def test_removing_leaves_what_somebody_else_makes_meanwhile(owned: Segment, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between opening and locking, the old owner removes its segment and a new one comes."""
+    name = owned.name
+    real_lock = shm.try_lock
+    successors: list[Segment] = []
+
+    def late_lock(fd: int, offset: int) -> bool:
+        monkeypatch.setattr(shm, "try_lock", real_lock)
+        owned.unlink()
+        owned.close()
+        successors.append(Segment.own(name, LAYOUT, IDENTITY))
+        return real_lock(fd, offset)
+
+    monkeypatch.setattr(shm, "try_lock", late_lock)
+    with pytest.raises(ProducerActiveError):
+        Segment.remove(name)
+    assert successors[0].named()
+    successors[0].close()
+
+
+def test_an_owner_that_came_second_to_a_creation_begins_again(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    real_create = shm.create
+
+    def late_create(name: str) -> int:
+        monkeypatch.setattr(shm, "create", real_create)
+        os.close(real_create(name))
+        return real_create(name)
+
+    monkeypatch.setattr(shm, "create", late_create)
+    owner = Segment.own(name, LAYOUT, IDENTITY)
+    assert owner.named()
+    owner.close()
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_segment_removed_while_it_is_opened_is_not_found(
+    owned: Segment, monkeypatch: pytest.MonkeyPatch, again: bool
+) -> None:
+    real_open = shm.open_existing
+    calls = 0
+
+    def open_existing(name: str, **options: Any) -> int:
+        nonlocal calls
+        calls += 1
+        if calls == 2:  # the second opens what is mapped
+            shm.unlink(name)
+            if again:
+                os.close(shm.create(name))
+        return real_open(name, **options)
+
+    monkeypatch.setattr(shm, "open_existing", open_existing)
+    with pytest.raises(StreamNotFoundError, match="at this moment"):
+        Segment.attach(owned.name)
+
+
+def test_places_are_taken_in_order_and_by_one_each(owned: Segment) -> None:
+    others = [Segment.attach(owned.name) for _ in range(3)]
+    try:
+        assert [other.take_place() for other in others] == [0, 1, None]
+        assert owned.place_taken(0)
+        others[0].close()
+        assert not owned.place_taken(0)
+        assert others[2].take_place() == 0
+    finally:
+        for other in others:
+            other.close()
+
+
+def test_only_a_place_that_nobody_holds_is_reclaimed(owned: Segment, attached: Segment) -> None:
+    assert attached.control is not None
+    for place in (0, 1):
+        start = LINE + place * LINE
+        attached.control[start : start + 8] = (5).to_bytes(8, "little")
+    assert attached.take_place() == 0
+    assert not owned.reclaim_place(0)
+    assert owned.reclaim_place(1)
+    assert owned.tails() == [5, FREE_TAIL]
+    other = Segment.attach(owned.name)
+    assert other.take_place() == 1
+    other.close()
+
+
+def test_the_producer_is_alive_as_long_as_it_holds_the_lock(owned: Segment, attached: Segment) -> None:
+    assert attached.producer_alive()
+    owned.close()
+    assert not attached.producer_alive()
+
+
+def test_a_segment_is_named_until_its_name_leads_elsewhere(owned: Segment, attached: Segment) -> None:
+    assert attached.named()
+    path_of(owned.name).unlink()
+    assert not attached.named()
+    path_of(owned.name).touch()
+    assert not attached.named()
+
+
+def test_unlinking_takes_no_name_that_leads_elsewhere(owned: Segment) -> None:
+    path_of(owned.name).unlink()
+    path_of(owned.name).touch()
+    owned.unlink()
+    assert path_of(owned.name).exists()
+
+
+def test_a_closed_segment_refuses_and_closing_it_twice_is_fine(attached: Segment) -> None:
+    attached.close()
+    attached.close()
+    for use in (
+        attached.check,
+        attached.producer_alive,
+        attached.named,
+        attached.take_place,
+        attached.tails,
+        lambda: attached.header,
+        lambda: attached.application,
+        lambda: attached.place_taken(0),
+        lambda: attached.reclaim_place(0),
+    ):
+        with pytest.raises(ClosedError, match=f"the handle on stream '{attached.name}' was closed"):
+            use()
+
+
+def test_a_refusal_raised_often_collects_no_frames(attached: Segment) -> None:
+    attached.close()
+    for _ in range(3):
+        with pytest.raises(ClosedError) as caught:
+            attached.check()
+    assert len(traceback.extract_tb(caught.value.__traceback__)) == 2
+    assert attached.refusal is not None
+    assert attached.refusal.__traceback__ is None
+
+
+def test_what_looks_into_a_segment_may_outlive_it(name: str) -> None:
+    owner = Segment.own(name, LAYOUT, IDENTITY)
+    reader = Segment.attach(name)
+    owner.application[:3] = b"abc"
+    views: list[Any] = [
+        owner.application,
+        reader.application,
+        np.frombuffer(reader.memory, "<u8"),
+        memoryview(owner.memory),
+    ]
+    owner.unlink()
+    owner.close()
+    reader.close()
+    assert bytes(views[0][:3]) == bytes(views[1][:3]) == b"abc"
+    assert views[2][2] == 8
+    views[0][:3] = b"xyz"
+    assert bytes(views[1][:3]) == b"xyz"
+
+
+def test_a_forgotten_handle_gives_its_lock_back_and_says_so(name: str) -> None:
+    owner = Segment.own(name, LAYOUT, IDENTITY)
+    with pytest.warns(ResourceWarning, match="unclosed file"):
+        del owner
+    Segment.own(name, LAYOUT, IDENTITY).close()
+
+
+def test_hundreds_of_handles_leave_neither_descriptors_nor_mappings(own: Handles) -> None:
+    process = psutil.Process()
+
+    def cycle() -> None:
+        producer = Producer.create(own.name, "<i8", 8, core=own.producer_core)
+        consumer = Consumer.attach(own.name, core=own.consumer_core)
+        producer.publish(1)
+        consumer.read()
+        with pytest.raises(ProducerActiveError):
+            Producer.create(own.name, "<i8", 8)
+        consumer.close()
+        producer.close()
+        with pytest.raises(StreamNotFoundError):
+            Consumer.attach(own.name)
+        with pytest.raises(InvalidValueError):
+            Producer.create(own.name, "<i8", 8, group="no such group")
+
+    cycle()
+    descriptors = process.num_fds()
+    for _ in range(200):
+        cycle()
+    assert process.num_fds() == descriptors
+    assert own.name not in Path("/proc/self/maps").read_text(encoding="ascii")
+
+
+def test_locks_may_be_in_a_file_beside_the_segment(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on macOS, where a segment cannot be locked."""
+    process = psutil.Process()
+    descriptors = process.num_fds()
+    lock_file = tmp_path / "locks"
+    monkeypatch.setattr(shm, "lock_descriptor", lambda *_: os.open(lock_file, os.O_RDWR | os.O_CREAT))
+    for _ in range(2):
+        with Producer.create(name, "<i8", 8) as producer, Consumer.attach(name) as consumer:
+            assert consumer.producer_alive
+            assert consumer.registered
+            with pytest.raises(ProducerActiveError):
+                Producer.create(name, "<i8", 8)
+            with pytest.raises(ProducerActiveError):
+                remove(name)
+            producer.publish(5)
+            assert list(consumer.read()) == [5]
+            producer.close(unlink=False)
+            assert not consumer.producer_alive
+        with pytest.raises(LayoutMismatchError):
+            Producer.create(name, "<i8", 16)
+        remove(name)
+    assert process.num_fds() == descriptors
+
+
+def test_a_changed_header_moves_nothing_for_who_has_attached(ring: Handles) -> None:
+    producer, consumer = ring.pair()
+    producer.publish_many(range(5))
+    overwrite(ring.name, 8, b"\xff" * 248)  # version, sizes, name
+    overwrite(ring.name, HEADER_SIZE, b"\xff" * 5)
+    producer.publish_many(range(5, 7))
+    assert list(consumer.read()) == list(range(7))
+    with pytest.raises(LayoutMismatchError):
+        Consumer.attach(ring.name)
+
+
+def test_a_head_that_went_backwards_is_damage(ring: Handles) -> None:
+    producer, consumer = ring.pair()
+    producer.publish_many(range(5))
+    consumer.read()
+    overwrite(ring.name, HEAD, (2).to_bytes(8, "little"))
+    for use in (
+        consumer.read,
+        lambda: consumer.lag,
+        lambda: consumer.wait(0),
+        lambda: consumer.read_into(consumer.read()),
+    ):
+        with pytest.raises(CorruptSegmentError, match="its head is 2, but records up to 5 were read"):
+            use()
+
+
+@pytest.mark.parametrize("head", [6, 1 << 32, (1 << 63) - 1, 1 << 63, (1 << 64) - 1])
+@pytest.mark.parametrize("claim", [0, 5, 1 << 32, (1 << 64) - 1])
+def test_a_head_and_a_claim_from_nowhere_keep_a_reader_within_the_ring(ring: Handles, head: int, claim: int) -> None:
+    producer, consumer = ring.pair()
+    producer.publish_many(range(5))
+    consumer.read(2)
+    overwrite(ring.name, HEAD, head.to_bytes(8, "little"))
+    overwrite(ring.name, CLAIM, claim.to_bytes(8, "little"))
+    received = 2
+    for _ in range(3):
+        received += len(consumer.read())
+        assert received + consumer.lost + consumer.lag == head
+    assert received <= 2 + 3 * consumer.capacity
+
+
+@given(st.binary(min_size=1, max_size=4 * LINE), st.integers(0, 3 * LINE))
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_garbage_in_the_control_region_harms_nobody(ring: Handles, garbage: bytes, offset: int) -> None:
+    with (
+        Producer.create(ring.name, "<i8", 8, max_consumers=3, core=ring.producer_core) as producer,
+        Consumer.attach(ring.name, core=ring.consumer_core) as consumer,
+    ):
+        overwrite(ring.name, producer._layout.control_offset + offset, garbage)
+        producer.publish_many(range(4))
+        assert 0 <= len(producer) <= 8
+        assert all(producer.offer(4 + number) for number in range(4)) or len(producer) == 8
+        head = producer.head
+        assert list(consumer.read()) == list(range(head))
+        assert producer.offer(head)
+        assert inspect(ring.name).head == head + 1
+
+
+MUTABLE = [*range(80), *range(256, 272), *range(STATE, STATE + 8), *range(CLAIM, CLAIM + 8), *range(HEAD, HEAD + 8)]
+MUTABLE += [*range(768, 772), *range(HEADER_SIZE, HEADER_SIZE + 5), *range(mmap.PAGESIZE, mmap.PAGESIZE + 4 * LINE)]
+
+
+@given(st.lists(st.tuples(st.sampled_from(MUTABLE), st.integers(1, 255)), min_size=1, max_size=6), st.booleans())
+@example([(CLAIM + 7, 0x80), (HEAD + 7, 0x80)], False)
+@example([(offset, 0xFF) for offset in range(256, 264)], True)
+@example([(HEAD + 7, 0xFF)], True)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_damaged_segment_gives_errors_of_ours_and_nothing_worse(
+    ring: Handles, flips: list[tuple[int, int]], closed: bool
+) -> None:
+    name = ring.name
+    with Producer.create(name, "<i8", 8, max_consumers=3, core=ring.producer_core) as producer:
+        producer.publish_many(range(11))
+        producer.close(unlink=False)
+    if not closed:
+        overwrite(name, STATE, b"\1")
+    content = bytearray(path_of(name).read_bytes())
+    for offset, bits in flips:
+        overwrite(name, offset, bytes([content[offset] ^ bits]))
+        content[offset] ^= bits
+    try:
+        _use_all(ring)
+    finally:
+        path_of(name).unlink(missing_ok=True)
+
+
+def _use_all(ring: Handles) -> None:
+    for start in ("oldest", "next"):
+        try:
+            with Consumer.attach(ring.name, start, core=ring.consumer_core) as consumer:
+                consumer.read(3)
+                consumer.wait(0)
+                consumer.read()
+        except ChronoStreamError:
+            pass
+    try:
+        assert inspect(ring.name).capacity == 8
+        with Producer.create(ring.name, "<i8", 8, max_consumers=3, core=ring.producer_core) as producer:
+            with Consumer.attach(ring.name, "next", core=ring.consumer_core) as consumer:
+                producer.publish_many(range(20))
+                assert list(consumer.read()) == list(range(12, 20))
+            producer.offer(1)
+            assert len(producer) <= 8
+    except ChronoStreamError:
+        pass
+
+
+@pytest.mark.parametrize("head", [3, 1000, (1 << 32) - 2, (1 << 62) + 5, (1 << 63) - 40])
+def test_a_stream_goes_on_from_wherever_it_stands(ring: Handles, head: int) -> None:
+    ring.create().close(unlink=False)
+    move_head(ring.name, head)
+    producer, consumer = ring.pair()
+    assert (producer.head, consumer.start) == (head, max(0, head - 8))
+    consumer.read()
+    producer.publish_many(range(7))
+    assert list(consumer.read()) == list(range(7))
+    producer.publish_many(range(20))
+    assert list(consumer.read()) == list(range(12, 20))
+    assert consumer.lost == 12
+
+
+@pytest.mark.parametrize(
+    ("head", "claim"), [(5, 4), (5, 14), ((1 << 64) - 1, (1 << 64) - 1), (1 << 63, (1 << 63) + 1), (1, 0)]
+)
+def test_a_stream_whose_positions_cannot_be_is_not_taken_over(own: Handles, head: int, claim: int) -> None:
+    own.create().close(unlink=False)
+    move_head(own.name, head, claim)
+    with pytest.raises(CorruptSegmentError, match=f"head {head} and claim {claim} do not go together with capacity 8"):
+        own.create()
+    remove(own.name)
+
+
+def test_a_generation_that_cannot_be_is_not_taken_over(own: Handles) -> None:
+    own.create().close(unlink=False)
+    overwrite(own.name, 256, b"\xff" * 8)
+    with pytest.raises(CorruptSegmentError, match=f"generation {(1 << 64) - 1}"):
+        own.create()
+    remove(own.name)
+
+
+def test_a_state_from_nowhere_is_neither_closed_nor_in_the_way(ring: Handles) -> None:
+    producer, consumer = ring.pair()
+    overwrite(ring.name, STATE, b"\xff" * 4)
+    producer.publish(1)
+    assert consumer.wait(0)
+    assert not consumer.closed
+
+
+@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="only root can give a file away")
+def test_an_owner_does_not_trust_another_users_segment(name: str) -> None:
+    Segment.own(name, LAYOUT, IDENTITY).close()
+    os.chown(path_of(name), 65534, 65534)
+    for use in (lambda: Segment.own(name, LAYOUT, IDENTITY), lambda: Segment.attach(name), lambda: remove(name)):
+        with pytest.raises(AccessDeniedError, match="belongs to user 65534"):
+            use()
+    Segment.attach(name, any_owner=True).close()
