@@ -1,0 +1,41 @@
+"""The command line as a whole: which commands there are."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from chronostream.cli.remove import remove
+from chronostream.cli.run import run
+from chronostream.cli.status import status
+from chronostream.cli.tail import tail
+from chronostream.version import __version__
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    help="One heartbeat for every process on this machine: aligned wall-clock events in a shared-memory ring.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"chronostream {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _version: Annotated[
+        bool, typer.Option("--version", help="Show the version and end.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
+
+for command in (run, tail, status, remove):
+    app.command()(command)

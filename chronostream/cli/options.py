@@ -1,0 +1,46 @@
+"""What several commands take: options that mean the same everywhere, and how their values are read."""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from chronostream.errors import InvalidValueError
+
+__all__ = ["AnyOwner", "Format", "FormatOption", "Frequencies", "Name", "seconds_of"]
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?", re.ASCII)
+_UNITS_S = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+class Format(StrEnum):
+    """How a command writes what it found."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+Name = Annotated[str, typer.Argument(help="The stream's name.", show_default=False)]
+Frequencies = Annotated[
+    list[str] | None,
+    typer.Option("--frequency", "-f", help="second, minute, hour or day; give it again for more.", show_default=False),
+]
+FormatOption = Annotated[Format, typer.Option("--format", help="For people, or one JSON value for programs.")]
+AnyOwner = Annotated[bool, typer.Option("--any-owner", help="Also trust a stream that another user made.")]
+
+
+def seconds_of(option: str, text: str | None) -> float | None:
+    """Return a duration such as ``10s``, ``500ms``, ``5m``, ``1h`` or ``2.5`` (seconds) in seconds.
+
+    Raises:
+        InvalidValueError: it is none.
+    """
+    if text is None:
+        return None
+    match = _DURATION.fullmatch(text.strip())
+    if match is None:
+        raise InvalidValueError(f"{option} is {text!r}, expected a duration such as 10s, 500ms, 5m or 1h")
+    return float(match[1]) * _UNITS_S[match[2] or "s"]

@@ -1,0 +1,23 @@
+"""``chronostream remove``: delete a stream."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from chronostream import ring
+from chronostream.cli.options import Name
+from chronostream.process import stop_producer
+
+__all__ = ["remove"]
+
+_Force = Annotated[bool, typer.Option("--force", help="Stop its producer first, if it lives.")]
+
+
+def remove(name: Name, force: _Force = False) -> None:
+    """Delete a stream, with its events and its sequences. Refused with exit status 3 while its producer lives."""
+    if force:
+        stop_producer(name)
+    ring.remove(name)
+    typer.echo(f"stream {name!r} removed")

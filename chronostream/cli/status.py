@@ -1,0 +1,89 @@
+"""``chronostream status``: every stream, or one, at this moment."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from chronostream import ring
+from chronostream.cli.options import AnyOwner, Format, FormatOption
+from chronostream.errors import ChronoStreamError, StreamNotFoundError
+from chronostream.status import EngineStatus, FrequencyStatus, StreamStatus, stream_status
+
+__all__ = ["status"]
+
+_Name = Annotated[str | None, typer.Argument(help="The stream's name; all of them without it.", show_default=False)]
+
+
+def status(name: _Name = None, format_: FormatOption = Format.TEXT, any_owner: AnyOwner = False) -> None:
+    """Show all streams, or one: producer, ring, last events, missed counts, lateness, and consumers."""
+    if name is not None:
+        found = stream_status(name, any_owner=any_owner)
+        typer.echo(json.dumps(found.as_dict()) if format_ is Format.JSON else _text(found))
+        return
+    streams: list[StreamStatus | str] = []
+    plain: list[dict[str, object]] = []
+    for each in ring.list_names():
+        try:
+            found = stream_status(each, any_owner=any_owner)
+        except StreamNotFoundError:
+            continue  # Removed since it was listed.
+        except ChronoStreamError as error:
+            streams.append(f"{each}  broken\n  {error}")
+            plain.append({"name": each, "state": "broken", "error": str(error)})
+        else:
+            streams.append(found)
+            plain.append(found.as_dict())
+    if format_ is Format.JSON:
+        typer.echo(json.dumps(plain))
+    else:
+        texts = [each if isinstance(each, str) else _text(each) for each in streams]
+        typer.echo("\n\n".join(texts) or "no streams on this machine: start one with `chronostream run NAME`")
+
+
+def _text(stream: StreamStatus) -> str:
+    of = stream.ring
+    lines = [
+        f"{of.name}  {of.state}  pid {of.pid}  generation {of.generation}  since {_time(of.started_ns)}",
+        f"  ring       head {of.head}  capacity {of.capacity}  {_mebibytes(of.segment_size)}  {ring.CORE} core here",
+    ]
+    if stream.engine is None:
+        lines.append(f"  records    {of.dtype}")
+    else:
+        lines += _engine_lines(stream.engine)
+    if of.instance:
+        lines.append(f"  instance   {of.instance}  version {of.version}")
+    lines += [
+        f"  consumer   {consumer.label}  pid {consumer.pid}  lag {consumer.lag}  lost {consumer.lost}"
+        for consumer in of.consumers
+    ] or ["  consumers  none registered"]
+    return "\n".join(lines)
+
+
+def _engine_lines(engine: EngineStatus) -> list[str]:
+    met = "  ".join(f"{kind} {count}" for kind, count in engine.counts.items() if count)
+    return [
+        f"  clock      {engine.condition}  zone {engine.timezone}  sequence {engine.sequencer}"
+        + (met and f"  ({met})"),
+        *map(_frequency_line, engine.frequencies),
+    ]
+
+
+def _frequency_line(of: FrequencyStatus) -> str:
+    last = "none yet" if of.last_timestamp is None else f"last {_time(of.last_timestamp)} sequence {of.last_sequence}"
+    late = ""
+    if of.lateness is not None:
+        figures = (of.lateness.p50_ns, of.lateness.p99_ns, of.lateness.p99_9_ns, of.lateness.max_ns)
+        late = "  late p50/p99/p99.9/max {:.1f}/{:.1f}/{:.1f}/{:.1f} µs".format(*(ns / 1000 for ns in figures))
+    return f"  {of.frequency.label:<10} {last}  missed {of.missed}{late}"
+
+
+def _mebibytes(size: int) -> str:
+    return f"{size / 2**20:.1f} MiB"
+
+
+def _time(ns: int) -> str:
+    return f"{datetime.fromtimestamp(ns // 1_000_000_000, UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -1,0 +1,100 @@
+"""``chronostream tail``: print the events of a stream as they come."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import sys
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from chronostream.cli.options import AnyOwner, Format, FormatOption, Frequencies, Name, seconds_of
+from chronostream.errors import InvalidValueError, LostError
+from chronostream.event import Event, to_events
+from chronostream.stream import EventStream, subscribe
+
+__all__ = ["tail"]
+
+_BATCH = 1024
+# How soon a closed pipe is noticed while nothing comes.
+_LOOK_S = 0.5
+
+_From = Annotated[
+    str, typer.Option("--from", help="next: what comes from now on; oldest: also what the ring still holds.")
+]
+_Count = Annotated[int | None, typer.Option(help="End after so many events.", min=1, show_default=False)]
+_Wait = Annotated[
+    str | None,
+    typer.Option(help="Wait this long, such as 10s, for a stream that is not there yet.", show_default=False),
+]
+
+
+def tail(
+    name: Name,
+    from_: _From = "next",
+    frequency: Frequencies = None,
+    count: _Count = None,
+    wait: _Wait = None,
+    format_: FormatOption = Format.TEXT,
+    any_owner: AnyOwner = False,
+) -> None:
+    """Print the events of a stream as they come, until the stream is closed.
+
+    Losses are reported on stderr. A stream that is closed but kept is drained, and then this ends.
+    """
+    if from_ not in ("next", "oldest"):
+        raise InvalidValueError(f"--from is {from_!r}, expected next or oldest")
+    try:
+        with subscribe(
+            name,
+            frequency or None,
+            from_,  # type: ignore[arg-type]  # checked above
+            wait_s=seconds_of("--wait", wait) or 0,
+            on_lost="raise",
+            label="chronostream tail",
+            any_owner=any_owner,
+        ) as events:
+            _print_all(events, count, format_)
+    except KeyboardInterrupt:
+        pass
+    except BrokenPipeError:
+        # Whoever read has enough; what Python still wants to flush goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _print_all(events: EventStream, count: int | None, form: Format) -> None:
+    left = count
+    while left is None or left > 0:
+        try:
+            if not events.wait(_LOOK_S):
+                if events.closed or _nobody_reads():
+                    return
+                continue
+            records = events.read(_BATCH if left is None else min(left, _BATCH))
+        except LostError as lost:
+            print(f"chronostream: {lost}", file=sys.stderr, flush=True)
+            continue
+        for event in to_events(records):
+            print(_json(event) if form is Format.JSON else _text(event), flush=True)
+        if left is not None:
+            left -= len(records)
+
+
+def _json(event: Event) -> str:
+    fields = {name: getattr(event, name) for name in Event.__slots__}
+    return json.dumps(fields | {"frequency": event.frequency.label})
+
+
+def _text(event: Event) -> str:
+    boundary = datetime.fromtimestamp(event.timestamp // 1_000_000_000, UTC)
+    return f"{boundary:%Y-%m-%dT%H:%M:%SZ}  {event.frequency.label:<6}  {event.id}  seed {event.seed}"
+
+
+def _nobody_reads() -> bool:
+    """Return whether stdout is a pipe whose reader has gone."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    return any(found & select.POLLERR for _, found in poll.poll(0))

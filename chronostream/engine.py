@@ -1,0 +1,269 @@
+"""The composition root: clock + scheduler + sequencer + event → ring.
+
+One turn asks the scheduler what is due, publishes it, and saves a checkpoint; `Engine.run` waits in between. The order
+is what survives a crash: first published, then saved, so that whoever takes the stream over finds in the ring what
+the checkpoint does not know yet, and counts it in (docs/time.md, "What survives a crash").
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from chronostream import ring as rings
+from chronostream.clock import Clock, Stop, StopFlag, SystemClock
+from chronostream.config import StreamConfig
+from chronostream.errors import ConfigError, CorruptSegmentError, LayoutMismatchError, StreamMismatchError
+from chronostream.event import EVENT_DTYPE, Event, Frequency, build_event, to_events, to_records
+from chronostream.scheduler import FrequencyState, SchedulerState, Tick
+from chronostream.sequencer import BoundarySequencer, CountingSequencer, Sequencer
+from chronostream.state import STATE_SIZE, Checkpoint, Description, Published, StateWriter
+
+__all__ = ["Engine"]
+
+_log = logging.getLogger(__name__)
+
+# The stream of a day, too, finds out within this time that it was removed.
+_LONGEST_WAIT_NS = 5_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Events, and the same as records of `EVENT_DTYPE`."""
+
+    events: list[Event]
+    records: npt.NDArray[np.void]
+
+
+class Engine:
+    """Emits one stream. Opens it when made, closes it when `run` ends or by `close`; one thread at a time.
+
+    Args:
+        config: what the stream is to be.
+        clock: `SystemClock` if not given.
+        sequencer: of the kind that `config` names if not given.
+        ring: a ring of `EVENT_DTYPE` with an application area of `STATE_SIZE`; made by `config` if not given.
+
+    Raises:
+        ProducerActiveError: the name is live.
+        LayoutMismatchError: the stream exists with another capacity.
+        StreamMismatchError: it exists with another zone, sequencer or set of frequencies.
+        CorruptSegmentError: it is damaged, or another program's.
+        AccessDeniedError: it is another user's.
+        OutOfSharedMemoryError: there is no room for it.
+    """
+
+    def __init__(
+        self,
+        config: StreamConfig,
+        *,
+        clock: Clock | None = None,
+        sequencer: Sequencer | None = None,
+        ring: rings.Producer | None = None,
+    ) -> None:
+        self.config = config
+        self._sequencer = _sequencer(config) if sequencer is None else sequencer
+        self._ring = _open_ring(config) if ring is None else ring
+        self._own_clock: SystemClock | None = None
+        if clock is None:
+            clock = self._own_clock = SystemClock()
+        self._clock = clock
+        self._frequencies = config.scheduler().frequencies
+        self._prepared: _Batch | None = None
+        self._published: dict[Frequency, Published] = {}
+        try:
+            if isinstance(self._sequencer, BoundarySequencer) and self._sequencer.tz != config.timezone:
+                raise ConfigError(
+                    f"the sequencer numbers the days of {self._sequencer.tz}, the stream is of {config.timezone}: "
+                    "they must be the same"
+                )
+            if self._ring.dtype != EVENT_DTYPE:
+                raise LayoutMismatchError(f"the ring's dtype is {self._ring.dtype}, an engine's is EVENT_DTYPE")
+            self._state = StateWriter(self._ring.application)
+            state, same_boot = self._restore()
+            self._scheduler = config.scheduler(state, same_boot=same_boot)
+            self._save(state)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def ring(self) -> rings.Producer:
+        """The ring that this engine publishes into."""
+        return self._ring
+
+    def run(self, stop: StopFlag | None = None) -> None:
+        """Emit until `stop` is set, then mark the stream closed.
+
+        Args:
+            stop: anything with ``is_set()``. A `Stop` ends a wait at once, a `threading.Event` within 0.25 s; without
+                one, only an exception such as KeyboardInterrupt ends this.
+
+        Raises:
+            StreamRemovedError: somebody deleted the stream.
+        """
+        with Stop() as never:
+            wanted = never if stop is None else stop
+            try:
+                while not wanted.is_set():
+                    deadline_ns = self.step()
+                    self._ring.check()
+                    self._prepare()
+                    latest_ns = self._clock.realtime_ns() + _LONGEST_WAIT_NS
+                    self._clock.wait(min(deadline_ns, latest_ns), wanted, while_spinning=self._keep_warm)
+            finally:
+                self.close()
+
+    def step(self) -> int:
+        """Publish what is due now; return when to look again, in Unix nanoseconds.
+
+        `run` calls this; so may whoever moves a `FakeClock` without threads.
+
+        Raises:
+            ClosedError: the engine was closed.
+        """
+        readings = self._clock.both_ns()
+        ready, self._prepared = self._prepared, None
+        if ready is not None and self._scheduler.is_ordinary(*readings):
+            self._emit(ready)
+            for event in ready.events:
+                self._sequencer.assign(event.frequency, event.timestamp)
+            step = self._scheduler.step(*readings)
+        else:
+            step = self._scheduler.step(*readings)
+            self._emit_ticks(step.ticks)
+        if step.ticks or step.facts:
+            self._save(self._scheduler.state)
+            self._state.show(self._scheduler.status())
+        for fact in step.facts:
+            _log.log(fact.kind.level, "%s: %s", self.config.name, fact.message)
+        return step.deadline_ns
+
+    def close(self) -> None:
+        """Mark the stream closed; delete it if its configuration says so. Twice is fine."""
+        self._ring.close(unlink=self.config.remove)
+        if self._own_clock is not None:
+            self._own_clock.close()
+
+    def __enter__(self) -> Self:
+        """Return the engine itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the stream."""
+        self.close()
+
+    def _prepare(self) -> None:
+        """Build what the deadline will bring, so that only a comparison and the publish are left to do then."""
+        ticks = self._scheduler.upcoming()
+        self._prepared = self._batch(ticks, self._sequencer.peek) if ticks else None
+
+    def _keep_warm(self) -> None:
+        """Go the way of a publish with nothing in hand, so that the caches hold it when it matters."""
+        self._ring.publish_many(b"")
+
+    def _emit_ticks(self, ticks: tuple[Tick, ...]) -> None:
+        """Publish any number of ticks, at most a ring of them between two checkpoints.
+
+        A takeover counts in what it finds in the ring behind the checkpoint, so nothing there may be overwritten yet.
+        """
+        state = self._saved
+        for start in range(0, len(ticks), self._ring.capacity):
+            if start:
+                self._save(state)
+            part = ticks[start : start + self._ring.capacity]
+            self._emit(self._batch(part, self._sequencer.assign))
+            for tick in part:
+                state = state.with_published(tick.frequency, tick.boundary_ns, self.config.timezone)
+
+    def _batch(self, ticks: tuple[Tick, ...], number: Callable[[Frequency, int], int]) -> _Batch:
+        config = self.config
+        events = [
+            build_event(
+                tick.frequency,
+                tick.boundary_ns,
+                number(tick.frequency, tick.boundary_ns),
+                config.producer_version,
+                config.instance_id,
+            )
+            for tick in ticks
+        ]
+        return _Batch(events, to_records(events))
+
+    def _emit(self, batch: _Batch) -> None:
+        self._ring.publish_many(batch.records)
+        visible_ns = self._clock.realtime_ns()
+        for event in batch.events:
+            self._published[event.frequency] = Published(event.sequence, event.timestamp)
+            self._state.count_lateness(event.frequency, visible_ns - event.timestamp)
+
+    def _save(self, state: SchedulerState) -> None:
+        self._saved = state
+        self._state.save(Checkpoint(self._ring.head, self._clock.boot_id(), state, self._published))
+
+    def _restore(self) -> tuple[SchedulerState, bool]:
+        """Return where the stream ended, and whether that was in this boot; a new stream begins now."""
+        wanted = Description(self._frequencies, self.config.timezone, self._sequencer.kind)
+        found = self._state.description()
+        if found is None:
+            self._state.describe(wanted)
+        elif found != wanted:
+            raise StreamMismatchError(
+                f"stream {self.config.name!r} has {found}, asked for was {wanted}: use the same, another name, or "
+                f"remove it first (`chronostream remove {self.config.name}`)"
+            )
+        checkpoint = self._state.checkpoint()
+        if checkpoint is None:
+            if self._ring.head:
+                raise CorruptSegmentError(
+                    f"stream {self.config.name!r} has events but no whole checkpoint: remove it, and start it anew"
+                )
+            realtime_ns, boottime_ns = self._clock.both_ns()
+            self._published = dict.fromkeys(self._frequencies, Published())
+            floors = tuple(FrequencyState(frequency, realtime_ns, 0) for frequency in self._frequencies)
+            return SchedulerState(realtime_ns, boottime_ns, floors), True
+        self._published = checkpoint.published
+        state = checkpoint.scheduler
+        for event in self._published_since(checkpoint.position):
+            state = state.with_published(event.frequency, event.timestamp, self.config.timezone)
+            self._published[event.frequency] = Published(event.sequence, event.timestamp)
+        for frequency, last in self._published.items():
+            self._sequencer.restore(frequency, last.sequence)
+        return state, checkpoint.boot_id == self._clock.boot_id()
+
+    def _published_since(self, position: int) -> list[Event]:
+        """Return the events that were published after a checkpoint and before a crash."""
+        head, capacity = self._ring.head, self._ring.capacity
+        if not 0 <= head - position <= capacity:
+            raise CorruptSegmentError(
+                f"stream {self.config.name!r} has head {head} but its checkpoint is of {position}: remove it, and "
+                "start it anew"
+            )
+        return to_events(self._ring.records[np.arange(position, head) & (capacity - 1)])
+
+
+def _sequencer(config: StreamConfig) -> Sequencer:
+    return BoundarySequencer(config.timezone) if config.sequencer == "boundary" else CountingSequencer()
+
+
+def _open_ring(config: StreamConfig) -> rings.Producer:
+    return rings.Producer.create(
+        config.name,
+        EVENT_DTYPE,
+        config.capacity,
+        application_size=STATE_SIZE,
+        max_consumers=config.max_consumers,
+        always_wake=True,  # A few records a second cost nothing, and readers without write permission can block too.
+        mode=config.mode,
+        group=config.group,
+        version=config.producer_version,
+        instance=config.instance_id,
+    )

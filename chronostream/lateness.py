@@ -1,0 +1,49 @@
+"""Lateness in fixed buckets: log-linear, as in HdrHistogram, so that a reader needs no coordination with the writer.
+
+Every power of two is cut into 16 equal buckets, so that a bucket is at most 1/16 (6.25 %) wider than its lower bound;
+below 16 ns each nanosecond has its own. The last bucket holds everything from 2^42 ns (73 minutes) on.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["BUCKETS", "bucket_of", "bucket_top_ns", "percentile_ns"]
+
+_CUT_BITS = 4
+_CUT = 1 << _CUT_BITS
+_TOP_BIT = 42
+
+BUCKETS = (_TOP_BIT - _CUT_BITS + 1) * _CUT + 1
+"""How many buckets a histogram has."""
+
+
+def bucket_of(lateness_ns: int) -> int:
+    """Return the bucket of a lateness; one below zero (the clock stepped back meanwhile) counts as zero."""
+    lateness_ns = max(0, lateness_ns)
+    power = max(0, lateness_ns.bit_length() - 1 - _CUT_BITS)
+    return min(power * _CUT + (lateness_ns >> power), BUCKETS - 1)
+
+
+def bucket_top_ns(bucket: int) -> int:
+    """Return the largest lateness that falls into this bucket; for the last one, the smallest."""
+    if bucket >= BUCKETS - 1:
+        return 1 << _TOP_BIT
+    power = max(0, bucket // _CUT - 1)
+    return ((bucket - power * _CUT + 1) << power) - 1
+
+
+def percentile_ns(counts: npt.NDArray[np.uint64], percent: float) -> int | None:
+    """Return the lateness that `percent` of the events did not exceed, to the bucket's width; None without events.
+
+    Args:
+        counts: events per bucket, shape ``(BUCKETS,)``.
+        percent: 0 to 100; 100 is the largest.
+    """
+    cumulative = np.cumsum(counts)
+    total = int(cumulative[-1])
+    if not total:
+        return None
+    wanted = max(1, -int(-total * percent // 100))
+    return bucket_top_ns(int(np.searchsorted(cumulative, wanted)))

@@ -1,0 +1,138 @@
+"""The status of a stream of events: its ring from outside, and what its engine says of itself."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from chronostream import ring
+from chronostream.errors import CorruptSegmentError
+from chronostream.event import EVENT_DTYPE, Frequency
+from chronostream.lateness import percentile_ns
+from chronostream.ring import Consumer, RingStatus
+from chronostream.state import StateReader
+
+__all__ = ["EngineStatus", "FrequencyStatus", "Lateness", "StreamStatus", "stream_status"]
+
+_PERCENTILES = (50, 99, 99.9)
+
+
+@dataclass(frozen=True, slots=True)
+class Lateness:
+    """How late the events of a frequency became visible, in nanoseconds, to within 6.25 %."""
+
+    p50_ns: int
+    p99_ns: int
+    p99_9_ns: int
+    max_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class FrequencyStatus:
+    """One frequency of a stream.
+
+    Attributes:
+        frequency: which one.
+        last_timestamp: boundary of its last event, Unix nanoseconds; None before the first.
+        last_sequence: that event's sequence; None before the first.
+        missed: boundaries that were never emitted.
+        lateness: of all its events; None before the first.
+    """
+
+    frequency: Frequency
+    last_timestamp: int | None
+    last_sequence: int | None
+    missed: int
+    lateness: Lateness | None
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStatus:
+    """What an engine says of itself.
+
+    Attributes:
+        timezone: IANA zone of hours and days.
+        sequencer: ``"counting"`` or ``"boundary"``.
+        condition: ``"running"``, ``"holding"``, ``"held"`` or ``"quarantined"`` (docs/time.md).
+        counts: how often each kind of situation occurred in this run.
+        frequencies: one entry for each, the shortest first.
+    """
+
+    timezone: str
+    sequencer: str
+    condition: str
+    counts: dict[str, int]
+    frequencies: tuple[FrequencyStatus, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StreamStatus:
+    """One stream at one moment.
+
+    Attributes:
+        ring: the ring under it.
+        engine: what its engine says; None for a ring that carries something else than events.
+    """
+
+    ring: RingStatus
+    engine: EngineStatus | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the same as plain values for JSON."""
+        plain = asdict(self.ring) | {"dtype": str(self.ring.dtype), "core": ring.CORE}
+        if self.engine is None:
+            return plain
+        engine = asdict(self.engine)
+        engine["frequencies"] = {entry.pop("frequency").label: entry for entry in engine["frequencies"]}
+        return plain | engine
+
+
+def stream_status(name: str, *, any_owner: bool = False) -> StreamStatus:
+    """Return the status of the stream `name`.
+
+    Raises:
+        StreamNotFoundError: there is none.
+        CorruptSegmentError: its segment is damaged, or another program's.
+        LayoutMismatchError: it was made by another version of the layout.
+        AccessDeniedError: it is another user's and `any_owner` is false, or its mode keeps this process out.
+    """
+    ring_status = ring.inspect(name, any_owner=any_owner)
+    if ring_status.dtype != EVENT_DTYPE:
+        return StreamStatus(ring_status, None)
+    with Consumer.attach(name, register=False, any_owner=any_owner) as consumer:
+        try:
+            return StreamStatus(ring_status, _engine_status(StateReader(consumer.application)))
+        except CorruptSegmentError:
+            return StreamStatus(ring_status, None)  # A ring of events that no engine writes: a replay, or a mirror.
+
+
+def _engine_status(state: StateReader) -> EngineStatus | None:
+    description, checkpoint = state.description(), state.checkpoint()
+    if description is None or checkpoint is None:
+        return None
+    condition, counts = state.condition()
+    return EngineStatus(
+        timezone=description.timezone,
+        sequencer=description.sequencer,
+        condition=condition.value,
+        counts={kind.label: count for kind, count in counts.items()},
+        frequencies=tuple(
+            FrequencyStatus(
+                frequency=known.frequency,
+                last_timestamp=last.timestamp if last.sequence else None,
+                last_sequence=last.sequence or None,
+                missed=known.missed,
+                lateness=_lateness(state, known.frequency),
+            )
+            for known in checkpoint.scheduler.frequencies
+            for last in [checkpoint.published[known.frequency]]
+        ),
+    )
+
+
+def _lateness(state: StateReader, frequency: Frequency) -> Lateness | None:
+    counts, largest_ns = state.lateness(frequency)
+    p50, p99, p99_9 = (percentile_ns(counts, percent) for percent in _PERCENTILES)
+    if p50 is None or p99 is None or p99_9 is None:
+        return None
+    return Lateness(min(p50, largest_ns), min(p99, largest_ns), min(p99_9, largest_ns), largest_ns)

@@ -1,0 +1,189 @@
+"""A ring of events, read as `Event` objects or as arrays: the consumer's face."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from chronostream.errors import InvalidTypeError, InvalidValueError, LayoutMismatchError, LostError, StreamNotFoundError
+from chronostream.event import EVENT_DTYPE, Event, Frequency, to_events, to_records
+from chronostream.ring import Consumer
+
+__all__ = ["EventStream", "subscribe"]
+
+_BATCH = 1024
+_LOOK_AGAIN_S = 0.02
+
+
+class EventStream:
+    """The events of one stream from some position on: an iterator that blocks, and a reader that does not.
+
+    A loop over it ends when the stream is closed and drained. Use it as a context manager; one thread at a time.
+
+    Attributes:
+        consumer: the handle on the ring underneath.
+        frequencies: what passes; all of them if None.
+    """
+
+    def __init__(self, consumer: Consumer, frequencies: frozenset[Frequency] | None, *, on_lost: str) -> None:
+        self.consumer = consumer
+        self.frequencies = frequencies
+        self._on_lost = on_lost
+        self._wanted = None if frequencies is None else np.array(sorted(frequencies), np.uint8)
+        self._pending = np.empty(0, EVENT_DTYPE)  # read from the ring, not yet handed out
+        self._events: list[Event] = []  # the front of them as objects, the next one last
+
+    @property
+    def lost(self) -> int:
+        """How many events, of any frequency, were overwritten before this stream read them."""
+        return self.consumer.lost
+
+    @property
+    def lag(self) -> int:
+        """How many events are published and not yet handed out; those still in the ring count for any frequency."""
+        return self.consumer.lag + len(self._pending) + len(self._events)
+
+    @property
+    def closed(self) -> bool:
+        """Whether the stream is marked closed; what is left of it can still be read."""
+        return self.consumer.closed
+
+    def read(self, limit: int | None = None) -> npt.NDArray[np.void]:
+        """Return the events that are there, at most `limit`, as an array of `EVENT_DTYPE`; never blocks.
+
+        Raises:
+            LostError: events were lost since the last call, and ``on_lost="raise"``; the next call goes on.
+            InvalidValueError: the limit is negative.
+        """
+        if limit is not None and limit < 0:
+            raise InvalidValueError(f"limit is {limit}, expected 0 or more")
+        wanted = self.consumer.capacity if limit is None else limit
+        self._give_back()
+        while len(self._pending) < wanted and self._fetch():
+            pass
+        records, self._pending = self._pending[:wanted], self._pending[wanted:]
+        return records
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait for an event, for `timeout_s` seconds or for ever.
+
+        Returns:
+            True: there is one to read. False: the time is up, or the stream is closed and drained.
+
+        Raises:
+            LostError: events were lost, and ``on_lost="raise"``; the next call goes on.
+            StreamRemovedError: the stream was removed.
+            ProducerGoneError: the producer died, and ``on_gone="raise"``.
+        """
+        deadline_s = math.inf if timeout_s is None else time.monotonic() + timeout_s
+        while not len(self._pending) and not self._events:
+            if not self._fetch():
+                remaining_s = None if timeout_s is None else max(0.0, deadline_s - time.monotonic())
+                if not self.consumer.wait(remaining_s):
+                    return False
+        return True
+
+    def close(self) -> None:
+        """Let go of the stream; twice is fine."""
+        self.consumer.close()
+
+    def __iter__(self) -> Self:
+        """Return the stream itself."""
+        return self
+
+    def __next__(self) -> Event:
+        """Return the next event; block until there is one. What it raises is told at `wait`."""
+        if not self._events:
+            if not self.wait():
+                raise StopIteration
+            self._events = to_events(self._pending[:_BATCH])[::-1]
+            self._pending = self._pending[_BATCH:]
+        return self._events.pop()
+
+    def __enter__(self) -> Self:
+        """Return the stream itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Let go of the stream."""
+        self.close()
+
+    def _fetch(self) -> bool:
+        """Move a batch from the ring to the pending events; return whether the ring had any."""
+        position, lost = self.consumer.position, self.consumer.lost
+        records = self.consumer.read(_BATCH)
+        found = len(records) > 0
+        if self._wanted is not None:
+            records = records[np.isin(records["frequency"], self._wanted)]
+        self._pending = records if not len(self._pending) else np.concatenate([self._pending, records])
+        newly_lost = self.consumer.lost - lost
+        if newly_lost and self._on_lost == "raise":
+            raise LostError(position, position + newly_lost - 1)
+        return found
+
+    def _give_back(self) -> None:
+        """Put events that were made objects of, but not handed out, back to the front of the pending ones."""
+        if self._events:
+            self._pending = np.concatenate([to_records(self._events[::-1]), self._pending])
+            self._events = []
+
+
+def subscribe(
+    name: str,
+    frequencies: Iterable[Frequency | str | int] | None = None,
+    start: Literal["next", "oldest"] = "next",
+    *,
+    wait_s: float = 0,
+    on_lost: Literal["count", "raise"] = "count",
+    on_gone: Literal["wait", "raise"] = "wait",
+    label: str | None = None,
+    any_owner: bool = False,
+) -> EventStream:
+    """Subscribe to the events of a stream.
+
+    Args:
+        name: the stream's name.
+        frequencies: which events to hand out; all of them if None.
+        start: with the ``"next"`` event to come, or with the ``"oldest"`` that the ring still holds.
+        wait_s: how long to wait for a stream that is not there yet.
+        on_lost: events that were overwritten before they were read are counted in `EventStream.lost`; ``"raise"``
+            also raises `LostError` once for each loss, and then goes on.
+        on_gone: when the producer died, ``"wait"`` for the next one, or ``"raise"`` `ProducerGoneError`.
+        label: name shown in the status, the program's by default.
+        any_owner: also trust a stream that another user's process made.
+
+    Raises:
+        StreamNotFoundError: there is no such stream, not even after `wait_s`.
+        LayoutMismatchError: the ring of that name does not carry events.
+        CorruptSegmentError: its segment is damaged, or another program's.
+        AccessDeniedError: it is another user's, or its mode keeps this process out.
+        InvalidValueError: an argument is none of its choices.
+    """
+    if isinstance(frequencies, str | int):
+        raise InvalidTypeError(f"frequencies are {frequencies!r}, expected a set such as {{'second', 'minute'}}")
+    if on_lost not in ("count", "raise"):
+        raise InvalidValueError(f"on_lost is {on_lost!r}, expected one of 'count', 'raise'")
+    wanted = None if frequencies is None else frozenset(Frequency.parse(frequency) for frequency in frequencies)
+    deadline_s = time.monotonic() + wait_s
+    while True:
+        try:
+            consumer = Consumer.attach(name, start, on_gone=on_gone, label=label, any_owner=any_owner)
+            break
+        except StreamNotFoundError:
+            if time.monotonic() >= deadline_s:
+                raise
+            time.sleep(_LOOK_AGAIN_S)
+    if consumer.dtype != EVENT_DTYPE:
+        consumer.close()
+        raise LayoutMismatchError(
+            f"ring {name!r} carries records of {consumer.dtype}, not events: read it with chronostream.ring.Consumer"
+        )
+    return EventStream(consumer, wanted, on_lost=on_lost)
