@@ -250,6 +250,21 @@ class Reader(_Side):
         out.view(np.uint8)[: len(raw)] = raw
         return len(raw) // self._layout.dtype.itemsize
 
+    def peek(self, limit: int | None = None, /) -> tuple[int, int]:
+        room = checked_limit(limit, min(self.lag, self._layout.capacity))
+        head = self._head()
+        self._pass_over(min(head, max(self._position, self._oldest())))
+        piece = self._layout.capacity - (self._position & (self._layout.capacity - 1))
+        return self._position, min(head - self._position, room, piece)
+
+    def settle(self, count: int, /) -> int:
+        first, end = self._position, self._position + checked_limit(count, self.lag)
+        good = min(max(first, self._oldest()), end)  # C3
+        self._pass_over(good)  # C4
+        self._position = end
+        self._show_tail()  # C5
+        return good - first
+
     def wait(self, timeout_s: float, /) -> bool:
         deadline_s = time.monotonic() + timeout_s
         turn = 0
@@ -296,11 +311,14 @@ class Reader(_Side):
             good = min(max(first, self._oldest()), end)  # C3
             self._pass_over(good)  # C4
             self._position = end
-            if self._line is not None:
-                self._line[0], self._line[1] = end, self._lost  # C5
+            self._show_tail()  # C5
             if good < end or first == end:
                 return good - first, end - good
         return 0, 0
+
+    def _show_tail(self) -> None:
+        if self._line is not None:
+            self._line[0], self._line[1] = self._position, self._lost
 
     def _pass_over(self, position: int) -> None:
         self._lost += position - self._position

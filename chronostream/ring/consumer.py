@@ -7,7 +7,8 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -15,7 +16,13 @@ from typing import Any, Literal, Self
 import numpy as np
 import numpy.typing as npt
 
-from chronostream.errors import InvalidTypeError, InvalidValueError, ProducerGoneError, StreamRemovedError
+from chronostream.errors import (
+    InvalidTypeError,
+    InvalidValueError,
+    LostError,
+    ProducerGoneError,
+    StreamRemovedError,
+)
 from chronostream.ring.core import CORE, IdleStrategy, checked_idle, load_core
 from chronostream.ring.layout import CONSUMER_DTYPE, FREE_TAIL, LINE
 from chronostream.ring.segment import Segment
@@ -151,6 +158,28 @@ class Consumer:
     def header(self) -> np.void:
         """A copy of the header's fixed part: a row of `chronostream.ring.layout.HEADER_DTYPE`."""
         return self._segment.header
+
+    @contextmanager
+    def peek(self, limit: int | None = None) -> Iterator[npt.NDArray[Any]]:
+        """Give records to read in place, without a copy; the consumer moves past them when the block ends.
+
+        The rows are views into the ring, read-only, shape ``(n,)``: at most `limit`, and no further than the ring's
+        end, so that a second look may be needed for the rest. What the producer overwrites during the block cannot be
+        trusted, whatever was made of it: it counts as lost. An exception inside the block leaves the position where
+        it was.
+
+        Raises:
+            LostError: some of the rows were overwritten before the block ended.
+            InvalidValueError: the limit is negative, or the consumer read inside the block.
+            InvalidTypeError: the limit is not an integer.
+        """
+        position, count = self._reader.peek(limit)
+        yield self._segment.slots[position & (self.capacity - 1) :][:count]
+        if self._reader.position != position:
+            raise InvalidValueError("the consumer read inside peek's block: read its rows, and nothing else, there")
+        lost = self._reader.settle(count)
+        if lost:
+            raise LostError(position, position + lost - 1)
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Wait for something to read, for `timeout_s` seconds or for ever. Ctrl-C ends it.

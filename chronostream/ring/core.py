@@ -98,6 +98,12 @@ class Reader(Protocol):
     def read_into(self, out: npt.NDArray[Any], /) -> int:
         """Copy records to the front of `out` and return how many; never blocks."""
 
+    def peek(self, limit: int | None = None, /) -> tuple[int, int]:
+        """Return the position and the number of at most `limit` records that lie in one piece, to be read in place."""
+
+    def settle(self, count: int, /) -> int:
+        """Move past `count` records that were read in place; return how many of them were overwritten meanwhile."""
+
     def wait(self, timeout_s: float, /) -> bool:
         """Wait for something to read; false when the time is up or the stream is marked closed."""
 

@@ -136,11 +136,7 @@ class Producer:
     @property
     def records(self) -> npt.NDArray[Any]:
         """All slots of the ring, shape ``(capacity,)``; position ``p`` is in slot ``p & (capacity - 1)``."""
-        self._segment.check()
-        layout = self._layout
-        return np.ndarray(
-            layout.capacity, layout.dtype, self._segment.memory, layout.records_offset, strides=(layout.record_size,)
-        )
+        return self._segment.slots
 
     def __len__(self) -> int:
         """Return the `depth`."""

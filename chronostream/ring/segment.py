@@ -13,6 +13,7 @@ import os
 import weakref
 from collections.abc import Callable
 from copy import copy
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -167,6 +168,13 @@ class Segment:
         self.check()
         start = self.layout.application_offset
         return memoryview(self.memory)[start : start + self.layout.application_size]
+
+    @property
+    def slots(self) -> npt.NDArray[Any]:
+        """All slots of the ring, shape ``(capacity,)``: position ``p`` is in slot ``p & (capacity - 1)``."""
+        self.check()
+        of = self.layout
+        return np.ndarray(of.capacity, of.dtype, self.memory, of.records_offset, strides=(of.record_size,))
 
     def check(self) -> None:
         """Raise what keeps this handle from being used: `ClosedError` or `ForkedError`."""

@@ -565,6 +565,8 @@ def _uses(producer: Producer, consumer: Consumer) -> list[Callable[[], object]]:
         lambda: consumer.lag,
         lambda: consumer.closed,
         lambda: consumer.wait(0),
+        consumer._reader.peek,
+        lambda: consumer._reader.settle(0),
         producer._writer.slowest,
         producer._writer.open,
         lambda: producer._writer.claim(1),

@@ -1,0 +1,755 @@
+/* The native core: `Writer` and `Reader` of chronostream.ring.core over the protocol in protocol.h.
+ *
+ * Stable ABI of Python 3.11, buffers instead of numpy's C API. Each handle holds its own view of the mapping, so that
+ * nothing is read after unmap, in whatever order things are closed. What callers hand in is taken as it is where it is
+ * bytes or an array of the ring's own dtype; all else goes through chronostream.ring.records, as for the portable core.
+ */
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include "protocol.h"
+
+typedef struct {
+    PyObject *copy;         /* copy.copy */
+    PyObject *empty;        /* numpy.empty */
+    PyObject *ndarray;      /* numpy.ndarray */
+    PyObject *scalar;       /* numpy.void */
+    PyObject *record_bytes; /* chronostream.ring.records */
+    PyObject *records_bytes;
+    PyObject *checked_limit;
+    PyObject *checked_out;
+    PyObject *corrupt; /* CorruptSegmentError */
+    PyObject *value_error;
+    PyObject *dtype_name; /* "dtype" */
+} native_state;
+
+/* What both sides have. `segment` and `control` are views that keep the mapping; `refusal` ends every use. */
+typedef struct {
+    PyObject_HEAD
+    PyObject *layout;
+    PyObject *dtype, *equal_dtype; /* the ring's own, and another object that was found to be the same */
+    PyObject *refusal;
+    Py_buffer segment, control;
+    int users; /* threads that look at the memory without the GIL */
+} side;
+
+typedef struct {
+    side base;
+    cs_writer writer;
+} writer_object;
+
+typedef struct {
+    side base;
+    cs_reader reader;
+    cs_idle idle;
+} reader_object;
+
+static native_state *state_of(PyObject *self)
+{
+    return PyType_GetModuleState(Py_TYPE(self));
+}
+
+static bool refused(side *self)
+{
+    if (self->refusal == NULL)
+        return false;
+    /* A copy: the one that is kept must not collect the frames it was raised through. */
+    PyObject *error = PyObject_CallFunctionObjArgs(state_of((PyObject *)self)->copy, self->refusal, NULL);
+    if (error != NULL) {
+        PyErr_SetObject((PyObject *)Py_TYPE(error), error);
+        Py_DECREF(error);
+    }
+    return true;
+}
+
+static void let_go(side *self)
+{
+    if (self->users == 0) {
+        PyBuffer_Release(&self->segment);
+        PyBuffer_Release(&self->control);
+    }
+}
+
+static PyObject *refuse(PyObject *object, PyObject *error)
+{
+    side *self = (side *)object;
+    if (self->refusal == NULL) {
+        self->refusal = Py_NewRef(error);
+        let_go(self);
+    }
+    Py_RETURN_NONE;
+}
+
+static void side_dealloc(PyObject *object)
+{
+    side *self = (side *)object;
+    PyTypeObject *type = Py_TYPE(object);
+    PyBuffer_Release(&self->segment);
+    PyBuffer_Release(&self->control);
+    Py_XDECREF(self->layout);
+    Py_XDECREF(self->dtype);
+    Py_XDECREF(self->equal_dtype);
+    Py_XDECREF(self->refusal);
+    freefunc release = PyType_GetSlot(type, Py_tp_free);
+    release(object);
+    Py_DECREF(type);
+}
+
+static bool unsigned_attribute(PyObject *object, const char *name, uint64_t *value)
+{
+    PyObject *attribute = PyObject_GetAttrString(object, name);
+    if (attribute == NULL)
+        return false;
+    *value = PyLong_AsUnsignedLongLong(attribute);
+    Py_DECREF(attribute);
+    return !PyErr_Occurred();
+}
+
+/* Map out the segment as `layout` says, which must fit into the memory that is there. */
+static bool open_side(side *self, cs_ring *ring, PyObject *memory, PyObject *control, PyObject *layout, bool writable)
+{
+    uint64_t control_offset, records_offset, segment_size, max_consumers;
+    native_state *state = state_of((PyObject *)self);
+    self->layout = Py_NewRef(layout);
+    self->dtype = PyObject_GetAttr(layout, state->dtype_name);
+    if (self->dtype == NULL || !unsigned_attribute(self->dtype, "itemsize", &ring->item_size) ||
+        !unsigned_attribute(layout, "capacity", &ring->capacity) ||
+        !unsigned_attribute(layout, "record_size", &ring->slot_size) ||
+        !unsigned_attribute(layout, "control_offset", &control_offset) ||
+        !unsigned_attribute(layout, "records_offset", &records_offset) ||
+        !unsigned_attribute(layout, "segment_size", &segment_size) ||
+        !unsigned_attribute(layout, "max_consumers", &max_consumers))
+        return false;
+    if (PyObject_GetBuffer(memory, &self->segment, writable ? PyBUF_WRITABLE : PyBUF_SIMPLE) < 0)
+        return false;
+    if (control != Py_None && PyObject_GetBuffer(control, &self->control, PyBUF_WRITABLE) < 0)
+        return false;
+    const uint64_t control_size = (uint64_t)CS_LINE + max_consumers * CS_LINE;
+    const bool sound = (uint64_t)self->segment.len >= segment_size && ring->capacity > 0 &&
+                       (ring->capacity & (ring->capacity - 1)) == 0 && ring->slot_size >= ring->item_size &&
+                       ring->slot_size % CS_WORD == 0 && ring->item_size > 0 && max_consumers <= UINT32_MAX &&
+                       control_offset + control_size <= records_offset && records_offset <= segment_size &&
+                       ring->capacity <= (segment_size - records_offset) / ring->slot_size &&
+                       (control == Py_None || (uint64_t)self->control.len >= control_size) &&
+                       (uintptr_t)self->segment.buf % CS_LINE == 0 && records_offset % CS_WORD == 0;
+    if (!sound) {
+        PyErr_SetString(state->value_error, "the layout does not fit the memory: take the one of its segment");
+        return false;
+    }
+    ring->segment = self->segment.buf;
+    ring->control = control == Py_None ? NULL : self->control.buf;
+    if (writable)
+        ring->control = ring->segment + control_offset;
+    ring->records = ring->segment + records_offset;
+    ring->max_consumers = (uint32_t)max_consumers;
+    return true;
+}
+
+/* Whether `object` is of exactly `type` and of the ring's dtype, by the identity of that: what is merely equal is
+ * found out by chronostream.ring.records, and remembered. */
+static bool is_ours(side *self, PyObject *object, PyObject *type)
+{
+    if ((PyObject *)Py_TYPE(object) != type)
+        return false;
+    PyObject *dtype = PyObject_GetAttr(object, state_of((PyObject *)self)->dtype_name);
+    if (dtype == NULL) {
+        PyErr_Clear();
+        return false;
+    }
+    const bool ours = dtype == self->dtype || dtype == self->equal_dtype;
+    Py_DECREF(dtype);
+    return ours;
+}
+
+static void remember(side *self, PyObject *accepted)
+{
+    native_state *state = state_of((PyObject *)self);
+    if ((PyObject *)Py_TYPE(accepted) != state->ndarray && (PyObject *)Py_TYPE(accepted) != state->scalar)
+        return;
+    PyObject *dtype = PyObject_GetAttr(accepted, state->dtype_name);
+    const int equal = dtype == NULL ? -1 : PyObject_RichCompareBool(dtype, self->dtype, Py_EQ);
+    if (equal < 0)
+        PyErr_Clear();
+    if (equal > 0) {
+        PyObject *before = self->equal_dtype;
+        self->equal_dtype = Py_NewRef(dtype);
+        Py_XDECREF(before);
+    }
+    Py_XDECREF(dtype);
+}
+
+/* Have chronostream.ring.records make bytes of what a caller handed in; it may run any code, closing us included. */
+static bool converted(side *self, PyObject *function, PyObject *value, Py_buffer *view)
+{
+    PyObject *bytes = PyObject_CallFunctionObjArgs(function, value, self->layout, NULL);
+    if (bytes == NULL)
+        return false;
+    const int got = PyObject_GetBuffer(bytes, view, PyBUF_SIMPLE);
+    Py_DECREF(bytes);
+    if (got < 0)
+        return false;
+    if (refused(self)) {
+        PyBuffer_Release(view);
+        return false;
+    }
+    remember(self, value);
+    return true;
+}
+
+/* The bytes of one record; `*view` is to be released afterwards. */
+static const unsigned char *one_record(writer_object *self, PyObject *record, Py_buffer *view)
+{
+    side *base = &self->base;
+    const Py_ssize_t size = (Py_ssize_t)self->writer.ring.item_size;
+    if (PyBytes_CheckExact(record) && PyBytes_Size(record) == size)
+        return (const unsigned char *)PyBytes_AsString(record);
+    native_state *state = state_of((PyObject *)self);
+    if (is_ours(base, record, state->scalar) || is_ours(base, record, state->ndarray)) {
+        if (PyObject_GetBuffer(record, view, PyBUF_SIMPLE) == 0) {
+            if (view->len == size)
+                return view->buf;
+            PyBuffer_Release(view);
+        }
+        PyErr_Clear();
+    }
+    return converted(base, state->record_bytes, record, view) ? view->buf : NULL;
+}
+
+static PyObject *writer_new(PyTypeObject *type, PyObject *arguments, PyObject *Py_UNUSED(keywords))
+{
+    PyObject *memory, *layout;
+    int always_wake;
+    if (!PyArg_ParseTuple(arguments, "OOp:Writer", &memory, &layout, &always_wake))
+        return NULL;
+    allocfunc allocate = PyType_GetSlot(type, Py_tp_alloc);
+    writer_object *self = (writer_object *)allocate(type, 0);
+    if (self == NULL)
+        return NULL;
+    if (!open_side(&self->base, &self->writer.ring, memory, Py_None, layout, true)) {
+        Py_DECREF(self);
+        return NULL;
+    }
+    self->writer.always_wake = always_wake;
+    self->writer.head = atomic_load(cs_u64(self->writer.ring.segment, CS_HEAD));
+    self->writer.claim = atomic_load(cs_u64(self->writer.ring.segment, CS_CLAIM));
+    return (PyObject *)self;
+}
+
+static PyObject *writer_open(PyObject *object, PyObject *Py_UNUSED(none))
+{
+    writer_object *self = (writer_object *)object;
+    if (refused(&self->base))
+        return NULL;
+    cs_open(&self->writer);
+    Py_RETURN_NONE;
+}
+
+static PyObject *writer_close(PyObject *object, PyObject *Py_UNUSED(none))
+{
+    writer_object *self = (writer_object *)object;
+    if (refused(&self->base))
+        return NULL;
+    cs_set_state(&self->writer, CS_CLOSED);
+    Py_RETURN_NONE;
+}
+
+static PyObject *writer_publish(PyObject *object, PyObject *record)
+{
+    writer_object *self = (writer_object *)object;
+    Py_buffer view = {0};
+    if (refused(&self->base))
+        return NULL;
+    const unsigned char *bytes = one_record(self, record, &view);
+    if (bytes == NULL)
+        return NULL;
+    cs_publish(&self->writer, bytes, 1, self->writer.ring.item_size);
+    PyBuffer_Release(&view);
+    Py_RETURN_NONE;
+}
+
+static PyObject *writer_offer(PyObject *object, PyObject *record)
+{
+    writer_object *self = (writer_object *)object;
+    Py_buffer view = {0};
+    if (refused(&self->base))
+        return NULL;
+    const unsigned char *bytes = one_record(self, record, &view);
+    if (bytes == NULL)
+        return NULL;
+    const bool free = cs_may_offer(&self->writer);
+    if (free)
+        cs_publish(&self->writer, bytes, 1, self->writer.ring.item_size);
+    PyBuffer_Release(&view);
+    return PyBool_FromLong(free);
+}
+
+static PyObject *writer_publish_many(PyObject *object, PyObject *records)
+{
+    writer_object *self = (writer_object *)object;
+    native_state *state = state_of(object);
+    cs_ring *ring = &self->writer.ring;
+    Py_buffer view = {0};
+    uint64_t size = ring->item_size;
+    if (refused(&self->base))
+        return NULL;
+    bool taken = is_ours(&self->base, records, state->ndarray) && PyObject_GetBuffer(records, &view, PyBUF_ND) == 0;
+    if (taken && view.ndim != 1) {
+        PyBuffer_Release(&view);
+        taken = false;
+    }
+    if (!taken) {
+        PyErr_Clear(); /* not in one piece: records_bytes copies it */
+        if (!converted(&self->base, state->records_bytes, records, &view))
+            return NULL;
+        size = ring->slot_size;
+    }
+    const unsigned char *bytes = view.buf;
+    /* Half a ring at a time, so that a reader that keeps up finds the other half whole. */
+    const uint64_t chunk = cs_max(1, ring->capacity / 2);
+    for (uint64_t left = (uint64_t)view.len / size; left > 0;) {
+        const uint64_t count = cs_min(left, chunk);
+        cs_publish(&self->writer, bytes, count, size);
+        bytes += count * size;
+        left -= count;
+    }
+    PyBuffer_Release(&view);
+    Py_RETURN_NONE;
+}
+
+static bool checked_count(writer_object *self, PyObject *number, uint64_t *count)
+{
+    if (refused(&self->base))
+        return false;
+    *count = PyLong_AsUnsignedLongLong(number);
+    if (PyErr_Occurred())
+        return false;
+    if (*count > self->writer.ring.capacity) {
+        PyErr_SetString(state_of((PyObject *)self)->value_error, "more records than the ring has");
+        return false;
+    }
+    return true;
+}
+
+static PyObject *writer_claim(PyObject *object, PyObject *number)
+{
+    writer_object *self = (writer_object *)object;
+    uint64_t count;
+    if (!checked_count(self, number, &count))
+        return NULL;
+    cs_claim(&self->writer, count);
+    cs_full_fence(); /* The caller writes with plain stores. */
+    Py_RETURN_NONE;
+}
+
+static PyObject *writer_commit(PyObject *object, PyObject *number)
+{
+    writer_object *self = (writer_object *)object;
+    uint64_t count;
+    if (!checked_count(self, number, &count))
+        return NULL;
+    cs_commit(&self->writer, count);
+    Py_RETURN_NONE;
+}
+
+static PyObject *writer_slowest(PyObject *object, PyObject *Py_UNUSED(none))
+{
+    writer_object *self = (writer_object *)object;
+    uint32_t place;
+    uint64_t tail;
+    if (refused(&self->base))
+        return NULL;
+    if (!cs_slowest(&self->writer, &place, &tail))
+        Py_RETURN_NONE;
+    return Py_BuildValue("(kK)", (unsigned long)place, (unsigned long long)tail);
+}
+
+static PyObject *writer_head(PyObject *object, void *Py_UNUSED(closure))
+{
+    writer_object *self = (writer_object *)object;
+    return refused(&self->base) ? NULL : PyLong_FromUnsignedLongLong(self->writer.head);
+}
+
+static bool damaged(reader_object *self, uint64_t head)
+{
+    if (head >= self->reader.position)
+        return false;
+    PyErr_Format(state_of((PyObject *)self)->corrupt,
+                 "the segment is damaged: its head is %llu, but records up to %llu were read from it",
+                 (unsigned long long)head, (unsigned long long)self->reader.position);
+    return true;
+}
+
+/* How many records there are to read, at most a ring of them; false with an error set. */
+static bool available(reader_object *self, uint64_t *count)
+{
+    if (refused(&self->base))
+        return false;
+    const uint64_t head = cs_head(&self->reader);
+    *count = cs_min(head - self->reader.position, self->reader.ring.capacity);
+    return !damaged(self, head);
+}
+
+static bool limited(reader_object *self, PyObject *const *arguments, Py_ssize_t count, uint64_t *room)
+{
+    if (count > 1) {
+        PyErr_Format(PyExc_TypeError, "expected at most 1 argument, a limit, got %zd", count);
+        return false;
+    }
+    if (count == 0 || arguments[0] == Py_None)
+        return true;
+    PyObject *most = PyLong_FromUnsignedLongLong(*room);
+    if (most == NULL)
+        return false;
+    PyObject *limit =
+        PyObject_CallFunctionObjArgs(state_of((PyObject *)self)->checked_limit, arguments[0], most, NULL);
+    Py_DECREF(most);
+    if (limit == NULL)
+        return false;
+    *room = PyLong_AsUnsignedLongLong(limit);
+    Py_DECREF(limit);
+    return !PyErr_Occurred() && !refused(&self->base);
+}
+
+static bool idle_named(PyObject *self, const char *name, cs_idle *idle)
+{
+    static const struct {
+        const char *name;
+        cs_idle idle;
+    } known[] = {
+        {"busy-spin", CS_BUSY_SPIN}, {"yielding", CS_YIELDING}, {"sleeping", CS_SLEEPING}, {"blocking", CS_BLOCKING}};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        if (strcmp(known[i].name, name) == 0) {
+            *idle = known[i].idle;
+            return true;
+        }
+    }
+    PyErr_Format(state_of(self)->value_error, "idle strategy %s is unknown", name);
+    return false;
+}
+
+static PyObject *reader_new(PyTypeObject *type, PyObject *arguments, PyObject *Py_UNUSED(keywords))
+{
+    PyObject *memory, *control, *layout, *place;
+    const char *idle;
+    int from_oldest;
+    if (!PyArg_ParseTuple(arguments, "OOOOps:Reader", &memory, &control, &layout, &place, &from_oldest, &idle))
+        return NULL;
+    allocfunc allocate = PyType_GetSlot(type, Py_tp_alloc);
+    reader_object *self = (reader_object *)allocate(type, 0);
+    if (self == NULL)
+        return NULL;
+    cs_ring *ring = &self->reader.ring;
+    if (!open_side(&self->base, ring, memory, control, layout, false) ||
+        !idle_named((PyObject *)self, idle, &self->idle))
+        goto failed;
+    if (place != Py_None && ring->control != NULL) {
+        const unsigned long number = PyLong_AsUnsignedLong(place);
+        if (PyErr_Occurred())
+            goto failed;
+        if (number >= ring->max_consumers) {
+            PyErr_SetString(state_of((PyObject *)self)->value_error, "the table of consumers has no such place");
+            goto failed;
+        }
+        self->reader.line = ring->control + CS_LINE + (size_t)number * CS_LINE;
+    }
+    cs_begin(&self->reader, from_oldest);
+    return (PyObject *)self;
+failed:
+    Py_DECREF(self);
+    return NULL;
+}
+
+static PyObject *reader_read(PyObject *object, PyObject *const *arguments, Py_ssize_t count)
+{
+    reader_object *self = (reader_object *)object;
+    uint64_t room, skip, good;
+    if (!available(self, &room) || !limited(self, arguments, count, &room))
+        return NULL;
+    PyObject *length = PyLong_FromUnsignedLongLong(room);
+    if (length == NULL)
+        return NULL;
+    PyObject *array = PyObject_CallFunctionObjArgs(state_of(object)->empty, length, self->base.dtype, NULL);
+    Py_DECREF(length);
+    if (array == NULL || room == 0)
+        return array;
+    Py_buffer view = {0};
+    if (PyObject_GetBuffer(array, &view, PyBUF_WRITABLE) < 0)
+        goto failed;
+    if (refused(&self->base)) { /* Making the array may have collected garbage, and with it anything. */
+        PyBuffer_Release(&view);
+        goto failed;
+    }
+    const bool sound = cs_read(&self->reader, view.buf, room, &skip, &good);
+    PyBuffer_Release(&view);
+    if (!sound) {
+        damaged(self, cs_head(&self->reader));
+        goto failed;
+    }
+    if (good == room)
+        return array;
+    PyObject *part = PySequence_GetSlice(array, (Py_ssize_t)skip, (Py_ssize_t)(skip + good));
+    Py_DECREF(array);
+    return part;
+failed:
+    Py_DECREF(array);
+    return NULL;
+}
+
+static PyObject *reader_read_into(PyObject *object, PyObject *out)
+{
+    reader_object *self = (reader_object *)object;
+    native_state *state = state_of(object);
+    const uint64_t size = self->reader.ring.item_size;
+    uint64_t room, skip = 0, good = 0;
+    Py_buffer view = {0};
+    if (refused(&self->base))
+        return NULL;
+    bool taken =
+        is_ours(&self->base, out, state->ndarray) && PyObject_GetBuffer(out, &view, PyBUF_ND | PyBUF_WRITABLE) == 0;
+    if (taken && view.ndim != 1) {
+        PyBuffer_Release(&view);
+        taken = false;
+    }
+    if (!taken) {
+        PyErr_Clear();
+        PyObject *checked = PyObject_CallFunctionObjArgs(state->checked_out, out, self->base.layout, NULL);
+        if (checked == NULL)
+            return NULL;
+        remember(&self->base, out);
+        const int got = PyObject_GetBuffer(checked, &view, PyBUF_WRITABLE);
+        Py_DECREF(checked);
+        if (got < 0)
+            return NULL;
+    }
+    bool sound = available(self, &room);
+    if (sound) {
+        unsigned char *bytes = view.buf;
+        sound = cs_read(&self->reader, bytes, cs_min(room, (uint64_t)view.len / size), &skip, &good) ||
+                !damaged(self, cs_head(&self->reader));
+        if (skip > 0)
+            memmove(bytes, bytes + skip * size, good * size);
+    }
+    PyBuffer_Release(&view);
+    return sound ? PyLong_FromUnsignedLongLong(good) : NULL;
+}
+
+static PyObject *reader_peek(PyObject *object, PyObject *const *arguments, Py_ssize_t count)
+{
+    reader_object *self = (reader_object *)object;
+    uint64_t room;
+    if (!available(self, &room) || !limited(self, arguments, count, &room))
+        return NULL;
+    const uint64_t found = cs_peek(&self->reader, room);
+    return Py_BuildValue("(KK)", (unsigned long long)self->reader.position, (unsigned long long)found);
+}
+
+static PyObject *reader_settle(PyObject *object, PyObject *number)
+{
+    reader_object *self = (reader_object *)object;
+    uint64_t most;
+    const uint64_t count = PyLong_AsUnsignedLongLong(number);
+    if (PyErr_Occurred() || !available(self, &most))
+        return NULL;
+    return PyLong_FromUnsignedLongLong(cs_settle(&self->reader, cs_min(count, most)));
+}
+
+static PyObject *reader_wait(PyObject *object, PyObject *timeout)
+{
+    reader_object *self = (reader_object *)object;
+    const double timeout_s = PyFloat_AsDouble(timeout);
+    if (PyErr_Occurred())
+        return NULL;
+    uint64_t count;
+    if (!available(self, &count))
+        return NULL;
+    if (count > 0)
+        Py_RETURN_TRUE;
+    const double most_s = 1e9;
+    const double limited_s = timeout_s > 0 ? (timeout_s < most_s ? timeout_s : most_s) : 0;
+    const int64_t deadline_ns = cs_now_ns() + (int64_t)(limited_s * 1e9);
+    int64_t nap_ns = CS_SHORTEST_NAP_NS;
+    for (;;) {
+        cs_outcome outcome;
+        self->base.users++; /* Whoever closes the handle meanwhile leaves the memory to us. */
+        Py_BEGIN_ALLOW_THREADS
+        outcome = cs_wait(&self->reader, self->idle, deadline_ns, &nap_ns);
+        Py_END_ALLOW_THREADS
+        self->base.users--;
+        if (self->base.refusal != NULL)
+            let_go(&self->base);
+        if (!available(self, &count))
+            return NULL;
+        if (outcome != CS_INTERRUPTED)
+            return PyBool_FromLong(outcome == CS_READY);
+        if (PyErr_CheckSignals() < 0)
+            return NULL;
+    }
+}
+
+static PyObject *reader_leave(PyObject *object, PyObject *Py_UNUSED(none))
+{
+    reader_object *self = (reader_object *)object;
+    if (refused(&self->base))
+        return NULL;
+    if (self->reader.line != NULL)
+        atomic_store_explicit(cs_u64(self->reader.line, 0), CS_FREE_TAIL, memory_order_release);
+    Py_RETURN_NONE;
+}
+
+static PyObject *reader_position(PyObject *object, void *Py_UNUSED(closure))
+{
+    reader_object *self = (reader_object *)object;
+    return refused(&self->base) ? NULL : PyLong_FromUnsignedLongLong(self->reader.position);
+}
+
+static PyObject *reader_lost(PyObject *object, void *Py_UNUSED(closure))
+{
+    reader_object *self = (reader_object *)object;
+    return refused(&self->base) ? NULL : PyLong_FromUnsignedLongLong(self->reader.lost);
+}
+
+static PyObject *reader_lag(PyObject *object, void *Py_UNUSED(closure))
+{
+    reader_object *self = (reader_object *)object;
+    if (refused(&self->base))
+        return NULL;
+    const uint64_t head = cs_head(&self->reader);
+    return damaged(self, head) ? NULL : PyLong_FromUnsignedLongLong(head - self->reader.position);
+}
+
+static PyObject *reader_closed(PyObject *object, void *Py_UNUSED(closure))
+{
+    reader_object *self = (reader_object *)object;
+    return refused(&self->base) ? NULL : PyBool_FromLong(cs_closed(&self->reader));
+}
+
+#define FAST(function) ((PyCFunction)(void (*)(void))(function))
+
+static PyMethodDef writer_methods[] = {
+    {"open", writer_open, METH_NOARGS, NULL},
+    {"publish", writer_publish, METH_O, NULL},
+    {"publish_many", writer_publish_many, METH_O, NULL},
+    {"offer", writer_offer, METH_O, NULL},
+    {"claim", writer_claim, METH_O, NULL},
+    {"commit", writer_commit, METH_O, NULL},
+    {"slowest", writer_slowest, METH_NOARGS, NULL},
+    {"close", writer_close, METH_NOARGS, NULL},
+    {"refuse", refuse, METH_O, NULL},
+    {0},
+};
+static PyGetSetDef writer_getters[] = {{.name = "head", .get = writer_head}, {0}};
+static PyType_Slot writer_slots[] = {
+    {Py_tp_new, writer_new},
+    {Py_tp_dealloc, side_dealloc},
+    {Py_tp_methods, writer_methods},
+    {Py_tp_getset, writer_getters},
+    {0},
+};
+static PyType_Spec writer_spec = {
+    .name = "chronostream.ring._native.Writer",
+    .basicsize = sizeof(writer_object),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = writer_slots,
+};
+
+static PyMethodDef reader_methods[] = {
+    {"read", FAST(reader_read), METH_FASTCALL, NULL},
+    {"read_into", reader_read_into, METH_O, NULL},
+    {"peek", FAST(reader_peek), METH_FASTCALL, NULL},
+    {"settle", reader_settle, METH_O, NULL},
+    {"wait", reader_wait, METH_O, NULL},
+    {"leave", reader_leave, METH_NOARGS, NULL},
+    {"refuse", refuse, METH_O, NULL},
+    {0},
+};
+static PyGetSetDef reader_getters[] = {
+    {.name = "position", .get = reader_position},
+    {.name = "lost", .get = reader_lost},
+    {.name = "lag", .get = reader_lag},
+    {.name = "closed", .get = reader_closed},
+    {0},
+};
+static PyType_Slot reader_slots[] = {
+    {Py_tp_new, reader_new},
+    {Py_tp_dealloc, side_dealloc},
+    {Py_tp_methods, reader_methods},
+    {Py_tp_getset, reader_getters},
+    {0},
+};
+static PyType_Spec reader_spec = {
+    .name = "chronostream.ring._native.Reader",
+    .basicsize = sizeof(reader_object),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = reader_slots,
+};
+
+static PyObject *import_from(const char *module_name, const char *name)
+{
+    PyObject *module = PyImport_ImportModule(module_name);
+    PyObject *value = module == NULL ? NULL : PyObject_GetAttrString(module, name);
+    Py_XDECREF(module);
+    return value;
+}
+
+static int add_type(PyObject *module, PyType_Spec *spec)
+{
+    PyObject *type = PyType_FromModuleAndSpec(module, spec, NULL);
+    const int added = type == NULL ? -1 : PyModule_AddType(module, (PyTypeObject *)type);
+    Py_XDECREF(type);
+    return added;
+}
+
+static int add_offsets(PyObject *module)
+{
+    PyObject *offsets = Py_BuildValue(
+        "{s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:K}", "LINE", CS_LINE, "STATE", CS_STATE, "ALWAYS_WAKE", CS_ALWAYS_WAKE,
+        "CLAIM", CS_CLAIM, "HEAD", CS_HEAD, "WAKE_SEQ", CS_WAKE_SEQ, "WAITING", CS_WAITING, "LIVE", CS_LIVE, "CLOSED",
+        CS_CLOSED, "FREE_TAIL", (unsigned long long)CS_FREE_TAIL);
+    const int added = PyModule_AddObjectRef(module, "OFFSETS", offsets);
+    Py_XDECREF(offsets);
+    return added;
+}
+
+static int native_exec(PyObject *module)
+{
+    native_state *state = PyModule_GetState(module);
+    state->dtype_name = PyUnicode_InternFromString("dtype");
+    const struct {
+        PyObject **place;
+        const char *module_name, *name;
+    } imports[] = {
+        {&state->copy, "copy", "copy"},
+        {&state->empty, "numpy", "empty"},
+        {&state->ndarray, "numpy", "ndarray"},
+        {&state->scalar, "numpy", "void"},
+        {&state->record_bytes, "chronostream.ring.records", "record_bytes"},
+        {&state->records_bytes, "chronostream.ring.records", "records_bytes"},
+        {&state->checked_limit, "chronostream.ring.records", "checked_limit"},
+        {&state->checked_out, "chronostream.ring.records", "checked_out"},
+        {&state->corrupt, "chronostream.errors", "CorruptSegmentError"},
+        {&state->value_error, "chronostream.errors", "InvalidValueError"},
+    };
+    for (size_t i = 0; i < sizeof imports / sizeof *imports; i++) {
+        *imports[i].place = import_from(imports[i].module_name, imports[i].name);
+        if (*imports[i].place == NULL)
+            return -1;
+    }
+    if (state->dtype_name == NULL || add_type(module, &writer_spec) < 0 || add_type(module, &reader_spec) < 0 ||
+        PyModule_AddStringConstant(module, "NAME", "native") < 0)
+        return -1;
+    return add_offsets(module);
+}
+
+static PyModuleDef_Slot native_slots[] = {{Py_mod_exec, native_exec}, {0}};
+static struct PyModuleDef native_module = {
+    .m_base = PyModuleDef_HEAD_INIT,
+    .m_name = "chronostream.ring._native",
+    .m_doc = "The native core: the ring's protocol in C11 atomics.",
+    .m_size = sizeof(native_state),
+    .m_slots = native_slots,
+};
+
+PyMODINIT_FUNC PyInit__native(void)
+{
+    return PyModuleDef_Init(&native_module);
+}

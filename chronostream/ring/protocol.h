@@ -1,0 +1,456 @@
+/* The ring's protocol in C11 atomics, by the numbered steps of docs/ring.md. It knows no Python.
+ *
+ * A side is a few plain fields and a pointer into the segment; who uses it keeps the memory mapped and checks every
+ * argument. Offsets are those of layout.py; a test holds the two against each other.
+ */
+#ifndef CHRONOSTREAM_PROTOCOL_H
+#define CHRONOSTREAM_PROTOCOL_H
+
+#include <errno.h>
+#include <limits.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <time.h>
+
+#if defined(__linux__)
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#define CS_FUTEX 1
+#else
+#define CS_FUTEX 0
+#endif
+
+/* Where a test may have a process killed: between any two steps. */
+#ifndef CS_STEP
+#define CS_STEP(name)
+#endif
+
+enum {
+    CS_LINE = 128,
+    CS_STATE = 384,
+    CS_ALWAYS_WAKE = 388,
+    CS_CLAIM = 512,
+    CS_HEAD = 640,
+    CS_WAKE_SEQ = 768,
+    CS_WAITING = 0, /* in the control region */
+    CS_LIVE = 1,
+    CS_CLOSED = 2,
+    CS_WORD = 8,
+};
+#define CS_FREE_TAIL UINT64_MAX
+
+/* Each further attempt to read begins further ahead, where the producer takes longer to arrive. */
+enum { CS_ATTEMPTS = 4 };
+
+typedef struct {
+    unsigned char *segment;
+    unsigned char *control; /* writable, or NULL for who may only read */
+    unsigned char *records;
+    uint64_t capacity;
+    uint64_t slot_size; /* a multiple of CS_WORD */
+    uint64_t item_size; /* of a record without the slot's padding */
+    uint32_t max_consumers;
+} cs_ring;
+
+typedef struct {
+    cs_ring ring;
+    uint64_t head, claim; /* copies: nobody else writes them */
+    bool always_wake;
+} cs_writer;
+
+typedef struct {
+    cs_ring ring;
+    unsigned char *line; /* in the table of registered consumers, or NULL */
+    uint64_t position, lost;
+} cs_reader;
+
+static inline _Atomic uint64_t *cs_u64(unsigned char *base, uint64_t offset)
+{
+    return (_Atomic uint64_t *)(void *)(base + offset);
+}
+
+static inline _Atomic uint32_t *cs_u32(unsigned char *base, uint64_t offset)
+{
+    return (_Atomic uint32_t *)(void *)(base + offset);
+}
+
+static inline uint64_t cs_min(uint64_t a, uint64_t b) { return a < b ? a : b; }
+static inline uint64_t cs_max(uint64_t a, uint64_t b) { return a > b ? a : b; }
+
+static inline void cs_full_fence(void)
+{
+#if defined(__SANITIZE_THREAD__)
+    /* ThreadSanitizer does not know fences; a read-modify-write of one word, by everybody, orders as much. */
+    static _Atomic int word;
+    atomic_fetch_add(&word, 1);
+#else
+    atomic_thread_fence(memory_order_seq_cst);
+#endif
+}
+
+static inline void cs_pause(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ __volatile__("yield");
+#endif
+}
+
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__SANITIZE_THREAD__)
+/* x86-64 keeps all stores, and all loads, in program order, whatever their width: two words at a time are as good as
+ * two release stores or acquire loads, and twice as fast. `volatile` keeps the compiler to the same order. */
+typedef long long cs_pair __attribute__((vector_size(16), aligned(8), may_alias));
+typedef long long cs_loose_pair __attribute__((vector_size(16), aligned(1), may_alias));
+#define CS_PAIRS 1
+#else
+#define CS_PAIRS 0
+#endif
+
+/* Words into the ring, each a release store. The source needs no alignment. */
+static inline void cs_store_words(unsigned char *to, const unsigned char *from, uint64_t words)
+{
+    uint64_t i = 0;
+#if CS_PAIRS
+    atomic_signal_fence(memory_order_seq_cst);
+    for (; i + 2 <= words; i += 2)
+        *(volatile cs_pair *)(void *)(to + i * CS_WORD) = *(const cs_loose_pair *)(const void *)(from + i * CS_WORD);
+    atomic_signal_fence(memory_order_seq_cst);
+#endif
+    for (; i < words; i++) {
+        uint64_t word;
+        memcpy(&word, from + i * CS_WORD, CS_WORD);
+        atomic_store_explicit(cs_u64(to, i * CS_WORD), word, memory_order_release);
+    }
+}
+
+/* Words out of the ring, each an acquire load. */
+static inline void cs_load_words(unsigned char *to, unsigned char *from, uint64_t words)
+{
+    uint64_t i = 0;
+#if CS_PAIRS
+    atomic_signal_fence(memory_order_seq_cst);
+    for (; i + 2 <= words; i += 2)
+        *(cs_loose_pair *)(void *)(to + i * CS_WORD) = *(volatile cs_pair *)(void *)(from + i * CS_WORD);
+    atomic_signal_fence(memory_order_seq_cst);
+#endif
+    for (; i < words; i++) {
+        uint64_t word = atomic_load_explicit(cs_u64(from, i * CS_WORD), memory_order_acquire);
+        memcpy(to + i * CS_WORD, &word, CS_WORD);
+    }
+}
+
+/* P2 for `count` records from `position` on, which do not wrap; `stride` apart in the source, `size` bytes each. */
+static inline void cs_store_piece(const cs_ring *ring, uint64_t slot, const unsigned char *from, uint64_t count,
+                                  uint64_t size)
+{
+    unsigned char *to = ring->records + slot * ring->slot_size;
+    if (size == ring->slot_size) {
+        cs_store_words(to, from, count * (size / CS_WORD));
+        return;
+    }
+    const uint64_t whole = size / CS_WORD, rest = size % CS_WORD;
+    for (; count > 0; count--, to += ring->slot_size, from += size) {
+        uint64_t last = 0;
+        cs_store_words(to, from, whole);
+        memcpy(&last, from + whole * CS_WORD, rest);
+        if (rest)
+            atomic_store_explicit(cs_u64(to, whole * CS_WORD), last, memory_order_release);
+    }
+}
+
+/* C2 for `count` records that do not wrap; without the slots' padding. */
+static inline void cs_load_piece(const cs_ring *ring, uint64_t slot, unsigned char *to, uint64_t count)
+{
+    unsigned char *from = ring->records + slot * ring->slot_size;
+    if (ring->item_size == ring->slot_size) {
+        cs_load_words(to, from, count * (ring->item_size / CS_WORD));
+        return;
+    }
+    const uint64_t whole = ring->item_size / CS_WORD, rest = ring->item_size % CS_WORD;
+    for (; count > 0; count--, from += ring->slot_size, to += ring->item_size) {
+        cs_load_words(to, from, whole);
+        const uint64_t last = atomic_load_explicit(cs_u64(from, whole * CS_WORD), memory_order_acquire);
+        memcpy(to + whole * CS_WORD, &last, rest);
+    }
+}
+
+static inline void cs_wake(const cs_writer *w)
+{
+    _Atomic uint32_t *word = cs_u32(w->ring.segment, CS_WAKE_SEQ);
+    atomic_store_explicit(word, atomic_load_explicit(word, memory_order_relaxed) + 1, memory_order_release);
+    CS_STEP("wake");
+#if CS_FUTEX
+    syscall(SYS_futex, word, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+#endif
+}
+
+static inline void cs_set_state(const cs_writer *w, uint32_t state)
+{
+    CS_STEP("state");
+    atomic_store_explicit(cs_u32(w->ring.segment, CS_STATE), state, memory_order_release); /* X1, T3 */
+    cs_full_fence();
+    CS_STEP("state set");
+    cs_wake(w);
+}
+
+static inline void cs_open(cs_writer *w)
+{
+    w->head = atomic_load_explicit(cs_u64(w->ring.segment, CS_HEAD), memory_order_relaxed);
+    w->claim = atomic_load_explicit(cs_u64(w->ring.segment, CS_CLAIM), memory_order_relaxed); /* T2 */
+    atomic_store_explicit(cs_u32(w->ring.segment, CS_ALWAYS_WAKE), w->always_wake, memory_order_relaxed);
+    cs_set_state(w, CS_LIVE);
+}
+
+static inline void cs_claim(cs_writer *w, uint64_t count)
+{
+    CS_STEP("P1");
+    w->claim = cs_max(w->claim, w->head + count);
+    atomic_store_explicit(cs_u64(w->ring.segment, CS_CLAIM), w->claim, memory_order_relaxed); /* P1 */
+    CS_STEP("P2");
+}
+
+static inline void cs_commit(cs_writer *w, uint64_t count)
+{
+    CS_STEP("P3");
+    w->head += count;
+    atomic_store_explicit(cs_u64(w->ring.segment, CS_HEAD), w->head, memory_order_release); /* P3 */
+    CS_STEP("P4");
+    cs_full_fence(); /* P4 */
+    if (w->always_wake) {
+        cs_wake(w);
+    } else if (atomic_load_explicit(cs_u32(w->ring.control, CS_WAITING), memory_order_relaxed)) {
+        if (atomic_exchange_explicit(cs_u32(w->ring.control, CS_WAITING), 0, memory_order_relaxed))
+            cs_wake(w);
+    }
+    CS_STEP("published");
+}
+
+/* Publish `count` <= capacity records of `size` bytes each: without padding, or with a whole slot's. */
+static inline void cs_publish(cs_writer *w, const unsigned char *from, uint64_t count, uint64_t size)
+{
+    const uint64_t slot = w->head & (w->ring.capacity - 1);
+    const uint64_t first = cs_min(count, w->ring.capacity - slot);
+    cs_claim(w, count);
+    cs_store_piece(&w->ring, slot, from, first, size);
+    CS_STEP("P2 half");
+    cs_store_piece(&w->ring, 0, from + first * size, count - first, size);
+    cs_commit(w, count);
+}
+
+/* The registered consumer that is furthest behind, of those that have lost nothing; false if there is none. */
+static inline bool cs_slowest(const cs_writer *w, uint32_t *place, uint64_t *tail)
+{
+    *tail = CS_FREE_TAIL;
+    cs_full_fence(); /* O1 */
+    const uint64_t oldest = w->head > w->ring.capacity ? w->head - w->ring.capacity : 0;
+    for (uint32_t i = 0; i < w->ring.max_consumers; i++) {
+        const uint64_t at = (uint64_t)CS_LINE + (uint64_t)i * CS_LINE;
+        const uint64_t found = atomic_load_explicit(cs_u64(w->ring.control, at), memory_order_acquire); /* O2 */
+        if (found >= oldest && found <= w->head && found < *tail) {
+            *place = i;
+            *tail = found;
+        }
+    }
+    return *tail != CS_FREE_TAIL;
+}
+
+static inline bool cs_may_offer(const cs_writer *w)
+{
+    uint32_t place;
+    uint64_t tail;
+    return !cs_slowest(w, &place, &tail) || w->head + 1 - tail <= w->ring.capacity;
+}
+
+static inline uint64_t cs_head(const cs_reader *r)
+{
+    return atomic_load_explicit(cs_u64(r->ring.segment, CS_HEAD), memory_order_acquire); /* C1 */
+}
+
+/* The first position that no write has been claimed for since. */
+static inline uint64_t cs_oldest(const cs_reader *r)
+{
+    const uint64_t claim = atomic_load_explicit(cs_u64(r->ring.segment, CS_CLAIM), memory_order_relaxed); /* C3 */
+    return claim > r->ring.capacity ? claim - r->ring.capacity : 0;
+}
+
+static inline bool cs_closed(const cs_reader *r)
+{
+    return atomic_load_explicit(cs_u32(r->ring.segment, CS_STATE), memory_order_acquire) == CS_CLOSED;
+}
+
+static inline uint64_t cs_first(const cs_reader *r, bool from_oldest)
+{
+    const uint64_t head = cs_head(r);
+    return from_oldest ? cs_min(head, cs_oldest(r)) : head;
+}
+
+static inline void cs_show_tail(const cs_reader *r)
+{
+    if (r->line == NULL)
+        return;
+    atomic_store_explicit(cs_u64(r->line, 0), r->position, memory_order_release);
+    atomic_store_explicit(cs_u64(r->line, CS_WORD), r->lost, memory_order_release);
+}
+
+static inline void cs_begin(cs_reader *r, bool from_oldest)
+{
+    r->position = cs_first(r, from_oldest); /* R1 */
+    if (r->line == NULL)
+        return;
+    CS_STEP("R2");
+    cs_show_tail(r); /* R2 */
+    cs_full_fence();
+    CS_STEP("R3");
+    r->position = cs_max(r->position, cs_first(r, from_oldest)); /* R3 */
+    cs_show_tail(r);                                             /* R4 */
+    CS_STEP("R4");
+}
+
+static inline void cs_pass_over(cs_reader *r, uint64_t position)
+{
+    r->lost += position - r->position;
+    r->position = position;
+}
+
+/* Copy up to `room` records to `out`; what is good of them is `*good`, behind `*skip` that are not. The caller has
+ * seen a head that is not before the position; false if another look finds one that is. */
+static inline bool cs_read(cs_reader *r, unsigned char *out, uint64_t room, uint64_t *skip, uint64_t *good)
+{
+    const uint64_t capacity = r->ring.capacity, began = r->position;
+    *skip = *good = 0;
+    for (int attempt = 0; attempt < CS_ATTEMPTS; attempt++) {
+        const uint64_t head = cs_head(r); /* C1 */
+        if (head < r->position)
+            return false;
+        const uint64_t ahead = capacity - (capacity >> attempt);
+        cs_pass_over(r, cs_min(head, cs_max(r->position, cs_oldest(r) + ahead)));
+        const uint64_t first = r->position;
+        const uint64_t count = cs_min(head - first, cs_min(room, capacity));
+        const uint64_t slot = first & (capacity - 1);
+        const uint64_t piece = cs_min(count, capacity - slot);
+        CS_STEP("C2");
+        cs_load_piece(&r->ring, slot, out, piece); /* C2 */
+        CS_STEP("C2 half");
+        cs_load_piece(&r->ring, 0, out + piece * r->ring.item_size, count - piece);
+        CS_STEP("C3");
+        const uint64_t end = first + count;
+        const uint64_t from = cs_min(cs_max(first, cs_oldest(r)), end); /* C3 */
+        cs_pass_over(r, from);                                          /* C4 */
+        r->position = end;
+        if (end != from || count == 0) {
+            *skip = from - first;
+            *good = end - from;
+            break;
+        }
+    }
+    CS_STEP("C5");
+    if (r->position != began)
+        cs_show_tail(r); /* C5 */
+    CS_STEP("read");
+    return true;
+}
+
+/* Pass over what is overwritten already; return how many of at most `room` records lie readable in one piece. */
+static inline uint64_t cs_peek(cs_reader *r, uint64_t room)
+{
+    const uint64_t head = cs_head(r), slot_mask = r->ring.capacity - 1;
+    if (head < r->position)
+        return 0;
+    cs_pass_over(r, cs_min(head, cs_max(r->position, cs_oldest(r))));
+    return cs_min(cs_min(head - r->position, room), r->ring.capacity - (r->position & slot_mask));
+}
+
+/* Move past `count` records that were looked at in place; return how many of them were overwritten meanwhile. */
+static inline uint64_t cs_settle(cs_reader *r, uint64_t count)
+{
+    atomic_thread_fence(memory_order_acquire); /* The caller's own loads were plain ones. */
+    const uint64_t first = r->position, end = first + count;
+    const uint64_t from = cs_min(cs_max(first, cs_oldest(r)), end); /* C3 */
+    cs_pass_over(r, from);                                          /* C4 */
+    r->position = end;
+    cs_show_tail(r); /* C5 */
+    return from - first;
+}
+
+typedef enum { CS_READY, CS_ENDED, CS_TIMED_OUT, CS_INTERRUPTED } cs_outcome;
+enum { CS_SHORTEST_NAP_NS = 50000, CS_LONGEST_NAP_NS = 1000000 };
+typedef enum { CS_BUSY_SPIN, CS_YIELDING, CS_SLEEPING, CS_BLOCKING } cs_idle;
+
+static inline int64_t cs_now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+static inline void cs_sleep_ns(int64_t ns)
+{
+    const struct timespec duration = {.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
+    nanosleep(&duration, NULL);
+}
+
+/* One sleep by the waiting protocol, until woken, for `ns` at most. */
+static inline void cs_block(const cs_reader *r, int64_t ns)
+{
+#if CS_FUTEX
+    _Atomic uint32_t *word = cs_u32(r->ring.segment, CS_WAKE_SEQ);
+    const struct timespec duration = {.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
+    const uint64_t head = cs_head(r);
+    const uint32_t wake_seq = atomic_load_explicit(word, memory_order_acquire); /* W1 */
+    CS_STEP("W2");
+    if (r->ring.control != NULL)
+        atomic_store_explicit(cs_u32(r->ring.control, CS_WAITING), 1, memory_order_relaxed);
+    cs_full_fence(); /* W2 */
+    CS_STEP("W3");
+    if (head == r->position && cs_head(r) == head && !cs_closed(r))
+        syscall(SYS_futex, word, FUTEX_WAIT, wake_seq, &duration, NULL, 0); /* W3 */
+    CS_STEP("woken");
+#else
+    (void)r, (void)ns;
+#endif
+}
+
+/* Wait in the way `idle` until there is something to read, the stream is closed, or it is `deadline_ns` by the
+ * monotonic clock. It also returns after a sleep on the futex, and every few milliseconds otherwise, so that the
+ * caller can look after signals; `*nap_ns` keeps from call to call how long the next nap is. */
+static inline cs_outcome cs_wait(const cs_reader *r, cs_idle idle, int64_t deadline_ns, int64_t *nap_ns)
+{
+    enum { SPIN_NS = 5000000, SPIN_BEFORE_BLOCKING_NS = 10000 };
+    const int64_t began_ns = cs_now_ns();
+    const bool may_block =
+        CS_FUTEX && (r->ring.control != NULL ||
+                     atomic_load_explicit(cs_u32(r->ring.segment, CS_ALWAYS_WAKE), memory_order_relaxed));
+    for (int64_t now_ns = began_ns;; now_ns = cs_now_ns()) {
+        if (cs_head(r) != r->position)
+            return CS_READY;
+        if (cs_closed(r))
+            return cs_head(r) != r->position ? CS_READY : CS_ENDED; /* X2 */
+        if (now_ns >= deadline_ns)
+            return CS_TIMED_OUT;
+        if (now_ns - began_ns >= SPIN_NS)
+            return CS_INTERRUPTED;
+        if (idle == CS_BUSY_SPIN) {
+            for (int i = 0; i < 64 && cs_head(r) == r->position; i++)
+                cs_pause();
+        } else if (idle == CS_YIELDING) {
+            sched_yield();
+        } else if (idle == CS_BLOCKING && now_ns - began_ns < SPIN_BEFORE_BLOCKING_NS) {
+            cs_pause();
+        } else if (idle == CS_BLOCKING && may_block) {
+            cs_block(r, deadline_ns - now_ns);
+            return cs_head(r) != r->position ? CS_READY : CS_INTERRUPTED;
+        } else {
+            const int64_t left_ns = deadline_ns - now_ns;
+            cs_sleep_ns(*nap_ns < left_ns ? *nap_ns : left_ns);
+            *nap_ns = *nap_ns < CS_LONGEST_NAP_NS / 2 ? *nap_ns * 2 : CS_LONGEST_NAP_NS;
+        }
+    }
+}
+
+#endif

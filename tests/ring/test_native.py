@@ -1,0 +1,217 @@
+"""What only the native core has: its offsets, its trust in buffers, and its header under other compilers' eyes."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from chronostream.errors import ClosedError, InvalidTypeError, InvalidValueError
+from chronostream.ring import layout
+from chronostream.ring.core import load_core
+from chronostream.ring.layout import Layout
+from tests.ring.harness import CORES, PAIRS, ROOT, TIMEOUT_S, Handles, wait_until
+
+pytestmark = pytest.mark.skipif("native" not in CORES, reason="the native core was not built, and this is not CI")
+
+COMPILER = shutil.which(os.environ.get("CC", "cc"))
+SOURCES = ROOT / "chronostream/ring"
+needs_compiler = pytest.mark.skipif(COMPILER is None and "CI" not in os.environ, reason="no C compiler")
+
+
+@pytest.fixture
+def sides(name: str) -> Iterator[Handles]:
+    with Handles(name, "native", "native") as handles:
+        yield handles
+
+
+def test_c_and_python_have_the_same_offsets() -> None:
+    from chronostream.ring import _native  # noqa: PLC0415 - not there where it was not built
+
+    assert {field: getattr(layout, field) for field in _native.OFFSETS} == _native.OFFSETS
+    assert _native.OFFSETS.keys() >= {"CLAIM", "HEAD", "WAKE_SEQ", "STATE", "ALWAYS_WAKE", "WAITING", "LINE"}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"segment_size": 1 << 20},
+        {"capacity": 3},
+        {"capacity": 1024},
+        {"record_size": 4},
+        {"record_size": 12},
+        {"records_offset": 4},
+        {"records_offset": 1 << 40},
+        {"max_consumers": 1 << 20},
+    ],
+    ids=str,
+)
+def test_a_layout_that_does_not_fit_its_memory_is_refused(changes: dict[str, int]) -> None:
+    planned = Layout.plan(np.dtype("<i8"), 8, 0, 1)
+    fields = {field: getattr(planned, field) for field in Layout.__dataclass_fields__} | changes
+    with pytest.raises(InvalidValueError, match="does not fit the memory"):
+        load_core("native").Writer(mmap.mmap(-1, planned.segment_size), Layout(**fields), False)
+
+
+def test_a_segment_that_may_not_be_written_gets_no_writer() -> None:
+    planned = Layout.plan(np.dtype("<i8"), 8, 0, 1)
+    with pytest.raises(BufferError):
+        load_core("native").Writer(bytes(planned.segment_size), planned, False)
+
+
+def test_an_equal_dtype_is_as_good_as_the_rings_own(sides: Handles) -> None:
+    fields = [("a", "<i8"), ("b", "<u4")]
+    producer, consumer = sides.pair(fields, 8)
+    rows = np.array([(1, 2), (3, 4)], np.dtype(fields))
+    assert rows.dtype is not producer.dtype
+    out = np.zeros(8, np.dtype(fields))
+    for _ in range(3):  # The first time its dtype is compared, then known.
+        producer.publish_many(rows)
+        producer.publish(rows[0])
+        assert consumer.read_into(out) == 3
+        assert out[:3].tolist() == [(1, 2), (3, 4), (1, 2)]
+    with pytest.raises(InvalidTypeError):
+        consumer.read_into(np.zeros(8, "<i8"))
+
+
+@pytest.mark.parametrize("rows", [np.arange(12)[::3], np.arange(4)[::-1]], ids=["strided", "reversed"])
+def test_an_array_in_pieces_is_published_in_its_own_order(sides: Handles, rows: np.ndarray[Any, Any]) -> None:
+    producer, consumer = sides.pair()
+    producer.publish_many(rows)
+    assert consumer.read().tolist() == rows.tolist()
+
+
+def test_words_are_copied_from_and_to_any_address(sides: Handles) -> None:
+    dtype = np.dtype([("text", "S13")])
+    producer, consumer = sides.pair(dtype, 8)
+    raw = np.arange(3 * 13 + 1, dtype=np.uint8) + 1
+    rows, out = raw[1:].view(dtype), np.zeros(3 * 13 + 1, np.uint8)
+    producer.publish_many(rows)
+    assert consumer.read_into(out[1:].view(dtype)) == 3
+    assert out[1:].tobytes() == raw[1:].tobytes()
+
+
+class Closing:
+    """A number that closes a handle when somebody asks for its value."""
+
+    def __init__(self, handle: Any) -> None:
+        self.handle = handle
+
+    def __int__(self) -> int:
+        self.handle.close()
+        return 1
+
+    __index__ = __int__
+
+
+@pytest.mark.parametrize("method", ["publish", "offer", "publish_many"])
+def test_a_ring_closed_while_a_record_is_converted_is_not_written(sides: Handles, method: str) -> None:
+    producer = sides.create()
+    record: Any = Closing(producer)
+    with pytest.raises(ClosedError):
+        getattr(producer, method)([record] if method == "publish_many" else record)
+
+
+def test_a_wait_gives_the_other_threads_their_turn(sides: Handles) -> None:
+    producer = sides.create()
+    consumer = sides.attach(idle="busy-spin")
+    found: list[bool] = []
+    thread = threading.Thread(target=lambda: found.append(consumer.wait(TIMEOUT_S)))
+    thread.start()
+    producer.publish(1)
+    thread.join(TIMEOUT_S)
+    assert found == [True]
+
+
+def test_a_handle_closed_while_a_thread_waits_lets_the_memory_go_when_that_thread_has_left(sides: Handles) -> None:
+    producer = sides.create()
+    consumer = sides.attach(idle="sleeping")
+    memory = consumer._segment.memory
+
+    def wait() -> None:
+        with pytest.raises(ClosedError):
+            consumer._reader.wait(TIMEOUT_S)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    wait_until(lambda: consumer._reader.lag == 0 and thread.is_alive())
+    consumer.close()
+    thread.join(TIMEOUT_S)
+    memory.close()  # refused while anything still looks into it
+    producer.close()
+
+
+def build(source: Path, target: Path, *flags: str, include: Path = SOURCES) -> Path:
+    assert COMPILER is not None, "CI needs a C compiler"
+    command = [COMPILER, "-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror", "-pthread", f"-I{include}"]
+    subprocess.run([*command, *flags, str(source), "-o", str(target)], check=True, timeout=TIMEOUT_S)
+    return target
+
+
+def run(program: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([program, *arguments], capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+
+
+SANITIZER = ("-fsanitize=thread", "-g", "-O1")
+
+
+@needs_compiler
+@pytest.mark.parametrize("flags", [SANITIZER, ("-O3",)], ids=["thread-sanitizer", "optimised"])
+def test_threads_get_whole_records_in_order_and_know_what_they_lost(tmp_path: Path, flags: tuple[str, ...]) -> None:
+    done = run(build(ROOT / "tests/ring/protocol_threads.c", tmp_path / "threads", *flags), "100000")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("received") == 3
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        (
+            "uint64_t word = atomic_load_explicit(cs_u64(from, i * CS_WORD), memory_order_acquire);",
+            "uint64_t word = *(uint64_t *)(void *)(from + i * CS_WORD);",
+        ),
+        (
+            "return atomic_load_explicit(cs_u64(r->ring.segment, CS_HEAD), memory_order_acquire);",
+            "return *(uint64_t *)(void *)(r->ring.segment + CS_HEAD);",
+        ),
+    ],
+    ids=["words", "head"],
+)
+def test_thread_sanitizer_finds_a_plain_access(tmp_path: Path, right: str, wrong: str) -> None:
+    header = (SOURCES / "protocol.h").read_text()
+    assert right in header
+    (tmp_path / "protocol.h").write_text(header.replace(right, wrong))
+    program = build(ROOT / "tests/ring/protocol_threads.c", tmp_path / "threads", *SANITIZER, include=tmp_path)
+    assert "ThreadSanitizer: data race" in run(program, "20000").stderr
+
+
+@needs_compiler
+def test_the_threads_notice_a_reader_that_believes_everything(tmp_path: Path) -> None:
+    header = (SOURCES / "protocol.h").read_text()
+    right = "return claim > r->ring.capacity ? claim - r->ring.capacity : 0;"
+    assert right in header
+    (tmp_path / "protocol.h").write_text(header.replace(right, "return claim * 0;"))
+    program = build(ROOT / "tests/ring/protocol_threads.c", tmp_path / "threads", "-O2", include=tmp_path)
+    assert run(program, "1000000").returncode == 1
+
+
+@pytest.mark.parametrize(("producer", "consumer"), PAIRS)
+def test_unthrottled_processes_over_two_slots_get_no_wrong_record_and_count_every_loss(
+    producer: str, consumer: str
+) -> None:
+    records = 2_000_000 if producer == "native" else 20_000
+    command = [sys.executable, str(ROOT / "scripts/stress-ring"), "--records", str(records)]
+    done = run(Path(command[0]), *command[1:], "--producer", producer, "--consumer", consumer)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"{records} published" in done.stdout
+    assert " 0 unaccounted, 0 reads with a wrong record" in done.stdout
