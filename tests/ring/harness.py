@@ -133,6 +133,14 @@ class Program:
         self._process.communicate(timeout=TIMEOUT_S)
 
 
+def run_script(name: str, *arguments: object) -> str:
+    """Run one of our scripts with this interpreter and return what it printed; it must end well and without a word."""
+    command = [sys.executable, str(ROOT / "scripts" / name), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S * 2, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
 @contextlib.contextmanager
 def forked(target: Callable[[], object]) -> Iterator[ForkProcess]:
     """Run `target` in a fork of this process; kill it at the end of the block if it still runs."""

@@ -6,7 +6,6 @@ import mmap
 import os
 import shutil
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +18,7 @@ from chronostream.errors import ClosedError, InvalidTypeError, InvalidValueError
 from chronostream.ring import layout
 from chronostream.ring.core import load_core
 from chronostream.ring.layout import Layout
-from tests.ring.harness import CORES, PAIRS, ROOT, TIMEOUT_S, Handles, wait_until
+from tests.ring.harness import CORES, PAIRS, ROOT, TIMEOUT_S, Handles, run_script, wait_until
 
 pytestmark = pytest.mark.skipif("native" not in CORES, reason="the native core was not built, and this is not CI")
 
@@ -210,8 +209,6 @@ def test_unthrottled_processes_over_two_slots_get_no_wrong_record_and_count_ever
     producer: str, consumer: str
 ) -> None:
     records = 2_000_000 if producer == "native" else 20_000
-    command = [sys.executable, str(ROOT / "scripts/stress-ring"), "--records", str(records)]
-    done = run(Path(command[0]), *command[1:], "--producer", producer, "--consumer", consumer)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert f"{records} published" in done.stdout
-    assert " 0 unaccounted, 0 reads with a wrong record" in done.stdout
+    printed = run_script("stress-ring", "--records", records, "--producer", producer, "--consumer", consumer)
+    assert f"{records} published" in printed
+    assert " 0 unaccounted, 0 reads with a wrong record" in printed
