@@ -33,6 +33,7 @@ from tests.ring.harness import FORK, ROOT, TIMEOUT_S, Handles, Program, forked, 
 
 IDLE: list[IdleStrategy] = ["busy-spin", "yielding", "sleeping", "blocking"]
 NOBODY = 65534
+CONTENDERS = 50
 WAITING_FLAG = mmap.PAGESIZE + WAITING  # the header of a plain dtype takes one page
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user, or mount")
@@ -362,19 +363,19 @@ def test_of_many_who_want_to_be_the_producer_exactly_one_is(own: Handles, before
         if outcome is won:
             producer.close(unlink=False)
 
-    contenders = [FORK.Process(target=contend) for _ in range(24)]
+    contenders = [FORK.Process(target=contend) for _ in range(CONTENDERS)]
     for contender in contenders:
         contender.start()
     try:
         ready.set()
-        wait_until(lambda: won.value + refused.value + failed.value == 24)
-        assert (won.value, refused.value, failed.value) == (1, 23, 0)
+        wait_until(lambda: won.value + refused.value + failed.value == CONTENDERS)
+        assert (won.value, refused.value, failed.value) == (1, CONTENDERS - 1, 0)
     finally:
         done.set()
         for contender in contenders:
             contender.join(TIMEOUT_S)
             contender.kill()
-    assert [contender.exitcode for contender in contenders] == [0] * 24
+    assert [contender.exitcode for contender in contenders] == [0] * CONTENDERS
     assert inspect(own.name).generation == (2 if before in {"closed", "dead"} else 1)
 
 

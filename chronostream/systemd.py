@@ -1,0 +1,67 @@
+"""Telling systemd, or whoever listens in its place, that a service is ready, alive or stopping.
+
+The protocol is a datagram of ``NAME=value`` lines to the socket in ``NOTIFY_SOCKET`` (`sd_notify(3)`); without that
+variable nothing happens. It knows nothing of streams.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import time
+
+__all__ = ["Watchdog", "notify"]
+
+_log = logging.getLogger(__name__)
+
+
+def notify(state: str) -> bool:
+    """Send a state such as ``"READY=1"``; return whether there was anybody to send it to.
+
+    A socket that cannot be reached is logged, and is no reason to stop the service.
+    """
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return False
+    if address.startswith("@"):
+        address = "\0" + address[1:]  # a name that is in no file system
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
+            channel.settimeout(1)
+            channel.sendto(state.encode(), address)
+    except OSError as error:
+        _log.warning("NOTIFY_SOCKET %s cannot be told %s: %s", os.environ["NOTIFY_SOCKET"], state, error)
+        return False
+    return True
+
+
+class Watchdog:
+    """Sends signs of life, twice as often as ``WATCHDOG_USEC`` asks for.
+
+    Attributes:
+        interval_s: how often `feed` has to be called at least; None if nobody watches this process.
+    """
+
+    def __init__(self) -> None:
+        self.interval_s = _interval_s()
+        self._next_s = 0.0
+
+    def feed(self) -> None:
+        """Send a sign of life if it is time for one; cheap enough to call in every turn of a loop."""
+        if self.interval_s is None:
+            return
+        now_s = time.monotonic()
+        if now_s >= self._next_s:
+            self._next_s = now_s + self.interval_s / 2
+            notify("WATCHDOG=1")
+
+
+def _interval_s() -> float | None:
+    period, watched = os.environ.get("WATCHDOG_USEC"), os.environ.get("WATCHDOG_PID")
+    if not period or (watched and watched != str(os.getpid())):
+        return None
+    if not period.isdecimal() or int(period) == 0:
+        _log.warning("WATCHDOG_USEC is %r, expected microseconds: no signs of life are sent", period)
+        return None
+    return int(period) / 2e6
