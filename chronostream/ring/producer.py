@@ -65,6 +65,7 @@ class Producer:
         version: str = "",
         instance: str = "",
         core: str | None = None,
+        before_live: Callable[[Self], object] | None = None,
     ) -> Self:
         """Create the stream `name`, or take over a dead or closed one of the same layout.
 
@@ -80,6 +81,8 @@ class Producer:
             version: version text of the producer, at most 32 bytes of UTF-8, shown in the status.
             instance: name of the producer, at most 64 bytes of UTF-8, shown in the status.
             core: ``"native"`` or ``"portable"`` instead of `chronostream.ring.CORE`.
+            before_live: called with the producer while a stream that is taken over is still as it was left, to look at
+                what is in it. What it raises reaches the caller; a new stream is then deleted, any other untouched.
 
         Raises:
             ProducerActiveError: the name is live.
@@ -96,6 +99,9 @@ class Producer:
         segment = Segment.own(name, layout, identity, mode=mode, group=group)
         try:
             producer = cls(segment, always_wake=always_wake, core=core or CORE)
+            producer._check_positions()
+            if before_live is not None:
+                before_live(producer)
             producer._take_over(identity)
         except BaseException:
             if not segment.taken_over:
@@ -229,16 +235,19 @@ class Producer:
         """Close and delete the stream."""
         self.close()
 
+    def _check_positions(self) -> None:
+        header = self._segment.header
+        generation, claim, head = (int(header[field]) for field in ("generation", "claim", "head"))
+        if not (0 <= claim - head <= self.capacity and max(generation, claim) <= _MAX_POSITION):
+            raise CorruptSegmentError(
+                f"stream {self.name!r} is damaged: generation {generation}, head {head} and claim {claim} do "
+                f"not go together with capacity {self.capacity}; remove it (`chronostream remove {self.name}`)"
+            )
+
     def _take_over(self, identity: bytes) -> None:
         """Enter this producer into the header and go live (docs/ring.md, T1 to T3)."""
         if self.taken_over:
-            header = self._segment.header
-            generation, claim, head = (int(header[field]) for field in ("generation", "claim", "head"))
-            if not (0 <= claim - head <= self.capacity and max(generation, claim) <= _MAX_POSITION):
-                raise CorruptSegmentError(
-                    f"stream {self.name!r} is damaged: generation {generation}, head {head} and claim {claim} do "
-                    f"not go together with capacity {self.capacity}; remove it (`chronostream remove {self.name}`)"
-                )
+            generation = int(self._segment.header["generation"])
             self._segment.memory[IDENTITY] = (generation + 1).to_bytes(8, "little") + identity[8:]
             self._free_dead_places()
         self._writer.open()

@@ -99,6 +99,37 @@ def test_a_creation_that_fails_late_leaves_only_what_was_there_before(
     assert path_of(name).exists() is taken_over
 
 
+@pytest.mark.parametrize("left", ["closed", "dead"])
+def test_who_looks_at_a_stream_before_going_live_may_refuse_it_and_leave_it_as_it_was(own: Handles, left: str) -> None:
+    first = own.create(application_size=8)
+    first.publish(7)
+    first.application[:] = b"the last"
+    if left == "closed":
+        first.close(unlink=False)
+    else:
+        first._segment.close()
+    before = path_of(own.name).read_bytes()
+
+    def refuse(producer: Producer) -> None:
+        assert (producer.head, producer.records[0], bytes(producer.application)) == (1, 7, b"the last")
+        assert inspect(own.name).generation == 1
+        raise KeyError("not mine")
+
+    with pytest.raises(KeyError, match="not mine"):
+        own.create(application_size=8, before_live=refuse)
+    assert path_of(own.name).read_bytes() == before
+    assert inspect(own.name).state == left
+
+
+def test_a_new_stream_that_is_refused_before_going_live_is_not_there_afterwards(own: Handles) -> None:
+    def refuse(_: Producer) -> None:
+        raise KeyError("not mine")
+
+    with pytest.raises(KeyError, match="not mine"):
+        own.create(before_live=refuse)
+    assert not path_of(own.name).exists()
+
+
 def test_texts_as_long_as_their_fields_are_kept_whole(own: Handles) -> None:
     own.create(version="v" * 32, instance="ä" * 32)
     status = inspect(own.name)
