@@ -15,7 +15,7 @@ from chronostream.version import __version__
 
 __all__ = ["StreamConfig"]
 
-_PERMISSIONS = 0o777
+_PERMISSIONS, _OWNER = 0o777, 0o600
 SequencerKind = Literal["counting", "boundary"]
 
 
@@ -80,8 +80,11 @@ class StreamConfig:
         encode_text("producer_version", self.producer_version)
         if self.sequencer not in get_args(SequencerKind):
             raise ConfigError(f"sequencer is {self.sequencer!r}, expected one of {', '.join(get_args(SequencerKind))}")
-        if not isinstance(self.mode, int) or self.mode & ~_PERMISSIONS:
-            raise ConfigError(f"mode is {self.mode!r}, expected permissions such as 0o600 or 0o640")
+        if not isinstance(self.mode, int) or self.mode & ~_PERMISSIONS or self.mode & _OWNER != _OWNER:
+            shown = f"{self.mode:#o}" if isinstance(self.mode, int) else repr(self.mode)
+            raise ConfigError(
+                f"mode is {shown}, expected permissions such as 0o600 or 0o640, by which its owner reads and writes"
+            )
 
     def scheduler(self, state: SchedulerState | None = None, *, same_boot: bool = True) -> Scheduler:
         """Return the scheduler of this stream, from `state` on."""

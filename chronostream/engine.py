@@ -19,7 +19,14 @@ import numpy.typing as npt
 from chronostream import ring as rings
 from chronostream.clock import Clock, Stop, StopFlag, SystemClock
 from chronostream.config import StreamConfig
-from chronostream.errors import ConfigError, CorruptSegmentError, LayoutMismatchError, StreamMismatchError
+from chronostream.errors import (
+    ClosedError,
+    ConfigError,
+    CorruptSegmentError,
+    InvalidValueError,
+    LayoutMismatchError,
+    StreamMismatchError,
+)
 from chronostream.event import EVENT_DTYPE, Event, Frequency, build_event, to_events, to_records
 from chronostream.scheduler import FrequencyState, SchedulerState, Tick
 from chronostream.sequencer import BoundarySequencer, CountingSequencer, Sequencer
@@ -44,11 +51,15 @@ class _Batch:
 class Engine:
     """Emits one stream. Opens it when made, closes it when `run` ends or by `close`; one thread at a time.
 
+    An engine that cannot be made leaves the stream that it found as it was, dead or closed, and a `ring` that it was
+    given open.
+
     Args:
         config: what the stream is to be.
         clock: `SystemClock` if not given.
         sequencer: of the kind that `config` names if not given.
-        ring: a ring of `EVENT_DTYPE` with an application area of `STATE_SIZE`; made by `config` if not given.
+        ring: a ring of `EVENT_DTYPE` with an application area of `STATE_SIZE`, which the engine closes in the end; made
+            by `config` if not given.
 
     Raises:
         ProducerActiveError: the name is live.
@@ -57,6 +68,8 @@ class Engine:
         CorruptSegmentError: it is damaged, or another program's.
         AccessDeniedError: it is another user's.
         OutOfSharedMemoryError: there is no room for it.
+        InvalidValueError: the sequencer is of another zone than `config`, or has given higher numbers already than the
+            stream's last.
     """
 
     def __init__(
@@ -68,29 +81,28 @@ class Engine:
         ring: rings.Producer | None = None,
     ) -> None:
         self.config = config
+        self._frequencies = config.scheduler().frequencies
         self._sequencer = _sequencer(config) if sequencer is None else sequencer
-        self._ring = _open_ring(config) if ring is None else ring
+        if isinstance(self._sequencer, BoundarySequencer) and self._sequencer.tz != config.timezone:
+            raise ConfigError(
+                f"the sequencer numbers the days of {self._sequencer.tz}, the stream is of {config.timezone}: "
+                "they must be the same"
+            )
         self._own_clock: SystemClock | None = None
         if clock is None:
             clock = self._own_clock = SystemClock()
         self._clock = clock
-        self._frequencies = config.scheduler().frequencies
+        self._boot_id = clock.boot_id()
         self._prepared: _Batch | None = None
-        self._published: dict[Frequency, Published] = {}
+        self._closed = False
         try:
-            if isinstance(self._sequencer, BoundarySequencer) and self._sequencer.tz != config.timezone:
-                raise ConfigError(
-                    f"the sequencer numbers the days of {self._sequencer.tz}, the stream is of {config.timezone}: "
-                    "they must be the same"
-                )
-            if self._ring.dtype != EVENT_DTYPE:
-                raise LayoutMismatchError(f"the ring's dtype is {self._ring.dtype}, an engine's is EVENT_DTYPE")
-            self._state = StateWriter(self._ring.application)
-            state, same_boot = self._restore()
-            self._scheduler = config.scheduler(state, same_boot=same_boot)
-            self._save(state)
+            if ring is None:
+                _open_ring(config, self._begin)
+            else:
+                self._begin(ring)
         except BaseException:
-            self.close()
+            if self._own_clock is not None:
+                self._own_clock.close()
             raise
 
     @property
@@ -114,20 +126,21 @@ class Engine:
                 while not wanted.is_set():
                     deadline_ns = self.step()
                     self._ring.check()
-                    self._prepare()
                     latest_ns = self._clock.realtime_ns() + _LONGEST_WAIT_NS
                     self._clock.wait(min(deadline_ns, latest_ns), wanted, while_spinning=self._keep_warm)
             finally:
                 self.close()
 
     def step(self) -> int:
-        """Publish what is due now; return when to look again, in Unix nanoseconds.
+        """Publish what is due now, and build what comes next; return when to look again, in Unix nanoseconds.
 
         `run` calls this; so may whoever moves a `FakeClock` without threads.
 
         Raises:
             ClosedError: the engine was closed.
         """
+        if self._closed:
+            raise ClosedError(f"the engine of stream {self.config.name!r} was closed: make another one")
         readings = self._clock.both_ns()
         ready, self._prepared = self._prepared, None
         if ready is not None and self._scheduler.is_ordinary(*readings):
@@ -143,10 +156,12 @@ class Engine:
             self._state.show(self._scheduler.status())
         for fact in step.facts:
             _log.log(fact.kind.level, "%s: %s", self.config.name, fact.message)
+        self._prepare()
         return step.deadline_ns
 
     def close(self) -> None:
         """Mark the stream closed; delete it if its configuration says so. Twice is fine."""
+        self._closed = True
         self._ring.close(unlink=self.config.remove)
         if self._own_clock is not None:
             self._own_clock.close()
@@ -164,7 +179,9 @@ class Engine:
     def _prepare(self) -> None:
         """Build what the deadline will bring, so that only a comparison and the publish are left to do then."""
         ticks = self._scheduler.upcoming()
-        self._prepared = self._batch(ticks, self._sequencer.peek) if ticks else None
+        # More than a ring of them needs checkpoints in between: that is for `_emit_ticks`.
+        fits = 0 < len(ticks) <= self._ring.capacity
+        self._prepared = self._batch(ticks, self._sequencer.peek) if fits else None
 
     def _keep_warm(self) -> None:
         """Go the way of a publish with nothing in hand, so that the caches hold it when it matters."""
@@ -207,19 +224,30 @@ class Engine:
 
     def _save(self, state: SchedulerState) -> None:
         self._saved = state
-        self._state.save(Checkpoint(self._ring.head, self._clock.boot_id(), state, self._published))
+        self._state.save(Checkpoint(self._ring.head, self._boot_id, state, self._published))
+
+    def _begin(self, ring: rings.Producer) -> None:
+        """Go on from what is in the ring, which stays as it is until nothing can be refused any more."""
+        if ring.dtype != EVENT_DTYPE:
+            raise LayoutMismatchError(f"the ring's dtype is {ring.dtype}, an engine's is EVENT_DTYPE")
+        self._ring = ring
+        self._state = StateWriter(ring.application)
+        wanted = Description(self._frequencies, self.config.timezone, self._sequencer.kind)
+        found = self._state.description()
+        if found is not None and found != wanted:
+            raise StreamMismatchError(
+                f"stream {self.config.name!r} has {found}, asked for were {wanted}: use the same, another name, or "
+                f"remove it first (`chronostream remove {self.config.name}`)"
+            )
+        state, same_boot = self._restore()
+        self._scheduler = self.config.scheduler(state, same_boot=same_boot)
+        if found is None:
+            self._state.describe(wanted)
+        self._save(state)
+        self._state.show(self._scheduler.status())
 
     def _restore(self) -> tuple[SchedulerState, bool]:
         """Return where the stream ended, and whether that was in this boot; a new stream begins now."""
-        wanted = Description(self._frequencies, self.config.timezone, self._sequencer.kind)
-        found = self._state.description()
-        if found is None:
-            self._state.describe(wanted)
-        elif found != wanted:
-            raise StreamMismatchError(
-                f"stream {self.config.name!r} has {found}, asked for was {wanted}: use the same, another name, or "
-                f"remove it first (`chronostream remove {self.config.name}`)"
-            )
         checkpoint = self._state.checkpoint()
         if checkpoint is None:
             if self._ring.head:
@@ -231,13 +259,25 @@ class Engine:
             floors = tuple(FrequencyState(frequency, realtime_ns, 0) for frequency in self._frequencies)
             return SchedulerState(realtime_ns, boottime_ns, floors), True
         self._published = checkpoint.published
-        state = checkpoint.scheduler
-        for event in self._published_since(checkpoint.position):
-            state = state.with_published(event.frequency, event.timestamp, self.config.timezone)
-            self._published[event.frequency] = Published(event.sequence, event.timestamp)
+        state = self._counted_in(checkpoint.scheduler, self._published_since(checkpoint.position))
         for frequency, last in self._published.items():
             self._sequencer.restore(frequency, last.sequence)
-        return state, checkpoint.boot_id == self._clock.boot_id()
+        return state, checkpoint.boot_id == self._boot_id
+
+    def _counted_in(self, saved: SchedulerState, events: list[Event]) -> SchedulerState:
+        """Return the state after what was published but not saved, and log what its producer had no more time to."""
+        state = saved
+        for event in events:
+            state = state.with_published(event.frequency, event.timestamp, self.config.timezone)
+            self._published[event.frequency] = Published(event.sequence, event.timestamp)
+        gaps = [
+            f"{after.missed - before.missed} {after.frequency.label} boundaries"
+            for before, after in zip(saved.frequencies, state.frequencies, strict=True)
+            if after.missed > before.missed
+        ]
+        if gaps:
+            _log.warning("%s: the producer before this one died having missed %s", self.config.name, ", ".join(gaps))
+        return state
 
     def _published_since(self, position: int) -> list[Event]:
         """Return the events that were published after a checkpoint and before a crash."""
@@ -247,15 +287,18 @@ class Engine:
                 f"stream {self.config.name!r} has head {head} but its checkpoint is of {position}: remove it, and "
                 "start it anew"
             )
-        return to_events(self._ring.records[np.arange(position, head) & (capacity - 1)])
+        try:
+            return to_events(self._ring.records[np.arange(position, head) & (capacity - 1)])
+        except InvalidValueError as error:
+            raise CorruptSegmentError(f"stream {self.config.name!r} is damaged: {error}; remove it") from error
 
 
 def _sequencer(config: StreamConfig) -> Sequencer:
     return BoundarySequencer(config.timezone) if config.sequencer == "boundary" else CountingSequencer()
 
 
-def _open_ring(config: StreamConfig) -> rings.Producer:
-    return rings.Producer.create(
+def _open_ring(config: StreamConfig, begin: Callable[[rings.Producer], None]) -> None:
+    rings.Producer.create(
         config.name,
         EVENT_DTYPE,
         config.capacity,
@@ -266,4 +309,5 @@ def _open_ring(config: StreamConfig) -> rings.Producer:
         group=config.group,
         version=config.producer_version,
         instance=config.instance_id,
+        before_live=begin,
     )

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from chronostream.errors import CorruptSegmentError
+from chronostream.errors import CorruptSegmentError, InvalidValueError
 from chronostream.event import Frequency
 from chronostream.lateness import BUCKETS, bucket_of
 from chronostream.scheduler import Condition, FactKind, FrequencyState, SchedulerState, SchedulerStatus
@@ -50,6 +50,7 @@ _CONDITION_DTYPE = np.dtype([("condition", "<u8"), ("counts", "<u8", 32)])
 _LATENESS_DTYPE = np.dtype([("largest_ns", "<u8"), ("counts", "<u8", BUCKETS)])
 
 _CHECKPOINTS, _CHECKPOINT_STEP, _CONDITION, _LATENESS = 512, 512, 1536, 4096
+_ATTEMPTS = 4
 _CHECKSUMMED = _CHECKPOINT_DTYPE.fields["serial"][1]  # type: ignore[index]
 
 STATE_SIZE = _LATENESS + _LATENESS_DTYPE.itemsize * len(_FREQUENCIES)
@@ -64,11 +65,25 @@ class Description:
         frequencies: the shortest first.
         timezone: IANA name.
         sequencer: the sequencer's kind.
+
+    Raises:
+        InvalidValueError: a text does not fit its field.
     """
 
     frequencies: tuple[Frequency, ...]
     timezone: str
     sequencer: str
+
+    def __post_init__(self) -> None:
+        """Refuse what would be cut when it is stored, and so be another stream's when it is read."""
+        for field, text in (("timezone", self.timezone), ("sequencer", self.sequencer)):
+            room = _DESCRIPTION_DTYPE[field].itemsize
+            if not (text.isascii() and text.isprintable() and 1 <= len(text) <= room):
+                raise InvalidValueError(f"{field} is {text!r}, expected 1 to {room} printable ASCII characters")
+
+    def __str__(self) -> str:
+        frequencies = ", ".join(frequency.label for frequency in self.frequencies)
+        return f"{self.sequencer} sequences of {frequencies} events in {self.timezone}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +127,7 @@ class StateReader:
                 f"the application area has {len(area)} bytes, an engine's has {STATE_SIZE}: not a stream of events"
             )
         self._description: npt.NDArray[Any] = np.frombuffer(area, _DESCRIPTION_DTYPE, 1)
-        self._checkpoints = [
+        self._checkpoints: list[npt.NDArray[np.uint8]] = [
             np.frombuffer(area, np.uint8, _CHECKPOINT_DTYPE.itemsize, _CHECKPOINTS + turn * _CHECKPOINT_STEP)
             for turn in range(2)
         ]
@@ -133,13 +148,14 @@ class StateReader:
             raise CorruptSegmentError(
                 f"the engine's state has version {row['version']}, this program reads {_VERSION}: remove the stream"
             )
-        return Description(frequencies, row["timezone"].decode(), row["sequencer"].decode())
+        try:
+            return Description(frequencies, row["timezone"].decode(), row["sequencer"].decode())
+        except ValueError as error:
+            raise CorruptSegmentError(f"the engine's state is damaged: {error}; remove the stream") from error
 
     def checkpoint(self) -> Checkpoint | None:
         """Return the newest checkpoint that is whole, or None if there is none."""
-        description = self.description()
-        found = [_whole(raw.tobytes()) for raw in self._checkpoints]
-        newest = max((row for row in found if row is not None), key=lambda row: int(row["serial"]), default=None)
+        description, newest = self.description(), self._newest()
         if description is None or newest is None:
             return None
         lanes = {frequency: newest["lanes"][frequency - 1] for frequency in description.frequencies}
@@ -170,14 +186,22 @@ class StateReader:
         row = self._lateness[frequency - 1]
         return row["counts"].copy(), int(row["largest_ns"])
 
+    def _newest(self) -> np.void | None:
+        # Both may be torn for who reads one while it is written, and then the other: not so when looked at again.
+        for _ in range(_ATTEMPTS):
+            rows = [row for row in map(_whole, self._checkpoints) if row is not None]
+            if rows:
+                return max(rows, key=lambda row: int(row["serial"]))
+        return None
+
 
 class StateWriter(StateReader):
     """Writes what an engine keeps; the only writer there is, since it has the stream's lock."""
 
     def __init__(self, area: memoryview) -> None:
         super().__init__(area)
-        found = [_whole(raw.tobytes()) for raw in self._checkpoints]
-        self._serial = max((int(row["serial"]) for row in found if row is not None), default=0)
+        newest = self._newest()
+        self._serial = 0 if newest is None else int(newest["serial"])
 
     def describe(self, description: Description) -> None:
         """Say what the stream is."""
@@ -213,11 +237,14 @@ class StateWriter(StateReader):
     def count_lateness(self, frequency: Frequency, lateness_ns: int) -> None:
         """Enter one event's lateness into its frequency's histogram."""
         row = self._lateness[frequency - 1]
+        # In this order, and read in the other, so that nobody finds an event later than the latest.
+        row["largest_ns"] = max(int(row["largest_ns"]), lateness_ns)
         row["counts"][bucket_of(lateness_ns)] += 1
-        row["largest_ns"] = max(row["largest_ns"], lateness_ns)
 
 
-def _whole(raw: bytes) -> np.void | None:
+def _whole(checkpoint: npt.NDArray[np.uint8]) -> np.void | None:
+    """Return a copy of a checkpoint, or None if it is not whole."""
+    raw = checkpoint.tobytes()
     row: np.void = np.frombuffer(raw, _CHECKPOINT_DTYPE)[0]
     if not row["serial"] or zlib.crc32(raw[_CHECKSUMMED:]) != row["checksum"]:
         return None

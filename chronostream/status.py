@@ -19,7 +19,10 @@ _PERCENTILES = (50, 99, 99.9)
 
 @dataclass(frozen=True, slots=True)
 class Lateness:
-    """How late the events of a frequency became visible, in nanoseconds, to within 6.25 %."""
+    """How late the events of a frequency became visible, in nanoseconds.
+
+    The percentiles are exact to within 6.25 % up to 73 minutes; beyond that they are 73 minutes. The maximum is exact.
+    """
 
     p50_ns: int
     p99_ns: int
@@ -71,7 +74,8 @@ class StreamStatus:
 
     Attributes:
         ring: the ring under it.
-        engine: what its engine says; None for a ring that carries something else than events.
+        engine: what its engine says; None for a ring that carries something else than events, or events of no engine
+            that this version knows.
     """
 
     ring: RingStatus
