@@ -80,6 +80,8 @@ class StreamConfig:
         encode_text("producer_version", self.producer_version)
         if self.sequencer not in get_args(SequencerKind):
             raise ConfigError(f"sequencer is {self.sequencer!r}, expected one of {', '.join(get_args(SequencerKind))}")
+        if not isinstance(self.remove, bool):
+            raise InvalidTypeError(f"remove is {type(self.remove).__name__}, expected True or False")
         if not isinstance(self.mode, int) or self.mode & ~_PERMISSIONS or self.mode & _OWNER != _OWNER:
             shown = f"{self.mode:#o}" if isinstance(self.mode, int) else repr(self.mode)
             raise ConfigError(
