@@ -18,6 +18,7 @@ from chronostream.errors import (
 )
 from chronostream.event import EVENT_DTYPE, build_events
 from chronostream.ring import Consumer, Producer, inspect, list_names
+from chronostream.ring.layout import WAKE_SEQ
 from chronostream.sequencer import BoundarySequencer
 from chronostream.state import StateReader
 from tests.engine_harness import DAY, DAY_S, HOUR, MINUTE, NOON_S, NS, SECOND, START_NS, Run
@@ -136,6 +137,14 @@ def test_a_record_built_ahead_uses_no_number_up(run: Run) -> None:
     assert run.after(3) == [(SECOND, 2)]
     assert run.after(1) == [(SECOND, 5)]
     run.check_events()
+
+
+def test_each_publish_wakes_even_readers_that_cannot_ask_for_it(run: Run) -> None:
+    run.start()
+    run.after(0.5)
+    before = run.segment()[WAKE_SEQ]
+    run.second_by_second(3)
+    assert run.segment()[WAKE_SEQ] == before + 3
 
 
 def test_keeping_the_way_of_a_publish_warm_changes_no_byte(run: Run) -> None:
@@ -312,6 +321,20 @@ def test_a_stream_that_is_removed_meanwhile_ends_the_run(run: Run) -> None:
         engine.run()
     with pytest.raises(ClosedError):
         engine.step()
+
+
+def test_a_stream_of_days_that_is_removed_ends_the_run_within_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Run(DAY) as run:
+        engine = run.start()
+
+        def wait(deadline_ns: int, *_: object, **__: object) -> None:
+            path_of(run.name).unlink(missing_ok=True)
+            run.clock.advance(deadline_ns - run.clock.realtime_ns())
+
+        monkeypatch.setattr(run.clock, "wait", wait)
+        with pytest.raises(StreamRemovedError):
+            engine.run()
+        assert run.clock.realtime_ns() - START_NS <= 10 * NS
 
 
 def test_a_stream_whose_name_went_to_another_is_left_to_that_one() -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from chronostream.clock import FakeClock, Stop
+from chronostream.clock import FakeClock, Stop, SystemClock
 from chronostream.engine import Engine
 from chronostream.errors import (
     ClosedError,
@@ -23,7 +22,7 @@ from chronostream.errors import (
 from chronostream.event import EVENT_DTYPE, Frequency, build_events
 from chronostream.ring import Consumer, Producer, inspect, list_names
 from chronostream.sequencer import BoundarySequencer, CountingSequencer
-from chronostream.state import STATE_SIZE
+from chronostream.state import STATE_SIZE, StateWriter
 from tests.engine_harness import NOON_S, NS, SECOND, START_NS, Run
 
 
@@ -82,6 +81,12 @@ def test_a_sequencer_that_is_given_numbers_the_events_and_is_told_where_to_go_on
     run.second_by_second(1)
     assert [event.sequence for event in run.events()] == [10, 20, 30]
     assert run.status().sequencer == "tens"
+
+
+def test_what_a_stream_is_gets_written_once(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    run.start()
+    monkeypatch.setattr(StateWriter, "describe", None)
+    assert run.restart() == []
 
 
 def test_a_stream_of_boundary_sequences_goes_on_with_them(run: Run) -> None:
@@ -225,11 +230,16 @@ def test_a_new_stream_whose_engine_cannot_start_is_not_there_afterwards(run: Run
         inspect(run.name)
 
 
-def test_a_start_that_fails_leaves_no_descriptor_open(run: Run) -> None:
+def test_a_start_that_fails_closes_the_clock_that_it_made(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[SystemClock] = []
+
+    def make() -> SystemClock:
+        made.append(SystemClock())
+        return made[-1]
+
     run.start().close()
-    descriptors = Path("/proc/self/fd")
-    before = len(list(descriptors.iterdir()))
-    for _ in range(3):
-        with pytest.raises(StreamMismatchError):
-            Engine(run.config(timezone="Asia/Tokyo"))
-    assert len(list(descriptors.iterdir())) == before
+    monkeypatch.setattr("chronostream.engine.SystemClock", make)
+    with pytest.raises(StreamMismatchError):
+        Engine(run.config(timezone="Asia/Tokyo"))
+    with Stop() as stop, pytest.raises(ClosedError):
+        made[0].wait(0, stop)
