@@ -152,7 +152,7 @@ class Engine:
             step = self._scheduler.step(*readings)
             self._emit_ticks(step.ticks)
         if step.ticks or step.facts:
-            self._save(self._scheduler.state)
+            self._save(self._scheduler.state, self._boot_id)
             self._state.show(self._scheduler.status())
         for fact in step.facts:
             _log.log(fact.kind.level, "%s: %s", self.config.name, fact.message)
@@ -192,10 +192,10 @@ class Engine:
 
         A takeover counts in what it finds in the ring behind the checkpoint, so nothing there may be overwritten yet.
         """
-        state = self._saved
+        state = self._saved.scheduler
         for start in range(0, len(ticks), self._ring.capacity):
             if start:
-                self._save(state)
+                self._save(state, self._saved.boot_id)
             part = ticks[start : start + self._ring.capacity]
             self._emit(self._batch(part, self._sequencer.assign))
             for tick in part:
@@ -222,9 +222,10 @@ class Engine:
             self._published[event.frequency] = Published(event.sequence, event.timestamp)
             self._state.count_lateness(event.frequency, visible_ns - event.timestamp)
 
-    def _save(self, state: SchedulerState) -> None:
-        self._saved = state
-        self._state.save(Checkpoint(self._ring.head, self._boot_id, state, self._published))
+    def _save(self, state: SchedulerState, boot_id: bytes) -> None:
+        """Save a state whose clock readings are of the boot `boot_id`, which need not be this one before a step."""
+        self._saved = Checkpoint(self._ring.head, boot_id, state, self._published)
+        self._state.save(self._saved)
 
     def _begin(self, ring: rings.Producer) -> None:
         """Go on from what is in the ring, which stays as it is until nothing can be refused any more."""
@@ -239,15 +240,15 @@ class Engine:
                 f"stream {self.config.name!r} has {found}, asked for were {wanted}: use the same, another name, or "
                 f"remove it first (`chronostream remove {self.config.name}`)"
             )
-        state, same_boot = self._restore()
-        self._scheduler = self.config.scheduler(state, same_boot=same_boot)
+        state, boot_id = self._restore()
+        self._scheduler = self.config.scheduler(state, same_boot=boot_id == self._boot_id)
         if found is None:
             self._state.describe(wanted)
-        self._save(state)
+        self._save(state, boot_id)
         self._state.show(self._scheduler.status())
 
-    def _restore(self) -> tuple[SchedulerState, bool]:
-        """Return where the stream ended, and whether that was in this boot; a new stream begins now."""
+    def _restore(self) -> tuple[SchedulerState, bytes]:
+        """Return where the stream ended, and in which boot; a new stream begins now."""
         checkpoint = self._state.checkpoint()
         if checkpoint is None:
             if self._ring.head:
@@ -257,12 +258,12 @@ class Engine:
             realtime_ns, boottime_ns = self._clock.both_ns()
             self._published = dict.fromkeys(self._frequencies, Published())
             floors = tuple(FrequencyState(frequency, realtime_ns, 0) for frequency in self._frequencies)
-            return SchedulerState(realtime_ns, boottime_ns, floors), True
+            return SchedulerState(realtime_ns, boottime_ns, floors), self._boot_id
         self._published = checkpoint.published
         state = self._counted_in(checkpoint.scheduler, self._published_since(checkpoint.position))
         for frequency, last in self._published.items():
             self._sequencer.restore(frequency, last.sequence)
-        return state, checkpoint.boot_id == self._boot_id
+        return state, checkpoint.boot_id
 
     def _counted_in(self, saved: SchedulerState, events: list[Event]) -> SchedulerState:
         """Return the state after what was published but not saved, and log what its producer had no more time to."""

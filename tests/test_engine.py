@@ -20,7 +20,7 @@ from chronostream.event import EVENT_DTYPE, build_events
 from chronostream.ring import Consumer, Producer, inspect, list_names
 from chronostream.ring.layout import WAKE_SEQ
 from chronostream.sequencer import BoundarySequencer
-from chronostream.state import StateReader
+from chronostream.state import Checkpoint, StateReader
 from tests.engine_harness import DAY, DAY_S, HOUR, MINUTE, NOON_S, NS, SECOND, START_NS, Run
 from tests.ring.harness import TIMEOUT_S, in_fork, path_of
 
@@ -107,13 +107,13 @@ def test_no_more_than_a_ring_of_events_is_published_between_two_checkpoints(
         run.clock = FakeClock(_BEFORE_MIDNIGHT_NS)
         engine = run.start()
         unsaved: list[int] = []
-        save = engine._save
+        save = engine._state.save
 
-        def counting(state: Any) -> None:
-            unsaved.append(engine.ring.head - run.checkpoint().position)
-            save(state)
+        def counting(checkpoint: Checkpoint) -> None:
+            unsaved.append(checkpoint.position - run.checkpoint().position)
+            save(checkpoint)
 
-        monkeypatch.setattr(engine, "_save", counting)
+        monkeypatch.setattr(engine._state, "save", counting)
         for seconds in (0.5, 1, 1, 30):
             run.clock.advance(round(seconds * NS))
             engine.step()

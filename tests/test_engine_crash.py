@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
+from chronostream.clock import FakeClock
 from chronostream.errors import CorruptSegmentError
 from chronostream.ring import inspect
 from chronostream.state import StateWriter
-from tests.engine_harness import MINUTE, NS, SECOND, Run
+from tests.engine_harness import HOUR_S, MINUTE, NS, SECOND, Run
 from tests.ring.harness import in_fork, move_head
 
 
@@ -27,6 +28,10 @@ def run() -> Iterator[Run]:
 
 def _die(*_: object) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _raise(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _before(real: Callable[[Any], None], argument: Any) -> None:
@@ -201,6 +206,41 @@ def test_what_a_dead_engine_missed_and_had_no_time_to_log_is_counted_and_logged_
         run.restart()
         assert run.lines == []
         run.check_accounts()
+
+
+def _reboot(run: Run, absent_s: int) -> None:
+    """Let time pass that the clocks would confirm if the boot were the same."""
+    realtime_ns, boottime_ns = (now_ns + absent_s * NS for now_ns in run.clock.both_ns())
+    run.clock = FakeClock(realtime_ns, boottime_ns=boottime_ns, boot_id=b"another boot id.")
+
+
+def test_an_engine_that_dies_before_its_first_step_does_not_pass_readings_of_another_boot_off_as_its_own(
+    run: Run,
+) -> None:
+    run.die()
+    _reboot(run, 2 * HOUR_S)
+    for _ in range(2):
+        run.start()
+        run.die()
+    run.start()
+    assert run.look() == []
+    assert run.status().condition == "quarantined"
+
+
+def test_an_engine_that_dies_within_its_first_step_does_not_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Run(capacity=1, coalesce="all") as run:
+        run.start().step()
+        before = run.checkpoint()
+        run.die()
+        _reboot(run, 5)
+        engine = run.start()
+        monkeypatch.setattr(engine._state, "save", _at_call(3, _raise, engine._state.save))
+        with pytest.raises(KeyboardInterrupt):
+            engine.step()
+        after = run.checkpoint()
+        assert after.position == before.position + 2
+        assert after.boot_id == before.boot_id
+        assert after.scheduler.boottime_ns == before.scheduler.boottime_ns
 
 
 def test_a_torn_checkpoint_is_passed_over_for_the_older_one(run: Run) -> None:
