@@ -260,7 +260,10 @@ class Engine:
             floors = tuple(FrequencyState(frequency, realtime_ns, 0) for frequency in self._frequencies)
             return SchedulerState(realtime_ns, boottime_ns, floors), self._boot_id
         self._published = checkpoint.published
-        state = self._counted_in(checkpoint.scheduler, self._published_since(checkpoint.position))
+        try:
+            state = self._counted_in(checkpoint.scheduler, self._published_since(checkpoint.position))
+        except InvalidValueError as error:
+            raise CorruptSegmentError(f"stream {self.config.name!r} is damaged: {error}; remove it") from error
         for frequency, last in self._published.items():
             self._sequencer.restore(frequency, last.sequence)
         return state, checkpoint.boot_id
@@ -288,10 +291,7 @@ class Engine:
                 f"stream {self.config.name!r} has head {head} but its checkpoint is of {position}: remove it, and "
                 "start it anew"
             )
-        try:
-            return to_events(self._ring.records[np.arange(position, head) & (capacity - 1)])
-        except InvalidValueError as error:
-            raise CorruptSegmentError(f"stream {self.config.name!r} is damaged: {error}; remove it") from error
+        return to_events(self._ring.records[np.arange(position, head) & (capacity - 1)])
 
 
 def _sequencer(config: StreamConfig) -> Sequencer:

@@ -273,11 +273,16 @@ def test_a_head_that_does_not_go_with_the_checkpoint_is_refused(run: Run, head: 
         run.start()
 
 
-def test_a_damaged_record_behind_the_checkpoint_is_refused(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("frequency", "damage"), [(99, "unknown frequency 99"), (3, "no hour in this state")], ids=["unknown", "foreign"]
+)
+def test_a_damaged_record_behind_the_checkpoint_is_refused(
+    run: Run, monkeypatch: pytest.MonkeyPatch, frequency: int, damage: str
+) -> None:
     slots = run.engine.ring.records
     _crash_after_publishing(run, monkeypatch, 1)
-    slots["frequency"][3] = 99
-    with pytest.raises(CorruptSegmentError, match=r"is damaged: unknown frequency 99: .*; remove it"):
+    slots["frequency"][3] = frequency
+    with pytest.raises(CorruptSegmentError, match=rf"is damaged: {damage}: .*; remove it"):
         run.start()
 
 
