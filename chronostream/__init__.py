@@ -1,9 +1,10 @@
 """ChronoStream: one immutable event at every aligned wall-clock boundary, in a shared-memory ring.
 
 >>> import chronostream as cs
->>> with cs.start(cs.StreamConfig(name="market-clock", frequencies=("second",))):  # doctest: +SKIP
-...     for event in cs.subscribe("market-clock"):
-...         print(event.id)
+>>> config = cs.StreamConfig(name="market-clock", frequencies=("second", "minute"), remove=True)
+>>> with cs.start(config), cs.subscribe("market-clock", frequencies={"second"}) as events:
+...     print(next(events).frequency.label)
+second
 
 The names below are loaded when they are first used, so that a consumer does not pay for the producer's parts.
 """

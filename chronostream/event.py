@@ -1,7 +1,7 @@
 """Event identity: what an event is, to the last bit.
 
-An event is a fact about a boundary: nothing in it depends on when it was really emitted, so two runs over the
-same boundaries give the same bytes. This module is pure; it knows no clock, no zone and no ring.
+An event is a fact about a boundary: nothing in it depends on when it was really emitted, so two runs that
+number the same boundaries alike give the same bytes. This module is pure; it knows no clock, no zone and no ring.
 """
 
 from __future__ import annotations

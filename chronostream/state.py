@@ -1,4 +1,4 @@
-"""What an engine keeps with its stream, as a layout of the ring's application area (docs/time.md, "What survives").
+"""What an engine keeps with its stream, as a layout of the application area (docs/time.md, "What survives a crash").
 
 ::
 
