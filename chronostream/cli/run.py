@@ -24,7 +24,7 @@ _log = logging.getLogger("chronostream")
 _Timezone = Annotated[str, typer.Option(help="IANA time zone of hours and days.")]
 _Capacity = Annotated[int, typer.Option(help="Events that the ring holds, a power of two.")]
 _InstanceId = Annotated[
-    str | None, typer.Option(help="Who emits, in every event. [default: the host's name]", show_default=False)
+    str | None, typer.Option(help="Who emits, in every event; the host's name by default.", show_default=False)
 ]
 _Sequence = Annotated[
     str, typer.Option(help="counting: 1, 2, 3, … for each frequency; boundary: computed alike on every host.")
