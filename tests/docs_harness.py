@@ -1,0 +1,170 @@
+"""Documents as their tests see them: blocks that are programs and commands, and what those print.
+
+A document is followed as a reader would, block by block, in a directory of its own::
+
+    ```python    a program, independent of the others; a ```text block right behind it is exactly what it prints
+    ```console   commands behind `$`, each with what it prints; numbers may differ, and `…` stands for anything
+    ```sh        a script without output that would matter
+    ```text      not looked at; nor are ini files, while toml must be such
+
+A comment in the line before a block says what else there is to know about it:
+
+    <!-- until Ctrl-C -->            it runs until the document ends, and then takes Ctrl-C for an ordinary end
+    <!-- ends with the stream -->    likewise, but it ends by itself once those have ended
+    <!-- numbers differ -->          this output is compared as that of commands is
+    <!-- run by tests/… -->          another test runs it
+    <!-- not run: … -->              nothing does, and why
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+TIMEOUT_S = 20.0
+
+# What documents call their streams; here each has a name of the test's own instead.
+STREAMS = ("market-clock", "my-clock", "test-clock", "ticks")
+ALONE = {stream: f"{stream}-docs-{os.getpid()}" for stream in STREAMS}
+
+BLOCK = re.compile(r"(?ms)^(?:<!-- (?P<remark>[^\n]*) -->\n)?```(?P<language>\w*)\n(?P<text>.*?)^```$")
+HEADING = re.compile(r"(?m)^#+ +(.*)$")
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block; with `output`, what it is said to print."""
+
+    line: int
+    language: str
+    text: str
+    remark: str
+    output: Block | None = None
+
+    @property
+    def exact(self) -> bool:
+        return self.language not in {"console", "sh"} and self.remark != "numbers differ"
+
+
+class Started:
+    """A command under way, and whether it prints what it should."""
+
+    def __init__(self, where: str, command: list[str], expected: str, directory: Path, *, exact: bool) -> None:
+        self.where = where
+        self._expected = expected if exact else _loose(expected)
+        self._exact = exact
+        self._printed = directory / f"output-{where.rpartition(':')[2]}-{time.monotonic_ns()}"
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+        with self._printed.open("wb") as file:
+            self._process = subprocess.Popen(
+                command,
+                cwd=ROOT if command[-1].startswith("scripts/") else directory,
+                env=os.environ | {"PATH": path, "PYTHONUNBUFFERED": "1", "COLUMNS": "200"},
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def wait_for_output(self) -> None:
+        """Return once it has printed what it should so far, though it goes on."""
+        deadline_s = time.monotonic() + TIMEOUT_S
+        while not self._agrees():
+            assert self._process.poll() is None, f"{self.where} ended early, and printed:\n{self._output()}"
+            assert time.monotonic() < deadline_s, f"{self.where} printed only:\n{self._output()}"
+            time.sleep(0.02)
+
+    def finish(self) -> None:
+        """Return once it has ended as it should."""
+        try:
+            status = self._process.wait(TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            pytest.fail(f"{self.where} does not end; it printed:\n{self._output()}")
+        assert status == 0, f"{self.where} ended with status {status}, and printed:\n{self._output()}"
+        if self._exact:
+            assert self._output() == self._expected, self.where
+        assert self._agrees(), f"{self.where} printed:\n{self._output()}"
+
+    def interrupt(self) -> None:
+        """Press Ctrl-C."""
+        os.killpg(self._process.pid, signal.SIGINT)
+
+    def kill(self) -> None:
+        """Leave nothing of it."""
+        if self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait(TIMEOUT_S)
+
+    def _agrees(self) -> bool:
+        return self._output() == self._expected if self._exact else bool(re.match(self._expected, self._output()))
+
+    def _output(self) -> str:
+        return self._printed.read_text()
+
+
+def blocks_of(document: Path) -> list[Block]:
+    text = document.read_text()
+    blocks: list[Block] = []
+    end = 0
+    for found in BLOCK.finditer(text):
+        line = text.count("\n", 0, found.start("language")) + 1
+        block = Block(line, found["language"], found["text"], found["remark"] or "")
+        follows = blocks and blocks[-1].language == "python" and not text[end : found.start()].strip()
+        if follows and block.language == "text":
+            blocks[-1] = replace(blocks[-1], output=block)
+        else:
+            blocks.append(block)
+        end = found.end()
+    assert len(re.findall(r"(?m)^```", text)) == 2 * len(BLOCK.findall(text)), f"{document.name}: an odd fence"
+    return blocks
+
+
+def commands_of(document: Path) -> Iterator[tuple[Block, list[str], str]]:
+    """Yield each thing to run, with the block that it is from and what it is to print."""
+    for block in filter(is_run, blocks_of(document)):
+        if block.language == "python":
+            code = re.sub(f'"({"|".join(STREAMS)})"', lambda found: f'"{ALONE[found[1]]}"', block.text)
+            printed = block.output.text if block.output else ""
+            yield block, [sys.executable, "-W", "error", "-c", code], renamed(printed)
+        elif block.language == "sh":
+            yield block, ["bash", "-ec", renamed(block.text)], "…\n"
+        else:
+            for command, printed in re.findall(r"(?m)^\$ (.*)\n((?:(?!\$ ).*\n)*)", block.text):
+                yield block, ["bash", "-c", renamed(command)], renamed(printed)
+
+
+def is_run(block: Block) -> bool:
+    return block.language in {"python", "console", "sh"} and not block.remark.startswith(("run by ", "not run: "))
+
+
+def renamed(text: str) -> str:
+    return re.sub("|".join(STREAMS), lambda found: ALONE[found[0]], text)
+
+
+def prose_of(document: Path) -> str:
+    return BLOCK.sub(lambda found: "\n" * found[0].count("\n"), document.read_text())
+
+
+def _loose(expected: str) -> str:
+    """Return a regular expression for what a command prints; the last `…` may be any number of lines."""
+    pattern = re.escape(expected.removesuffix("…\n"))
+    for written, meant in (
+        (r"none\\ yet\\ \\ missed\\ 0", r"(none yet  missed \\d+|last .* missed .*)"),
+        (r"\d+(\\\.\d+)?", r"[\\d.]+"),
+        (r"(second|minute|hour|day)(\\ )", r"(second|minute|hour|day) "),
+        (r"(native|portable)(\\ )core", r"(native|portable) core"),
+        (r"(\\ )+", r" +"),
+        ("…", ".*"),
+    ):
+        pattern = re.sub(written, meant, pattern)
+    return pattern if expected.endswith("…\n") else pattern + r"\Z"
