@@ -18,6 +18,7 @@ A comment in the line before a block says what else there is to know about it:
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -100,10 +101,12 @@ class Started:
         os.killpg(self._process.pid, signal.SIGINT)
 
     def kill(self) -> None:
-        """Leave nothing of it."""
-        if self._process.poll() is None:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait(TIMEOUT_S)
+        """Leave nothing of it, after a chance to clean up."""
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            if self._process.poll() is None:
+                os.killpg(self._process.pid, number)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self._process.wait(5)
 
     def _agrees(self) -> bool:
         return self._output() == self._expected if self._exact else bool(re.match(self._expected, self._output()))
