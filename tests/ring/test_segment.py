@@ -94,15 +94,16 @@ def test_the_system_itself_keeps_others_from_writing(attached: Segment) -> None:
     ]
 
 
-def test_a_write_behind_pythons_back_ends_the_process_that_tries(attached: Segment) -> None:
+@pytest.mark.parametrize("offset", [HEAD, LAYOUT.application_offset, LAYOUT.records_offset])
+def test_a_write_behind_pythons_back_ends_the_process_that_tries(attached: Segment, offset: int) -> None:
     address = np.frombuffer(attached.memory, np.uint8).ctypes.data
 
     def child() -> None:
         faulthandler.disable()
-        ctypes.memset(address + HEAD, 1, 8)
+        ctypes.memset(address + offset, 1, 8)
 
     assert in_fork(child) == -signal.SIGSEGV
-    assert int(attached.header["head"]) == 0
+    assert not any(attached.memory[offset : offset + 8])
 
 
 @pytest.mark.parametrize("size", [0, 1, 7, 8, 9, HEADER_SIZE, LAYOUT.segment_size, 3 * LAYOUT.segment_size])
