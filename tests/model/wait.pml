@@ -5,8 +5,8 @@
  * it has closed, up to LIVES times. READERS readers share the waiting flag. Records have no contents here (copy.pml has
  * them), and no wait ends by itself: that a real one looks again after half a second would hide what is asked.
  *
- * P4's exchange is a load and a store, as in the portable core; with EXCHANGE it is one operation, as in the native core.
- * With ALWAYS_WAKE each publish wakes, and readers raise no flag. With STAYS_OPEN the producer never closes.
+ * P4 looks at the flag, and takes down one that is set: with a store, as in the portable core, or with EXCHANGE, as in the
+ * native one. With ALWAYS_WAKE each publish wakes, and readers raise no flag. With STAYS_OPEN the producer never closes.
  *
  * The step numbers are those of docs/ring.md. What stands in an atomic block is one access to memory, and then nothing
  * that another process could see. */
@@ -62,15 +62,15 @@ inline publish()
 #ifdef ALWAYS_WAKE
     wake()
 #else
-#ifdef EXCHANGE
-    atomic { empty(buffer[me]) -> flag = memory[WAITING]; memory[WAITING] = false };
-#else
     load(flag, WAITING);
     if
+#ifdef EXCHANGE
+    :: flag -> atomic { empty(buffer[me]) -> flag = memory[WAITING]; memory[WAITING] = false }
+#else
     :: flag -> store(WAITING, false)
+#endif
     :: else
     fi;
-#endif
     if
     :: flag -> flag = false; wake()
     :: else
