@@ -143,8 +143,7 @@ class Writer(_Side):
         self._check()
         self._full_fence()  # O1
         tails = self._tails.copy()  # O2
-        oldest = max(0, self._head - self._layout.capacity)
-        inside = (tails >= np.uint64(oldest)) & (tails <= np.uint64(self._head))
+        inside = tails <= np.uint64(self._head)
         if not inside.any():
             return None
         place = int(np.where(inside, tails, np.uint64(FREE_TAIL)).argmin())

@@ -243,16 +243,15 @@ static inline void cs_publish(cs_writer *w, const unsigned char *from, uint64_t 
     cs_commit(w, count);
 }
 
-/* The registered consumer that is furthest behind, of those that have lost nothing; false if there is none. */
+/* The registered consumer that is furthest behind; false if there is none. */
 static inline bool cs_slowest(const cs_writer *w, uint32_t *place, uint64_t *tail)
 {
     *tail = CS_FREE_TAIL;
     cs_full_fence(); /* O1 */
-    const uint64_t oldest = w->head > w->ring.capacity ? w->head - w->ring.capacity : 0;
     for (uint32_t i = 0; i < w->ring.max_consumers; i++) {
         const uint64_t at = (uint64_t)CS_LINE + (uint64_t)i * CS_LINE;
         const uint64_t found = atomic_load_explicit(cs_u64(w->ring.control, at), memory_order_acquire); /* O2 */
-        if (found >= oldest && found <= w->head && found < *tail) {
+        if (found <= w->head && found < *tail) {
             *place = i;
             *tail = found;
         }

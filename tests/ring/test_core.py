@@ -180,9 +180,7 @@ class Model:
 
     def offer(self, count: int) -> None:
         for row in self.rows(count):
-            # Consumers of which `publish` has overwritten something are no reason to hold back.
-            tails = [reader.position for reader in self.readers if reader.position >= self.head - self.capacity]
-            room = all(self.head + 1 - tail <= self.capacity for tail in tails)
+            room = all(self.head + 1 - reader.position <= self.capacity for reader in self.readers)
             assert self.producer.offer(row) is room
             if room:
                 self.add([row])

@@ -225,6 +225,52 @@ def test_who_registers_while_the_ring_moves_on_starts_where_nothing_is_lost(
         consumer.close()
 
 
+def test_who_registers_while_offers_go_on_loses_one_record_at_most(
+    sides: Handles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    producer = sides.create(capacity=4)
+    assert all(producer.offer(number) for number in range(4))
+    real_slowest = _portable.Writer.slowest
+    consumers = []
+
+    def slowest(writer: _portable.Writer) -> tuple[int, int] | None:
+        found = real_slowest(writer)
+        if not consumers:
+            consumers.append(sides.attach("oldest"))
+        return found
+
+    monkeypatch.setattr(_portable.Writer, "slowest", slowest)
+    assert producer.offer(4)  # it had looked at the tails before the consumer came
+    assert not producer.offer(5)
+    assert (consumers[0].read().tolist(), consumers[0].lost) == ([1, 2, 3, 4], 1)
+
+
+def test_who_registers_late_is_not_overrun_before_its_last_step(
+    sides: Handles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    producer = sides.create(capacity=4)
+    real_fence = _portable.Reader._full_fence
+    offered: list[bool] = []
+
+    def fence(reader: _portable.Reader) -> None:
+        real_fence(reader)
+        offered.extend(producer.offer(number) for number in range(100))
+
+    real_first = _portable.Reader._first
+
+    def first(reader: _portable.Reader, from_oldest: bool) -> int:
+        position = real_first(reader, from_oldest)
+        if not offered:
+            producer.publish_many(range(100))
+        return position
+
+    monkeypatch.setattr(_portable.Reader, "_full_fence", fence)
+    monkeypatch.setattr(_portable.Reader, "_first", first)
+    consumer = sides.attach("next")
+    assert not any(offered)
+    assert consumer.start == 100
+
+
 def test_who_may_only_read_naps_instead_of_asking_to_be_woken(sides: Handles, monkeypatch: pytest.MonkeyPatch) -> None:
     producer = sides.create()
     layout, memory = producer._layout, producer._segment.memory
