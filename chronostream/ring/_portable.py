@@ -37,7 +37,7 @@ __all__ = ["NAME", "Reader", "Writer"]
 
 NAME = "portable"
 
-_ATTEMPTS = 4
+_ATTEMPTS, _REGISTERING_ATTEMPTS = 4, 64
 _SPINS_BEFORE_SLEEP = 20
 _SHORTEST_SLEEP_S, _LONGEST_SLEEP_S = 0.00005, 0.001
 
@@ -143,7 +143,8 @@ class Writer(_Side):
         self._check()
         self._full_fence()  # O1
         tails = self._tails.copy()  # O2
-        inside = tails <= np.uint64(self._head)
+        oldest = max(0, self._head - self._layout.capacity - 1)
+        inside = (tails >= np.uint64(oldest)) & (tails <= np.uint64(self._head))
         if not inside.any():
             return None
         place = int(np.where(inside, tails, np.uint64(FREE_TAIL)).argmin())
@@ -195,9 +196,14 @@ class Reader(_Side):
         self._position = 0
         self._position = self._first(from_oldest)  # R1
         if self._line is not None:
-            self._line[0] = self._position
-            self._full_fence()  # R2
-            self._position = max(self._position, self._first(from_oldest))  # R3
+            for _ in range(_REGISTERING_ATTEMPTS):
+                self._line[0] = self._position
+                self._full_fence()  # R2
+                if self._oldest() <= self._position:  # R3
+                    break
+                self._position = self._first(from_oldest)
+            if not from_oldest:
+                self._position = self._head()
             self._line[0] = self._position  # R4
         self._idle = {
             "busy-spin": self._spin,

@@ -129,7 +129,7 @@ class Producer:
     def depth(self) -> int:
         """How far the slowest registered, living consumer is behind, in records; at most `capacity`, 0 without any."""
         head = self.head
-        # Not `slowest`: that one may be dead.
+        # Not `slowest`: that one may be dead, and leaves out who was overrun, and with that the one furthest behind.
         lags = ((head - tail, place) for place, tail in enumerate(self._segment.tails()) if tail <= head)
         living = (lag for lag, place in sorted(lags, reverse=True) if self._segment.place_taken(place))
         return min(next(living, 0), self.capacity)

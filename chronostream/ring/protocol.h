@@ -44,8 +44,9 @@ enum {
 };
 #define CS_FREE_TAIL UINT64_MAX
 
-/* Each further attempt to read begins further ahead, where the producer takes longer to arrive. */
-enum { CS_ATTEMPTS = 4 };
+/* Each further attempt to read begins further ahead, where the producer takes longer to arrive. A registering consumer
+ * makes many more, each a few nanoseconds. */
+enum { CS_ATTEMPTS = 4, CS_REGISTERING_ATTEMPTS = 64 };
 
 typedef struct {
     unsigned char *segment;
@@ -243,15 +244,16 @@ static inline void cs_publish(cs_writer *w, const unsigned char *from, uint64_t 
     cs_commit(w, count);
 }
 
-/* The registered consumer that is furthest behind; false if there is none. */
+/* The registered consumer that is furthest behind, of those that `publish` has not overrun; false if there is none. */
 static inline bool cs_slowest(const cs_writer *w, uint32_t *place, uint64_t *tail)
 {
     *tail = CS_FREE_TAIL;
     cs_full_fence(); /* O1 */
+    const uint64_t oldest = w->head > w->ring.capacity + 1 ? w->head - w->ring.capacity - 1 : 0;
     for (uint32_t i = 0; i < w->ring.max_consumers; i++) {
         const uint64_t at = (uint64_t)CS_LINE + (uint64_t)i * CS_LINE;
         const uint64_t found = atomic_load_explicit(cs_u64(w->ring.control, at), memory_order_acquire); /* O2 */
-        if (found <= w->head && found < *tail) {
+        if (found >= oldest && found <= w->head && found < *tail) {
             *place = i;
             *tail = found;
         }
@@ -302,13 +304,20 @@ static inline void cs_begin(cs_reader *r, bool from_oldest)
     r->position = cs_first(r, from_oldest); /* R1 */
     if (r->line == NULL)
         return;
-    CS_STEP("R2");
-    cs_show_tail(r); /* R2 */
-    cs_full_fence();
-    CS_STEP("R3");
-    r->position = cs_max(r->position, cs_first(r, from_oldest)); /* R3 */
-    cs_show_tail(r);                                             /* R4 */
+    for (int attempt = 0; attempt < CS_REGISTERING_ATTEMPTS; attempt++) {
+        CS_STEP("R2");
+        cs_show_tail(r); /* R2 */
+        cs_full_fence();
+        CS_STEP("R3");
+        if (cs_oldest(r) <= r->position) /* R3 */
+            break;
+        r->position = cs_first(r, from_oldest);
+    }
+    if (!from_oldest)
+        r->position = cs_head(r);
     CS_STEP("R4");
+    cs_show_tail(r); /* R4 */
+    CS_STEP("registered");
 }
 
 static inline void cs_pass_over(cs_reader *r, uint64_t position)

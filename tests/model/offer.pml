@@ -17,10 +17,10 @@
 #define PRODUCER 0
 #define FREE 255
 
-#ifdef OVERRUN_IGNORED
+#ifdef ONE_TOO_MANY_IGNORED
 #define COUNTS (tail <= head && head - tail <= CAPACITY)
 #else
-#define COUNTS (tail <= head)
+#define COUNTS (tail <= head && head - tail <= CAPACITY + 1)
 #endif
 
 proctype producer(byte me)
@@ -68,22 +68,38 @@ inline first(target)
 
 proctype reader(byte me)
 {
-    byte position, again, head, claim, lost;
+    byte position, head, claim, lost;
+#ifdef ONE_MORE_LOOK
+    byte again;
+#endif
     bool oldest, lossless;
 
     if
     :: oldest = true
     :: true
     fi;
+register:
     first(position); /* R1 */
     store(TAIL(me), position); /* R2 */
 #ifndef NO_FENCE_AFTER_REGISTERING
     fence();
 #endif
-#ifndef NO_SECOND_LOOK
-    first(again); /* R3 */
+#ifdef ONE_MORE_LOOK
+    first(again);
     atomic { position = (again > position -> again : position); again = 0 };
-    store(TAIL(me), position); /* R4 */
+    store(TAIL(me), position);
+#elif !defined(NO_SECOND_LOOK)
+    atomic { /* R3 */
+        load(claim, CLAIM);
+        if
+        :: claim > position + CAPACITY -> claim = 0; position = 0; goto register
+        :: else -> claim = 0
+        fi
+    };
+    if
+    :: oldest
+    :: else -> load(position, HEAD); store(TAIL(me), position) /* R4 */
+    fi;
 #endif
 
     do

@@ -231,7 +231,7 @@ def test_who_registers_while_offers_go_on_loses_one_record_at_most(
     producer = sides.create(capacity=4)
     assert all(producer.offer(number) for number in range(4))
     real_slowest = _portable.Writer.slowest
-    consumers = []
+    consumers: list[Any] = []
 
     def slowest(writer: _portable.Writer) -> tuple[int, int] | None:
         found = real_slowest(writer)
@@ -245,30 +245,46 @@ def test_who_registers_while_offers_go_on_loses_one_record_at_most(
     assert (consumers[0].read().tolist(), consumers[0].lost) == ([1, 2, 3, 4], 1)
 
 
-def test_who_registers_late_is_not_overrun_before_its_last_step(
-    sides: Handles, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("start", "position"), [("oldest", 96), ("next", 100)])
+def test_who_registers_too_late_to_be_heeded_does_so_again(
+    sides: Handles, monkeypatch: pytest.MonkeyPatch, start: Any, position: int
 ) -> None:
     producer = sides.create(capacity=4)
-    real_fence = _portable.Reader._full_fence
+    real_fence, real_first = _portable.Reader._full_fence, _portable.Reader._first
     offered: list[bool] = []
+
+    def first(reader: _portable.Reader, from_oldest: bool) -> int:
+        found = real_first(reader, from_oldest)
+        if producer.head < 100:
+            producer.publish_many(range(100))  # before this first tail is stored
+        return found
 
     def fence(reader: _portable.Reader) -> None:
         real_fence(reader)
-        offered.extend(producer.offer(number) for number in range(100))
+        if reader._line is not None and reader._line[0] >= 96:
+            offered.extend(producer.offer(number) for number in range(100, 104))
 
-    real_first = _portable.Reader._first
+    monkeypatch.setattr(_portable.Reader, "_first", first)
+    monkeypatch.setattr(_portable.Reader, "_full_fence", fence)
+    consumer = sides.attach(start)
+    assert consumer.start == (position if start == "oldest" else producer.head)
+    assert offered.count(True) == (0 if start == "oldest" else 4)
+    assert consumer.lost == 0
 
-    def first(reader: _portable.Reader, from_oldest: bool) -> int:
-        position = real_first(reader, from_oldest)
-        if not offered:
-            producer.publish_many(range(100))
-        return position
+
+def test_who_registers_under_an_unthrottled_producer_begins_in_the_end(
+    sides: Handles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    producer = sides.create(capacity=2)
+    real_fence = _portable.Reader._full_fence
+
+    def fence(reader: _portable.Reader) -> None:
+        producer.publish_many(range(3))
+        real_fence(reader)
 
     monkeypatch.setattr(_portable.Reader, "_full_fence", fence)
-    monkeypatch.setattr(_portable.Reader, "_first", first)
-    consumer = sides.attach("next")
-    assert not any(offered)
-    assert consumer.start == 100
+    consumer = sides.attach("oldest")
+    assert consumer.start <= producer.head - 2
 
 
 def test_who_may_only_read_naps_instead_of_asking_to_be_woken(sides: Handles, monkeypatch: pytest.MonkeyPatch) -> None:

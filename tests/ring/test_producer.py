@@ -201,7 +201,15 @@ def test_an_offer_does_not_wait_for_who_has_left(ring: Handles) -> None:
     assert producer.offer(3)
 
 
-def test_an_offer_waits_for_who_was_overrun_too(ring: Handles) -> None:
+def test_an_offer_does_not_wait_for_who_was_overrun_until_it_reads_again(ring: Handles) -> None:
+    producer, consumer = ring.pair(capacity=2)
+    producer.publish_many([1, 2, 3, 4])
+    assert producer.offer(5)
+    assert consumer.read(1).tolist() == [4]
+    assert not all(producer.offer(number) for number in (6, 7))
+
+
+def test_an_offer_waits_for_who_may_have_lost_one_record_to_another_offer(ring: Handles) -> None:
     producer, consumer = ring.pair(capacity=2)
     producer.publish_many([1, 2, 3])
     assert not producer.offer(4)
