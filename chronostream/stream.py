@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections.abc import Iterable
 from types import TracebackType
@@ -14,6 +15,7 @@ import numpy.typing as npt
 from chronostream.errors import InvalidTypeError, InvalidValueError, LayoutMismatchError, LostError, StreamNotFoundError
 from chronostream.event import EVENT_DTYPE, Event, Frequency, to_events, to_records
 from chronostream.ring import Consumer
+from chronostream.ring.records import checked_limit
 
 __all__ = ["EventStream", "subscribe"]
 
@@ -38,6 +40,8 @@ class EventStream:
         self._wanted = None if frequencies is None else np.array(sorted(frequencies), np.uint8)
         self._pending = np.empty(0, EVENT_DTYPE)  # read from the ring, not yet handed out
         self._events: list[Event] = []  # the front of them as objects, the next one last
+        self._loss: LostError | None = None  # to be raised once the pending ones are handed out
+        self._after_loss = self._pending  # what was read behind the loss
 
     @property
     def lost(self) -> int:
@@ -47,7 +51,7 @@ class EventStream:
     @property
     def lag(self) -> int:
         """How many events are published and not yet handed out; those still in the ring count for any frequency."""
-        return self.consumer.lag + len(self._pending) + len(self._events)
+        return self.consumer.lag + len(self._events) + len(self._pending) + len(self._after_loss)
 
     @property
     def closed(self) -> bool:
@@ -58,15 +62,13 @@ class EventStream:
         """Return the events that are there, at most `limit`, as an array of `EVENT_DTYPE`; never blocks.
 
         Raises:
-            LostError: events were lost since the last call, and ``on_lost="raise"``; the next call goes on.
+            LostError: the next events were lost, and ``on_lost="raise"``; the next call goes on behind them.
             InvalidValueError: the limit is negative.
+            InvalidTypeError: it is not an integer.
         """
-        if limit is not None and limit < 0:
-            raise InvalidValueError(f"limit is {limit}, expected 0 or more")
-        wanted = self.consumer.capacity if limit is None else limit
+        wanted = checked_limit(limit, self.lag)
         self._give_back()
-        while len(self._pending) < wanted and self._fetch():
-            pass
+        self._fill(wanted)
         records, self._pending = self._pending[:wanted], self._pending[wanted:]
         return records
 
@@ -77,16 +79,18 @@ class EventStream:
             True: there is one to read. False: the time is up, or the stream is closed and drained.
 
         Raises:
-            LostError: events were lost, and ``on_lost="raise"``; the next call goes on.
+            LostError: the next events were lost, and ``on_lost="raise"``; the next call goes on behind them.
             StreamRemovedError: the stream was removed.
             ProducerGoneError: the producer died, and ``on_gone="raise"``.
+            InvalidValueError: the timeout is negative.
+            InvalidTypeError: it is not a number.
         """
-        deadline_s = math.inf if timeout_s is None else time.monotonic() + timeout_s
-        while not len(self._pending) and not self._events:
-            if not self._fetch():
-                remaining_s = None if timeout_s is None else max(0.0, deadline_s - time.monotonic())
-                if not self.consumer.wait(remaining_s):
-                    return False
+        deadline_s = math.inf if timeout_s is None else _deadline_s("timeout_s", timeout_s)
+        while not self._events and not len(self._pending):
+            remaining_s = max(0.0, deadline_s - time.monotonic())
+            self._fill(1)
+            if not len(self._pending) and (not self.consumer.wait(remaining_s) or not remaining_s):
+                return False
         return True
 
     def close(self) -> None:
@@ -116,18 +120,30 @@ class EventStream:
         """Let go of the stream."""
         self.close()
 
-    def _fetch(self) -> bool:
-        """Move a batch from the ring to the pending events; return whether the ring had any."""
+    def _fill(self, wanted: int) -> None:
+        """Read until `wanted` events are pending, up to what is published now: a fast producer could go on for ever."""
+        end = self.consumer.position + self.consumer.lag
+        while True:
+            if self._loss is not None and not len(self._pending):
+                loss, self._loss = self._loss, None
+                self._pending, self._after_loss = self._after_loss, self._pending
+                raise loss
+            if self._loss is not None or len(self._pending) >= wanted or self.consumer.position >= end:
+                return
+            self._fetch()
+
+    def _fetch(self) -> None:
+        """Move a batch from the ring to the pending events, or behind a loss that comes after those."""
         position, lost = self.consumer.position, self.consumer.lost
         records = self.consumer.read(_BATCH)
-        found = len(records) > 0
         if self._wanted is not None:
             records = records[np.isin(records["frequency"], self._wanted)]
-        self._pending = records if not len(self._pending) else np.concatenate([self._pending, records])
         newly_lost = self.consumer.lost - lost
         if newly_lost and self._on_lost == "raise":
-            raise LostError(position, position + newly_lost - 1)
-        return found
+            self._loss = LostError(position, position + newly_lost - 1)
+            self._after_loss = records
+        else:
+            self._pending = np.concatenate([self._pending, records]) if len(self._pending) else records
 
     def _give_back(self) -> None:
         """Put events that were made objects of, but not handed out, back to the front of the pending ones."""
@@ -165,14 +181,17 @@ def subscribe(
         LayoutMismatchError: the ring of that name does not carry events.
         CorruptSegmentError: its segment is damaged, or another program's.
         AccessDeniedError: it is another user's, or its mode keeps this process out.
-        InvalidValueError: an argument is none of its choices.
+        InvalidValueError: an argument is out of its range, or none of its choices.
+        InvalidTypeError: an argument is of the wrong kind.
     """
-    if isinstance(frequencies, str | int):
+    if isinstance(frequencies, str) or not isinstance(frequencies, Iterable | None):
         raise InvalidTypeError(f"frequencies are {frequencies!r}, expected a set such as {{'second', 'minute'}}")
     if on_lost not in ("count", "raise"):
         raise InvalidValueError(f"on_lost is {on_lost!r}, expected one of 'count', 'raise'")
     wanted = None if frequencies is None else frozenset(Frequency.parse(frequency) for frequency in frequencies)
-    deadline_s = time.monotonic() + wait_s
+    if wanted is not None and not wanted:
+        raise InvalidValueError("frequencies are empty, so that no event would pass: name one, or None for all of them")
+    deadline_s = _deadline_s("wait_s", wait_s)
     while True:
         try:
             consumer = Consumer.attach(name, start, on_gone=on_gone, label=label, any_owner=any_owner)
@@ -187,3 +206,11 @@ def subscribe(
             f"ring {name!r} carries records of {consumer.dtype}, not events: read it with chronostream.ring.Consumer"
         )
     return EventStream(consumer, wanted, on_lost=on_lost)
+
+
+def _deadline_s(what: str, timeout_s: float) -> float:
+    if not isinstance(timeout_s, int | float):
+        raise InvalidTypeError(f"{what} is {type(timeout_s).__name__}, expected seconds as a number")
+    if not timeout_s >= 0:
+        raise InvalidValueError(f"{what} is {timeout_s}, expected 0 or more")
+    return time.monotonic() + min(timeout_s, threading.TIMEOUT_MAX)
