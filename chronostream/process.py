@@ -2,7 +2,8 @@
 
 The process is a fresh interpreter, not a fork and not `multiprocessing`: so it needs no ``__main__`` guard, works from
 a prompt and a notebook, and inherits nothing but the streams named here. It is given its configuration on standard
-input, and reports on standard output, once: that it is ready, or the error that kept it from it.
+input, and reports on standard output, once: that it is ready, or the error that kept it from it. Neither side waits for
+the end of such a pipe, which a fork of the starting program may hold open; both know how much is to come.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ import os
 import pickle
 import select
 import signal
+import stat
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from types import FrameType, TracebackType
 from typing import Any, Self
@@ -29,7 +31,14 @@ from chronostream import ring
 from chronostream.clock import Stop
 from chronostream.config import StreamConfig
 from chronostream.engine import Engine
-from chronostream.errors import AccessDeniedError, ChronoStreamError, InvalidTypeError, ProducerActiveError, StartError
+from chronostream.errors import (
+    AccessDeniedError,
+    ChronoStreamError,
+    InvalidTypeError,
+    InvalidValueError,
+    ProducerActiveError,
+    StartError,
+)
 from chronostream.status import StreamStatus, stream_status
 
 __all__ = ["ProducerProcess", "child_main", "run", "start", "stop_producer"]
@@ -39,11 +48,14 @@ _log = logging.getLogger(__name__)
 _START_TIMEOUT_S = 30.0
 _STOP_TIMEOUT_S = 5.0
 _PARENT_CHECK_S = 0.5
+_LOOK_S = 0.01
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-# The child sees the modules that its parent sees, wherever those come from.
+_SIZE_BYTES = 4  # of the number that goes ahead of a report
+# A process that is to stay is forked off here, while there are no threads yet. The child sees the modules that its
+# parent sees, wherever those come from.
 _BOOT = (
-    "import json, sys; order = json.load(sys.stdin); sys.path[:] = order['path']; "
-    "from chronostream.process import child_main; sys.exit(child_main(order))"
+    "import json, os, sys; order = json.loads(sys.stdin.readline()); order['detach'] and os.fork() and os._exit(0); "
+    "sys.path[:] = order['path']; from chronostream.process import child_main; sys.exit(child_main(order))"
 )
 
 
@@ -66,7 +78,7 @@ class ProducerProcess:
         """Whether the process still runs."""
         if self._child is not None:
             return self._child.poll() is None
-        return self._process.is_running()
+        return _runs(self._process)
 
     def status(self) -> StreamStatus:
         """Return the stream's status; errors as for `chronostream.status.stream_status`."""
@@ -78,21 +90,12 @@ class ProducerProcess:
         Args:
             timeout_s: after this time it is killed, and the stream is left as a dead producer's.
         """
-        try:
-            self._process.terminate()
-            self._wait(timeout_s)
-        except psutil.NoSuchProcess:
-            pass
-        except (psutil.TimeoutExpired, subprocess.TimeoutExpired):
+        if not _terminated(self._process, timeout_s):
             _log.warning("%s: process %d did not stop within %g s, and is killed", self.name, self.pid, timeout_s)
-            self._process.kill()
-            self._wait(timeout_s)
-
-    def _wait(self, timeout_s: float) -> None:
+            with suppress(psutil.NoSuchProcess):
+                self._process.kill()
         if self._child is not None:
-            self._child.wait(timeout_s)
-        else:
-            self._process.wait(timeout_s)
+            self._child.wait()
 
     def __enter__(self) -> Self:
         """Return the handle itself."""
@@ -121,23 +124,30 @@ def start(config: StreamConfig, *, detach: bool = False) -> ProducerProcess:
     """
     if not isinstance(config, StreamConfig):
         raise InvalidTypeError(f"config is {type(config).__name__}, expected a StreamConfig")
-    order = {"path": sys.path, "config": asdict(config), "parent": os.getpid(), "detach": detach}
-    child = subprocess.Popen(  # noqa: S603 - this interpreter, and text of our own
-        [sys.executable, "-P", "-c", _BOOT, f"chronostream: {config.name}"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        start_new_session=True,  # Ctrl-C in a terminal or a notebook is meant for the program there.
-    )
+    path = [entry for entry in sys.path if isinstance(entry, str)]  # The import system ignores others, too.
+    order = {"path": path, "config": asdict(config), "parent": os.getpid(), "detach": detach}
     try:
-        pid = _report_of(child, json.dumps(order).encode())
+        child = subprocess.Popen(  # noqa: S603 - this interpreter, and text of our own
+            [sys.executable, "-P", "-c", _BOOT, f"chronostream: {config.name}"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C in a terminal or a notebook is meant for the program there.
+        )
+    except OSError as error:
+        raise StartError(f"the scheduler process could not be started: {error}") from error
+    try:
+        pid = _report_of(child, json.dumps(order).encode() + b"\n", detach=detach)
+        return ProducerProcess(config.name, pid, None if detach else child)
+    except psutil.NoSuchProcess:
+        raise StartError(f"the scheduler process {pid} ended as soon as it was ready") from None
     except BaseException:
-        child.kill()
+        if child.returncode is None:
+            os.killpg(child.pid, signal.SIGKILL)  # Its group, which the process that was to stay is in as well.
         child.wait()
         raise
-    if detach:
-        child.wait()  # It only made the process that stays.
-        return ProducerProcess(config.name, pid, None)
-    return ProducerProcess(config.name, pid, child)
+    finally:
+        if detach:
+            child.wait()  # It only made the process that stays.
 
 
 def run(config: StreamConfig, *, for_s: float | None = None, on_ready: Callable[[Engine], None] | None = None) -> None:
@@ -149,10 +159,13 @@ def run(config: StreamConfig, *, for_s: float | None = None, on_ready: Callable[
         on_ready: called once the stream can be subscribed to.
 
     Raises:
+        InvalidValueError: the time is negative.
         ChronoStreamError: as for `chronostream.Engine`.
     """
+    if for_s is not None and not for_s >= 0:
+        raise InvalidValueError(f"for_s is {for_s}, expected 0 or more")
     with Stop() as stop, _stopped_by_signals(stop), Engine(config) as engine:
-        timer = None if for_s is None else threading.Timer(for_s, stop.set)
+        timer = None if for_s is None else threading.Timer(min(for_s, threading.TIMEOUT_MAX), stop.set)
         try:
             if timer is not None:
                 timer.daemon = True
@@ -183,36 +196,65 @@ def stop_producer(name: str, timeout_s: float = _STOP_TIMEOUT_S) -> None:
     try:
         producer = psutil.Process(found.pid)
         again = ring.inspect(name)
-        if again.state == "live" and again.generation == found.generation:
-            # Alive all the while, so that the pid cannot have become another process's.
-            producer.terminate()
-            producer.wait(timeout_s)
+        # If it was alive all the while, the pid cannot have become another process's.
+        same = again.state == "live" and again.generation == found.generation
+        if same and not _terminated(producer, timeout_s):
+            raise ProducerActiveError(
+                f"process {found.pid}, the producer of stream {name!r}, did not stop within {timeout_s:g} s: "
+                f"kill it (`kill -9 {found.pid}`), and try again",
+                found.pid,
+            )
     except psutil.NoSuchProcess:
         pass
     except psutil.AccessDenied:
         raise AccessDeniedError(f"process {found.pid}, the producer of stream {name!r}, is another user's") from None
-    except psutil.TimeoutExpired:
-        raise ProducerActiveError(
-            f"process {found.pid}, the producer of stream {name!r}, did not stop within {timeout_s:g} s", found.pid
-        ) from None
 
 
 def child_main(order: dict[str, Any]) -> int:
     """Run what `start` ordered; return the process's exit status."""
     logging.basicConfig(format="%(asctime)s %(name)s %(levelname)s: %(message)s")
-    if order["detach"] and os.fork():
-        os._exit(0)  # No atexit handlers: they belong to the process that stays.
-    try:
-        with Stop() as stop, _stopped_by_signals(stop), Engine(StreamConfig(**order["config"])) as engine:
-            if not order["detach"]:
+    with Stop() as stop, _stopped_by_signals(stop):
+        try:
+            engine = Engine(StreamConfig(**order["config"]))
+        except ChronoStreamError as error:
+            _report(error)
+            return 1
+        except Exception as error:
+            _report(StartError(f"the scheduler process failed: {error!r}"))
+            raise
+        with engine:
+            if order["detach"]:
+                _let_go_of_stderr()
+            else:
                 _stop_with_parent(order["parent"], stop)
             _report(os.getpid())
-            engine.run(stop)
-    except ChronoStreamError as error:
-        _log.error("%s", error)
-        _report(error)
-        return 1
+            try:
+                engine.run(stop)
+            except ChronoStreamError as error:
+                _log.error("%s", error)
+                return 1
     return 0
+
+
+def _terminated(process: psutil.Process, timeout_s: float) -> bool:
+    """Have a process end, one that is suspended too, and return whether it did."""
+    with suppress(psutil.NoSuchProcess):
+        process.terminate()
+        process.resume()
+    deadline_s = time.monotonic() + timeout_s
+    while _runs(process):
+        if time.monotonic() >= deadline_s:
+            return False
+        time.sleep(_LOOK_S)
+    return True
+
+
+def _runs(process: psutil.Process) -> bool:
+    """Return whether a process has not ended; one that its parent has not asked about since is still listed."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 @contextmanager
@@ -220,7 +262,10 @@ def _stopped_by_signals(stop: Stop) -> Iterator[None]:
     def handle(_number: int, _frame: FrameType | None) -> None:
         stop.set()
 
-    before = {number: signal.signal(number, handle) for number in _STOP_SIGNALS}
+    # Who starts a program with `nohup` wants it to outlive its terminal.
+    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    wanted = [number for number in _STOP_SIGNALS if not (ignored and number is signal.SIGHUP)]
+    before = {number: signal.signal(number, handle) for number in wanted}
     try:
         yield
     finally:
@@ -234,7 +279,10 @@ def _stop_with_parent(parent: int, stop: Stop) -> None:
     Not by the parent-death signal, which comes when the thread that started us ends; nor by a pipe, which a fork of
     the parent would hold open.
     """
-    fd = os.pidfd_open(parent) if hasattr(os, "pidfd_open") else None
+    try:
+        fd = os.pidfd_open(parent) if sys.platform == "linux" else None
+    except OSError:
+        fd = None  # It is dead already, or this is a sandbox without the call.
 
     def watch() -> None:
         if fd is not None and os.getppid() == parent:  # Not so if it died before the descriptor was open.
@@ -246,37 +294,60 @@ def _stop_with_parent(parent: int, stop: Stop) -> None:
     threading.Thread(target=watch, name="parent-watch", daemon=True).start()
 
 
+def _let_go_of_stderr() -> None:
+    """Log into a file only: a terminal or a pipe is the program's that started this one, and ends with it."""
+    if not stat.S_ISREG(os.fstat(2).st_mode):
+        _to_nowhere(2)
+
+
 def _report(outcome: int | ChronoStreamError) -> None:
-    """Tell the parent; from then on, whatever is printed goes nowhere."""
-    with os.fdopen(os.dup(1), "wb") as channel:
-        channel.write(pickle.dumps(outcome))
+    """Tell the parent, if it is still there; from then on, whatever is printed goes nowhere."""
+    data = pickle.dumps(outcome)
+    with suppress(BrokenPipeError), os.fdopen(os.dup(1), "wb") as channel:
+        channel.write(len(data).to_bytes(_SIZE_BYTES, "little") + data)
+    _to_nowhere(1)
+
+
+def _to_nowhere(fd: int) -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
+    os.dup2(nowhere, fd)
     os.close(nowhere)
 
 
-def _report_of(child: subprocess.Popen[bytes], order: bytes) -> int:
+def _report_of(child: subprocess.Popen[bytes], order: bytes, *, detach: bool) -> int:
     """Hand the order over and return the pid that the child reports; raise the error that it reports."""
     assert child.stdin is not None
     assert child.stdout is not None
-    report = b""
-    deadline_s = time.monotonic() + _START_TIMEOUT_S
-    with child.stdin, child.stdout:
-        try:
+    with child.stdout:
+        # If it ended already, its exit status says why.
+        with suppress(BrokenPipeError), child.stdin:
             child.stdin.write(order)
-            child.stdin.close()
-        except BrokenPipeError:
-            pass  # It ended already, and its report or its exit status says why.
-        while True:
-            if not select.select([child.stdout], [], [], max(0.0, deadline_s - time.monotonic()))[0]:
-                raise StartError(f"the scheduler process was not ready within {_START_TIMEOUT_S:g} s")
-            part = os.read(child.stdout.fileno(), 65536)
+        deadline_s = time.monotonic() + _START_TIMEOUT_S
+        report = b""
+        while len(report) < _SIZE_BYTES or len(report) < _SIZE_BYTES + int.from_bytes(report[:_SIZE_BYTES], "little"):
+            part = _next_part(child, deadline_s, detach=detach)
             if not part:
-                break
+                status = child.wait(_STOP_TIMEOUT_S)
+                raise StartError(f"the scheduler process ended with status {status} before it was ready")
             report += part
-    if not report:
-        raise StartError(f"the scheduler process ended with status {child.wait(_STOP_TIMEOUT_S)} before it was ready")
-    outcome = pickle.loads(report)  # noqa: S301 - from a process of our own
+    outcome = pickle.loads(report[_SIZE_BYTES:])  # noqa: S301 - from a process of our own
     if isinstance(outcome, ChronoStreamError):
+        child.wait(_STOP_TIMEOUT_S)
         raise outcome
     return int(outcome)
+
+
+def _next_part(child: subprocess.Popen[bytes], deadline_s: float, *, detach: bool) -> bytes:
+    """Return what comes next from the child; nothing if it ended, or its end of the pipe was closed."""
+    assert child.stdout is not None
+    poll = select.poll()
+    poll.register(child.stdout, select.POLLIN)
+    while True:
+        ended = not detach and child.poll() is not None
+        remaining_s = 0.0 if ended else deadline_s - time.monotonic()
+        if poll.poll(1000 * max(0.0, min(remaining_s, _PARENT_CHECK_S))):
+            return os.read(child.stdout.fileno(), 65536)
+        if ended:
+            return b""
+        if remaining_s <= 0:
+            raise StartError(f"the scheduler process was not ready within {_START_TIMEOUT_S:g} s")

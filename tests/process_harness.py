@@ -147,4 +147,3 @@ def gone(pid: int) -> bool:
     except FileNotFoundError:
         return True
     return state in "ZX"
-
