@@ -1,4 +1,4 @@
-"""What the tests of whole programs share: processes whose lines are read as they come, and that end with their test."""
+"""What the tests of whole programs share: rings of events that a test fills itself, and programs that end with it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
+
+from chronostream.event import EVENT_DTYPE, Frequency, build_events
+from chronostream.ring import Producer
 from tests.ring.harness import ROOT, TIMEOUT_S
 
 SECOND_NS = 1_000_000_000
@@ -133,6 +137,22 @@ class Programs:
             program.end()
         for number in self._ignored:
             signal.signal(number, signal.SIG_IGN)
+
+
+class Feed:
+    """A ring of events under the test's control; each event's sequence is its position, whatever its frequency."""
+
+    def __init__(self, name: str, capacity: int = 8) -> None:
+        self.name = name
+        self.ring = Producer.create(name, EVENT_DTYPE, capacity)
+
+    def publish(self, count: int = 1, frequency: Frequency = Frequency.SECOND) -> None:
+        positions = np.arange(self.ring.head, self.ring.head + count)
+        self.ring.publish_many(build_events(frequency, positions * SECOND_NS, positions, "1", "host"))
+
+    def die(self) -> None:
+        """Let the stream go as the system does for a process that was killed."""
+        self.ring._segment.close()
 
 
 def events_of(lines: str | Iterable[str]) -> list[dict[str, Any]]:

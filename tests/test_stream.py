@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,27 +29,11 @@ from chronostream.event import EVENT_DTYPE, Frequency, build_events, to_events
 from chronostream.ring import Producer
 from chronostream.ring import consumer as consumers
 from chronostream.stream import EventStream, subscribe
-from tests.process_harness import SECOND_NS
+from tests.process_harness import SECOND_NS, Feed
 from tests.ring.harness import TIMEOUT_S, path_of
 
 SECOND, MINUTE = Frequency.SECOND, Frequency.MINUTE
 NOBODY = 65534
-
-
-class Feed:
-    """A ring of events under the test's control; each event's sequence is its position, whatever its frequency."""
-
-    def __init__(self, name: str, capacity: int = 8) -> None:
-        self.name = name
-        self.ring = Producer.create(name, EVENT_DTYPE, capacity)
-
-    def publish(self, count: int = 1, frequency: Frequency = SECOND) -> None:
-        positions = np.arange(self.ring.head, self.ring.head + count)
-        self.ring.publish_many(build_events(frequency, positions * SECOND_NS, positions, "1", "host"))
-
-    def die(self) -> None:
-        """Let the stream go as the system does for a process that was killed."""
-        self.ring._segment.close()
 
 
 @pytest.fixture

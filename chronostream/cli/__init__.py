@@ -5,18 +5,25 @@ Exit statuses: 0 done, 1 failed, 2 wrong usage, 3 the name is live already. What
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 from collections.abc import Sequence
 
-__all__ = ["main"]
+__all__ = ["main", "silence_stdout"]
 
 _FAILED, _WRONG_USAGE, _LIVE = 1, 2, 3
+_INTERRUPTED = 130  # what newer versions of typer make of Ctrl-C
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with these arguments, those of the process by default; return its exit status."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # A stream's texts may have what the terminal has not.
     try:
         # Here, so that Ctrl-C while they load is no traceback either.
+        from typer import Abort
+
         from chronostream.cli.app import app
         from chronostream.errors import ChronoStreamError
 
@@ -24,14 +31,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
             status = app(arguments, prog_name="chronostream", standalone_mode=False)
         except ChronoStreamError as error:
             return _fail(str(error), _status_of(error))
+        except Abort:
+            status = _INTERRUPTED  # what older versions make of it
+        except OSError as error:
+            silence_stdout()
+            return _fail(str(error), _FAILED)
         except Exception as error:
             # What typer raises for wrong usage; which class that is depends on its version.
             if not hasattr(error, "format_message"):
                 raise
-            return _fail(f"{error.format_message()} (see `chronostream --help`)", _WRONG_USAGE)
+            message = error.format_message() or "Missing command."  # Without any, it has printed the help already.
+            return _fail(f"{message} (see `chronostream --help`)", _WRONG_USAGE)
     except KeyboardInterrupt:
+        status = _INTERRUPTED
+    if status == _INTERRUPTED:
         return _fail("interrupted", _FAILED)
     return status if isinstance(status, int) else 0
+
+
+def silence_stdout() -> None:
+    """Let go of an output that cannot be written to: what Python still wants to flush at its end goes nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
 
 
 def _status_of(error: Exception) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from enum import StrEnum
 from typing import Annotated
@@ -41,6 +42,7 @@ def seconds_of(option: str, text: str | None) -> float | None:
     if text is None:
         return None
     match = _DURATION.fullmatch(text.strip())
-    if match is None:
+    seconds = float(match[1]) * _UNITS_S[match[2] or "s"] if match else math.inf
+    if math.isinf(seconds):
         raise InvalidValueError(f"{option} is {text!r}, expected a duration such as 10s, 500ms, 5m or 1h")
-    return float(match[1]) * _UNITS_S[match[2] or "s"]
+    return seconds

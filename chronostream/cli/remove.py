@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated
 
 import typer
 
 from chronostream import ring
 from chronostream.cli.options import Name
+from chronostream.errors import ProducerActiveError, StreamNotFoundError
 from chronostream.process import stop_producer
 
 __all__ = ["remove"]
@@ -17,7 +19,12 @@ _Force = Annotated[bool, typer.Option("--force", help="Stop its producer first, 
 
 def remove(name: Name, force: _Force = False) -> None:
     """Delete a stream, with its events and its sequences. Refused with exit status 3 while its producer lives."""
-    if force:
+    try:
+        ring.remove(name)
+    except ProducerActiveError:
+        if not force:
+            raise
         stop_producer(name)
-    ring.remove(name)
+        with suppress(StreamNotFoundError):  # It may have been started with --remove.
+            ring.remove(name)
     typer.echo(f"stream {name!r} removed")

@@ -10,7 +10,7 @@ import typer
 
 from chronostream import ring
 from chronostream.cli.options import AnyOwner, Format, FormatOption
-from chronostream.errors import ChronoStreamError, StreamNotFoundError
+from chronostream.errors import AccessDeniedError, ChronoStreamError, StreamNotFoundError
 from chronostream.status import EngineStatus, FrequencyStatus, StreamStatus, stream_status
 
 __all__ = ["status"]
@@ -32,8 +32,9 @@ def status(name: _Name = None, format_: FormatOption = Format.TEXT, any_owner: A
         except StreamNotFoundError:
             continue  # Removed since it was listed.
         except ChronoStreamError as error:
-            streams.append(f"{each}  broken\n  {error}")
-            plain.append({"name": each, "state": "broken", "error": str(error)})
+            state = "denied" if isinstance(error, AccessDeniedError) else "broken"
+            streams.append(f"{each}  {state}\n  {error}")
+            plain.append({"name": each, "state": state, "error": str(error)})
         else:
             streams.append(found)
             plain.append(found.as_dict())
@@ -48,16 +49,16 @@ def _text(stream: StreamStatus) -> str:
     of = stream.ring
     lines = [
         f"{of.name}  {of.state}  pid {of.pid}  generation {of.generation}  since {_time(of.started_ns)}",
-        f"  ring       head {of.head}  capacity {of.capacity}  {_mebibytes(of.segment_size)}  {ring.CORE} core here",
+        f"  ring       head {of.head}  capacity {of.capacity}  {_size(of.segment_size)}  {ring.CORE} core here",
     ]
     if stream.engine is None:
         lines.append(f"  records    {of.dtype}")
     else:
         lines += _engine_lines(stream.engine)
     if of.instance:
-        lines.append(f"  instance   {of.instance}  version {of.version}")
+        lines.append(f"  instance   {_printable(of.instance)}  version {_printable(of.version)}")
     lines += [
-        f"  consumer   {consumer.label}  pid {consumer.pid}  lag {consumer.lag}  lost {consumer.lost}"
+        f"  consumer   {_printable(consumer.label)}  pid {consumer.pid}  lag {consumer.lag}  lost {consumer.lost}"
         for consumer in of.consumers
     ] or ["  consumers  none registered"]
     return "\n".join(lines)
@@ -81,8 +82,13 @@ def _frequency_line(of: FrequencyStatus) -> str:
     return f"  {of.frequency.label:<10} {last}  missed {of.missed}{late}"
 
 
-def _mebibytes(size: int) -> str:
-    return f"{size / 2**20:.1f} MiB"
+def _printable(text: str) -> str:
+    """Return text that another program wrote without what a terminal would obey."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+
+
+def _size(size: int) -> str:
+    return f"{size / 2**20:.1f} MiB" if size >= 1 << 20 else f"{size >> 10} KiB"
 
 
 def _time(ns: int) -> str:

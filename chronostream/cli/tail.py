@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import select
 import sys
 from datetime import UTC, datetime
@@ -11,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from chronostream.cli import silence_stdout
 from chronostream.cli.options import AnyOwner, Format, FormatOption, Frequencies, Name, seconds_of
 from chronostream.errors import InvalidValueError, LostError
 from chronostream.event import Event, to_events
@@ -61,8 +61,7 @@ def tail(
     except KeyboardInterrupt:
         pass
     except BrokenPipeError:
-        # Whoever read has enough; what Python still wants to flush goes nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        silence_stdout()  # Whoever read has enough.
 
 
 def _print_all(events: EventStream, count: int | None, form: Format) -> None:
@@ -70,7 +69,7 @@ def _print_all(events: EventStream, count: int | None, form: Format) -> None:
     while left is None or left > 0:
         try:
             if not events.wait(_LOOK_S):
-                if events.closed or _nobody_reads():
+                if (events.closed and not events.lag) or _nobody_reads():
                     return
                 continue
             records = events.read(_BATCH if left is None else min(left, _BATCH))

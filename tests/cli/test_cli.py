@@ -1,0 +1,166 @@
+"""The command as a whole: what it answers to wrong input, and what its exit statuses mean."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from importlib.metadata import entry_points
+from typing import Any
+
+import pytest
+import typer
+
+from chronostream import ring
+from chronostream.cli import app, main
+from chronostream.event import EVENT_DTYPE
+from chronostream.ring import Producer
+from chronostream.version import __version__
+from tests.process_harness import Programs
+from tests.ring.harness import TIMEOUT_S, path_of
+
+Capture = pytest.CaptureFixture[str]
+
+
+def refused(capfd: Capture, *arguments: str) -> tuple[int, str]:
+    """Run a command that fails; return its status and the one line that says why."""
+    status = main(arguments)
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err.startswith("chronostream: ")
+    assert err.endswith("\n")
+    assert err.count("\n") == 1
+    return status, err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["frobnicate"], "No such command 'frobnicate'"),
+        (["run"], "Missing argument 'name'"),
+        (["run", "../etc"], "'../etc' is not a stream name"),
+        (["run", "NAME", "--capacity", "100"], "capacity is 100, expected a power of two"),
+        (["run", "NAME", "--capacity", "many"], "Invalid value for '--capacity'"),
+        (
+            ["run", "NAME", "--frequency", "weekly"],
+            "unknown frequency 'weekly': choose one of second, minute, hour, day",
+        ),
+        (["run", "NAME", "--timezone", "Mars/Olympus"], "Mars/Olympus"),
+        (["run", "NAME", "--sequence", "random"], "sequencer is 'random', expected one of counting, boundary"),
+        (["run", "NAME", "--coalesce", "some"], "coalesce is 'some', expected one of earliest, latest, all"),
+        (["run", "NAME", "--instance-id", "x" * 65], "instance_id"),
+        (["run", "NAME", "--for", "soon"], "--for is 'soon', expected a duration such as 10s"),
+        (["run", "NAME", "--for", "-3s"], "--for is '-3s', expected a duration"),
+        (["run", "NAME", "--for", "9" * 400 + "d"], "expected a duration"),
+        (["run", "NAME", "--max-step", "1 week"], "--max-step is '1 week', expected a duration"),
+        (["run", "NAME", "--mode", "rw"], "--mode is 'rw', expected octal permissions"),
+        (["run", "NAME", "--mode", "1777"], "expected permissions"),
+        (["run", "NAME", "--group", "no-such-group"], "there is no group 'no-such-group'"),
+        (["run", "NAME", "--no-such-option"], "No such option"),
+        (["tail"], "Missing argument 'name'"),
+        (["tail", "NAME", "--from", "middle"], "--from is 'middle', expected next or oldest"),
+        (["tail", "NAME", "--count", "0"], "Invalid value for '--count'"),
+        (["tail", "NAME", "--wait", "long"], "--wait is 'long', expected a duration"),
+        (["tail", "NAME", "--frequency", "weekly"], "unknown frequency 'weekly'"),
+        (["tail", "NAME", "--format", "xml"], "Invalid value for '--format'"),
+        (["tail", "a/b"], "'a/b' is not a stream name"),
+        (["status", ""], "'' is not a stream name"),
+        (["status", "NAME", "OTHER"], "unexpected extra argument"),
+        (["remove"], "Missing argument 'name'"),
+        (["remove", ".."], "'..' is not a stream name"),
+    ],
+    ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else "",
+)
+def test_wrong_input_is_one_clear_line_and_status_2(
+    name: str, capfd: Capture, arguments: list[str], message: str
+) -> None:
+    status, line = refused(capfd, *(name if argument == "NAME" else argument for argument in arguments))
+    assert status == 2
+    assert message in line
+    assert not path_of(name).exists()
+
+
+def test_a_command_alone_shows_what_there_is(capfd: Capture) -> None:
+    assert main([]) == 2
+    out, err = capfd.readouterr()
+    assert all(command in out for command in ("run", "tail", "status", "remove"))
+    assert err == "chronostream: Missing command. (see `chronostream --help`)\n"
+
+
+@pytest.mark.parametrize("command", [[], ["run"], ["tail"], ["status"], ["remove"]], ids=str)
+def test_help_is_status_0(capfd: Capture, command: list[str]) -> None:
+    assert main([*command, "--help"]) == 0
+    out, err = capfd.readouterr()
+    assert "Usage: chronostream" in out
+    assert err == ""
+
+
+def test_the_version_is_shown(capfd: Capture) -> None:
+    assert main(["--version"]) == 0
+    assert capfd.readouterr().out == f"chronostream {__version__}\n"
+
+
+@pytest.mark.parametrize("command", [["tail"], ["status"], ["remove"], ["remove", "--force"]], ids=str)
+def test_a_stream_that_is_not_there_is_status_1(name: str, capfd: Capture, command: list[str]) -> None:
+    status, line = refused(capfd, *command, name)
+    assert status == 1
+    assert f"there is no stream '{name}' on this machine" in line
+
+
+@pytest.mark.parametrize("command", ["run", "remove"])
+def test_a_name_that_is_live_is_status_3_and_told_with_its_owner(name: str, capfd: Capture, command: str) -> None:
+    with Producer.create(name, EVENT_DTYPE, 8):
+        status, line = refused(capfd, command, name)
+    assert status == 3
+    assert f"stream '{name}' is live: process {os.getpid()} is its producer" in line
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "message"),
+    [
+        (KeyboardInterrupt(), 1, "interrupted"),
+        (typer.Abort(), 1, "interrupted"),
+        (OSError(28, "No space left on device"), 1, "[Errno 28] No space left on device"),
+    ],
+    ids=repr,
+)
+def test_what_the_system_does_to_a_command_is_no_traceback(
+    capfd: Capture, monkeypatch: pytest.MonkeyPatch, error: BaseException, status: int, message: str
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(app, "app", fail)
+    assert refused(capfd) == (status, f"chronostream: {message}\n")
+
+
+def test_ctrl_c_within_a_command_is_status_1(capfd: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ring, "list_names", lambda: signal.raise_signal(signal.SIGINT))
+    assert refused(capfd, "status") == (1, "chronostream: interrupted\n")
+
+
+def test_a_mistake_of_our_own_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(app, "app", fail)
+    with pytest.raises(ZeroDivisionError):
+        main([])
+
+
+def test_a_full_disk_is_one_line(programs: Programs) -> None:
+    with open("/dev/full", "wb") as full:  # noqa: PTH123 - a device
+        program = programs.chronostream("--version", stdout=full)
+    assert program.wait() == 1
+    assert program.err.rest() == "chronostream: [Errno 28] No space left on device\n"
+
+
+def test_the_module_and_the_installed_command_are_this_function(name: str) -> None:
+    (installed,) = entry_points(group="console_scripts", name="chronostream")
+    assert installed.load() is main
+    ended = subprocess.run(
+        [sys.executable, "-m", "chronostream", "status", name], capture_output=True, timeout=TIMEOUT_S, check=False
+    )
+    assert (ended.returncode, ended.stdout) == (1, b"")
+    assert ended.stderr.startswith(b"chronostream: there is no stream")

@@ -1,0 +1,74 @@
+"""The package's own face: names that are loaded when they are first used."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import subprocess
+import sys
+import types
+from typing import Any
+
+import pytest
+
+import chronostream
+from tests.ring.harness import ROOT, TIMEOUT_S
+
+PUBLIC = {name for name in chronostream.__all__ if name != "__version__"}
+
+
+def loaded_after(code: str) -> set[str]:
+    """Return the names of all modules that a fresh interpreter has loaded after some code."""
+    script = f"{code}\nimport json, sys\nprint(json.dumps(list(sys.modules)))"
+    out = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, cwd=ROOT, timeout=TIMEOUT_S)
+    return set(json.loads(out.stdout))
+
+
+@pytest.mark.parametrize("name", sorted(PUBLIC))
+def test_a_public_name_is_what_its_home_has(name: str) -> None:
+    value = getattr(chronostream, name)
+    if isinstance(value, types.ModuleType):
+        assert value is importlib.import_module(f"chronostream.{name}")
+    elif name == "EVENT_DTYPE":
+        assert value is importlib.import_module("chronostream.event").EVENT_DTYPE
+    else:
+        assert value.__name__ == name
+        assert value.__module__.startswith("chronostream.")
+    assert name in vars(chronostream)  # From now on without a detour.
+
+
+def test_every_public_name_is_declared_for_type_checkers_and_listed_once() -> None:
+    homes: dict[str, Any] = vars(chronostream)["_HOMES"]
+    lazy = [name for names in homes.values() for name in names] + list(vars(chronostream)["_MODULES"])
+    assert sorted(lazy) == sorted(PUBLIC)
+    assert len(chronostream.__all__) == len(set(chronostream.__all__))
+
+
+def test_all_names_are_listed_before_they_are_loaded() -> None:
+    script = (
+        "import chronostream; assert set(chronostream.__all__) <= set(dir(chronostream)); from chronostream import *"
+    )
+    loaded = loaded_after(f"{script}; subscribe, Engine, ring, EVENT_DTYPE")
+    assert {"chronostream.stream", "chronostream.engine", "chronostream.process"} <= loaded
+
+
+def test_a_name_that_is_none_is_an_error_as_of_any_module() -> None:
+    with pytest.raises(AttributeError, match="module 'chronostream' has no attribute 'subscibe'"):
+        getattr(chronostream, "subscibe")  # noqa: B009 - a type checker would rather not
+
+
+def test_importing_the_package_loads_nothing_but_the_package() -> None:
+    before = loaded_after("import importlib, typing")
+    assert loaded_after("import chronostream") - before <= {"chronostream", "chronostream.version"}
+
+
+def test_a_consumer_does_not_load_the_parts_of_a_producer_or_of_the_command_line() -> None:
+    loaded = loaded_after("import chronostream as cs; cs.subscribe, cs.Event, cs.ring")
+    assert {name.partition(".")[0] for name in loaded}.isdisjoint({"psutil", "typer", "rich", "tzdata", "asyncio"})
+    producer = {"engine", "process", "config", "scheduler", "sequencer", "state", "clock", "boundaries", "cli"}
+    assert {f"chronostream.{name}" for name in producer}.isdisjoint(loaded)
+
+
+def test_the_command_line_loads_a_command_only_when_it_is_there_to_be_run() -> None:
+    loaded = loaded_after("import chronostream.cli")
+    assert {"typer", "rich", "numpy"}.isdisjoint(loaded)
