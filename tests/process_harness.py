@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Self
 
@@ -32,19 +31,12 @@ class Output:
 
     def line(self) -> str:
         """Return the next line, without its end."""
-        return self.until(lambda text: "\n" in text).rstrip("\n")
-
-    def until(self, enough: Callable[[str], bool]) -> str:
-        """Return the next lines, as few as are enough."""
-        lines = ""
-        while not enough(lines):
-            while b"\n" not in self._unread:
-                part = self._part()
-                assert part, f"it ended after {lines + self._unread.decode()!r}"
-                self._unread += part
-            line, self._unread = self._unread.split(b"\n", 1)
-            lines += line.decode() + "\n"
-        return lines
+        while b"\n" not in self._unread:
+            part = self._part()
+            assert part, f"it ended after {self._unread.decode()!r}"
+            self._unread += part
+        line, self._unread = self._unread.split(b"\n", 1)
+        return line.decode()
 
     def rest(self) -> str:
         """Return everything up to the end of this output."""
@@ -155,9 +147,9 @@ class Feed:
         self.ring._segment.close()
 
 
-def events_of(lines: str | Iterable[str]) -> list[dict[str, Any]]:
+def events_of(lines: str) -> list[dict[str, Any]]:
     """Return the events of JSON lines."""
-    return [json.loads(line) for line in (lines.splitlines() if isinstance(lines, str) else lines)]
+    return [json.loads(line) for line in lines.splitlines()]
 
 
 def gone(pid: int) -> bool:
