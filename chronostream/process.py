@@ -150,13 +150,20 @@ def start(config: StreamConfig, *, detach: bool = False) -> ProducerProcess:
             child.wait()  # It only made the process that stays.
 
 
-def run(config: StreamConfig, *, for_s: float | None = None, on_ready: Callable[[Engine], None] | None = None) -> None:
+def run(
+    config: StreamConfig,
+    *,
+    for_s: float | None = None,
+    on_ready: Callable[[Engine], None] | None = None,
+    for_good: bool = False,
+) -> None:
     """Be the scheduler process: emit until SIGTERM, SIGINT or SIGHUP, then mark the stream closed. Main thread only.
 
     Args:
         config: what the stream is to be.
         for_s: stop by itself after this many seconds.
         on_ready: called once the stream can be subscribed to.
+        for_good: the program ends right afterwards; what signals still come meanwhile is ignored.
 
     Raises:
         InvalidValueError: the time is negative.
@@ -164,7 +171,7 @@ def run(config: StreamConfig, *, for_s: float | None = None, on_ready: Callable[
     """
     if for_s is not None and not for_s >= 0:
         raise InvalidValueError(f"for_s is {for_s}, expected 0 or more")
-    with Stop() as stop, _stopped_by_signals(stop), Engine(config) as engine:
+    with Stop() as stop, _stopped_by_signals(stop, for_good=for_good), Engine(config) as engine:
         timer = None if for_s is None else threading.Timer(min(for_s, threading.TIMEOUT_MAX), stop.set)
         try:
             if timer is not None:
@@ -213,7 +220,7 @@ def stop_producer(name: str, timeout_s: float = _STOP_TIMEOUT_S) -> None:
 def child_main(order: dict[str, Any]) -> int:
     """Run what `start` ordered; return the process's exit status."""
     logging.basicConfig(format="%(asctime)s %(name)s %(levelname)s: %(message)s")
-    with Stop() as stop, _stopped_by_signals(stop):
+    with Stop() as stop, _stopped_by_signals(stop, for_good=True):
         try:
             engine = Engine(StreamConfig(**order["config"]))
         except ChronoStreamError as error:
@@ -258,7 +265,7 @@ def _runs(process: psutil.Process) -> bool:
 
 
 @contextmanager
-def _stopped_by_signals(stop: Stop) -> Iterator[None]:
+def _stopped_by_signals(stop: Stop, *, for_good: bool) -> Iterator[None]:
     def handle(_number: int, _frame: FrameType | None) -> None:
         stop.set()
 
@@ -270,7 +277,7 @@ def _stopped_by_signals(stop: Stop) -> Iterator[None]:
         yield
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_IGN if for_good else handler)
 
 
 def _stop_with_parent(parent: int, stop: Stop) -> None:

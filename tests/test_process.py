@@ -106,6 +106,8 @@ def test_events_of_a_started_process_are_aligned_and_told_by_their_identity(name
         assert (event.sequence, event.seed, event.instance_id) == (1, event.timestamp ^ 1, "host")
         threading.Timer(0.05, started[0].stop).start()
         assert [later.sequence for later in events] in ([], [2])  # The loop ends by itself.
+    assert started[0]._child is not None
+    assert started[0]._child.returncode == 0  # Two have stopped it, which is no more than one.
 
 
 def test_a_stream_that_is_to_be_removed_is_gone_when_its_process_has_stopped(name: str) -> None:

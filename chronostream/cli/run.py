@@ -85,7 +85,7 @@ def run(
     logging.Formatter.converter = time.gmtime
     logging.basicConfig(format="%(asctime)sZ %(levelname)s %(message)s", datefmt="%Y-%m-%dT%H:%M:%S")
     logging.getLogger("chronostream").setLevel(logging.INFO)
-    run_process(config, for_s=for_s, on_ready=_log_ready)
+    run_process(config, for_s=for_s, on_ready=_log_ready, for_good=True)
     _log.info("stopped: stream %r %s", name, "removed" if remove else "closed, and kept for the next run")
 
 

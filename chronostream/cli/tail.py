@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import select
+import signal
 import sys
 from datetime import UTC, datetime
 from typing import Annotated
@@ -59,7 +60,7 @@ def tail(
         ) as events:
             _print_all(events, count, format_)
     except KeyboardInterrupt:
-        pass
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Once is enough, and twice is no traceback.
     except BrokenPipeError:
         silence_stdout()  # Whoever read has enough.
 

@@ -1,16 +1,20 @@
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import Iterator
 
 import pytest
 
 
 @pytest.fixture(autouse=True)
-def _logging_as_it_was() -> Iterator[None]:
-    """Undo what a command, run within the tests' own process, sets for its log."""
+def _as_it_was() -> Iterator[None]:
+    """Undo what a command sets for the rest of its process, which here is the tests' own."""
     logger = logging.getLogger("chronostream")
     level, converter = logger.level, logging.Formatter.converter
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
     yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
     logger.setLevel(level)
     logging.Formatter.converter = converter

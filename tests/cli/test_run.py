@@ -86,6 +86,15 @@ def test_a_signal_ends_it_within_a_second_with_one_line_and_status_0(
     assert inspect(name).state == "closed"
 
 
+def test_who_presses_ctrl_c_more_than_once_gets_no_traceback(programs: Programs, name: str) -> None:
+    program = programs.run(name)
+    while program.process.poll() is None:
+        program.send_signal(signal.SIGINT)
+        time.sleep(0.001)
+    assert program.wait() == 0
+    assert re.fullmatch(rf"{STAMP} INFO stopped: .*\n", program.err.rest())
+
+
 IN_A_TERMINAL = """
 import fcntl, sys, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)

@@ -5,6 +5,7 @@ import shlex
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -189,8 +190,10 @@ def test_it_ends_when_the_stream_closes(tailing: Program, feed: Feed) -> None:
 
 
 def test_it_ends_quietly_on_ctrl_c(tailing: Program, feed: Feed) -> None:
-    status, _ = tailing.stop(signal.SIGINT)
-    assert (status, tailing.out.rest(), tailing.err.rest()) == (0, "", "")
+    for _ in range(3):
+        tailing.send_signal(signal.SIGINT)
+        time.sleep(0.01)
+    assert (tailing.wait(), tailing.out.rest(), tailing.err.rest()) == (0, "", "")
     assert inspect(feed.name).consumers == ()
 
 
