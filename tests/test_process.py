@@ -130,6 +130,14 @@ def test_a_killed_process_is_told_from_one_that_runs_and_can_be_stopped(producer
     producer.stop()
 
 
+def test_a_process_that_ends_while_it_is_looked_at_does_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    def end(process: psutil.Process) -> str:
+        raise psutil.NoSuchProcess(process.pid)
+
+    monkeypatch.setattr(psutil.Process, "status", end)
+    assert not ProducerProcess("name", os.getpid(), None).alive
+
+
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); time.sleep(60)"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
@@ -14,6 +15,8 @@ import typer
 
 from chronostream import ring
 from chronostream.cli import app, main
+from chronostream.config import StreamConfig
+from chronostream.engine import Engine
 from chronostream.event import EVENT_DTYPE
 from chronostream.ring import Producer
 from chronostream.version import __version__
@@ -114,6 +117,30 @@ def test_a_name_that_is_live_is_status_3_and_told_with_its_owner(name: str, capf
         status, line = refused(capfd, command, name)
     assert status == 3
     assert f"stream '{name}' is live: process {os.getpid()} is its producer" in line
+
+
+def test_a_stream_of_another_kind_is_status_1(name: str, capfd: Capture) -> None:
+    Engine(StreamConfig(name=name, timezone="Asia/Tokyo")).close()
+    status, line = refused(capfd, "run", name)
+    assert status == 1
+    assert "Asia/Tokyo" in line
+    assert f"`chronostream remove {name}`" in line
+
+
+def test_what_the_output_cannot_spell_is_escaped(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = io.TextIOWrapper(io.BytesIO(), encoding="latin-1")
+    monkeypatch.setattr(sys, "stdout", out)
+    with Producer.create(name, EVENT_DTYPE, 8, instance="łódź"):
+        assert main(["status", name]) == 0
+    out.seek(0)
+    assert "\\u0142ód\\u017a" in out.read()
+
+
+def test_any_output_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    out = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", out)
+    assert main(["--version"]) == 0
+    assert __version__ in out.getvalue()
 
 
 @pytest.mark.parametrize(
