@@ -60,7 +60,7 @@ def test_a_stream_that_was_stopped_goes_on_with_its_sequences(name: str) -> None
         for _ in range(5):
             engine.step()
             clock.advance(SECOND_NS)
-    assert main(["run", name, "--for", "100ms"]) == 0
+    assert main(["run", name, "--for", "500ms"]) == 0
     with Consumer.attach(name) as consumer:
         events = to_events(consumer.read())
     assert len(events) > 4
