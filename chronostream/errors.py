@@ -23,7 +23,8 @@ Each is named for the fact, and its message says what was found, what was expect
     │   └── StartError                        the scheduler process could not be started
     ├── ClosedError                           the handle was closed
     ├── ForkedError                           the handle belongs to the parent of this process
-    └── CoreUnavailableError                  the ring core asked for cannot run here
+    ├── CoreUnavailableError                  the ring core asked for cannot run here
+    └── MissingDependencyError (ImportError)  a package that is not installed by itself, and is needed now
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ __all__ = [
     "InvalidValueError",
     "LayoutMismatchError",
     "LostError",
+    "MissingDependencyError",
     "OutOfSharedMemoryError",
     "ProducerActiveError",
     "ProducerGoneError",
@@ -165,3 +167,7 @@ class ForkedError(ChronoStreamError):
 
 class CoreUnavailableError(ChronoStreamError):
     """The ring core asked for cannot run on this machine."""
+
+
+class MissingDependencyError(ChronoStreamError, ImportError):
+    """A package that ChronoStream does not install by itself is needed now."""
