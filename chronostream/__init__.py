@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from chronostream.version import __version__
 
 if TYPE_CHECKING:
-    from chronostream import boundaries, errors, ring
+    from chronostream import boundaries, errors, ring, tables
     from chronostream.clock import FakeClock, Stop, SystemClock
     from chronostream.config import StreamConfig
     from chronostream.engine import Engine
@@ -60,11 +60,12 @@ __all__ = [
     "start",
     "stream_status",
     "subscribe",
+    "tables",
     "to_events",
     "to_records",
 ]
 
-_MODULES = ("boundaries", "errors", "ring")
+_MODULES = ("boundaries", "errors", "ring", "tables")
 _HOMES = {
     "clock": ("FakeClock", "Stop", "SystemClock"),
     "config": ("StreamConfig",),

@@ -21,9 +21,7 @@ def test_a_package_that_is_not_there_is_named_with_what_to_install(monkeypatch: 
     assert caught.value.name == "json"
 
 
-def test_what_a_present_package_lacks_itself_is_told_as_it_is(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_a_present_package_lacks_itself_is_told_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "faces_broken_package.py").write_text("import faces_nowhere")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ModuleNotFoundError, match="faces_nowhere") as caught:
