@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from chronostream.version import __version__
 
 if TYPE_CHECKING:
-    from chronostream import boundaries, errors, ring, tables
+    from chronostream import aio, boundaries, errors, ring, tables
     from chronostream.clock import FakeClock, Stop, SystemClock
     from chronostream.config import StreamConfig
     from chronostream.engine import Engine
@@ -51,6 +51,7 @@ __all__ = [
     "StreamStatus",
     "SystemClock",
     "__version__",
+    "aio",
     "boundaries",
     "build_event",
     "build_events",
@@ -65,7 +66,7 @@ __all__ = [
     "to_records",
 ]
 
-_MODULES = ("boundaries", "errors", "ring", "tables")
+_MODULES = ("aio", "boundaries", "errors", "ring", "tables")
 _HOMES = {
     "clock": ("FakeClock", "Stop", "SystemClock"),
     "config": ("StreamConfig",),

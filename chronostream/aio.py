@@ -1,0 +1,366 @@
+"""Streams and rings for asyncio.
+
+::
+
+    async with cs.aio.subscribe("market-clock", {"minute"}) as events:
+        async for event in events:
+            ...
+
+Reading is done in the event loop's thread: it never blocks. Only when there is nothing to read, the handle is lent to
+a thread of its own, one for each handle, which waits for the ring, gives the handle back, and sleeps until the next
+wait. While it is lent nobody else uses it, and the thread reads nothing from it: a task that is cancelled meanwhile,
+or runs out of time, loses no record, and the next one takes up the same wait.
+
+Timeouts are asyncio's own, `asyncio.timeout`. A handle belongs to the event loop in which it first waited. Any number
+of tasks there may use it, and each record goes to one of them. A loop that is left by ``break`` closes nothing: use
+``async with``, or forget the handle, which closes it as well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import Any, Generic, Literal, Self, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from chronostream import ring
+from chronostream.errors import ClosedError, InvalidTypeError, InvalidValueError, StreamNotFoundError
+from chronostream.event import Event, Frequency
+from chronostream.ring.records import checked_limit
+from chronostream.stream import EventStream
+from chronostream.stream import subscribe as subscribe_blocking
+
+__all__ = ["AsyncConsumer", "AsyncEventStream", "attach", "subscribe"]
+
+_BATCH = 1024
+_LOOK_AGAIN_S = 0.02
+# A wait in the ring cannot be ended from outside: so long at most it goes on when nobody wants it any more.
+_TURN_S = 0.1
+
+_Source = TypeVar("_Source", bound=ring.Consumer | EventStream)
+_Outcome = bool | Exception | None
+
+
+class _Handle(Generic[_Source]):
+    """What both kinds have: a blocking handle, opened as soon as its stream is there, and who waits for it."""
+
+    def __init__(self, name: str, open_source: Callable[[], _Source], wait_s: float) -> None:
+        self.name = name
+        self._source: _Source | None = None
+        self._waiter: _Waiter | None = None
+        self._open_source = open_source
+        self._closed = False
+        self._deadline_s = time.monotonic() + _checked_seconds("wait_s", wait_s)
+        self._try_to_open()
+
+    @property
+    def lost(self) -> int:
+        """How many records were overwritten before they were read."""
+        return 0 if self._source is None else self._source.lost
+
+    @property
+    def lag(self) -> int:
+        """How many records are published and neither handed out nor lost yet."""
+        return 0 if self._source is None else self._source.lag
+
+    @property
+    def closed(self) -> bool:
+        """Whether the stream is marked closed; what is left of it can still be read."""
+        return self._source is not None and self._source.closed
+
+    async def read(self, limit: int | None = None) -> npt.NDArray[Any]:
+        """Return the records that are there, at most `limit` and maybe none, as an array; does not wait for more.
+
+        Raises:
+            StreamNotFoundError: the stream did not come within `wait_s`.
+            LostError: records were lost, and ``on_lost="raise"``; the next call goes on.
+            InvalidValueError: the limit is negative.
+            ClosedError: the handle was closed.
+        """
+        source, waiter = await self._opened()
+        if waiter.waiting:
+            if not source.lag:
+                return np.empty(checked_limit(limit, 0), waiter.consumer.dtype)
+            await waiter.wait()  # There is something, so that the wait has ended, and only has to be told so.
+        return source.read(limit)
+
+    async def wait(self) -> bool:
+        """Wait for something to read.
+
+        Returns:
+            True: there is something. False: the stream is closed and drained.
+
+        Raises:
+            StreamNotFoundError: the stream did not come within `wait_s`.
+            StreamRemovedError: the stream was removed.
+            ProducerGoneError: the producer died, and ``on_gone="raise"``.
+            LostError: records were lost, and ``on_lost="raise"``; the next call goes on.
+            ClosedError: the handle was closed, maybe meanwhile.
+        """
+        source, waiter = await self._opened()
+        while waiter.waiting or not source.wait(0):
+            if not await waiter.wait():
+                return False
+        return True
+
+    async def aclose(self) -> None:
+        """Let go of the stream, and end the thread; twice is fine. A task that waits gets `ClosedError`."""
+        self._closed = True
+        if self._waiter is not None:
+            await self._waiter.aclose()
+
+    def __aiter__(self) -> Self:
+        """Return the handle itself."""
+        return self
+
+    async def __aenter__(self) -> Self:
+        """Return the handle itself, once its stream is there."""
+        await self._opened()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Let go of the stream."""
+        await self.aclose()
+
+    def __del__(self) -> None:
+        if (waiter := getattr(self, "_waiter", None)) is not None:
+            waiter.abandon()
+
+    async def _opened(self) -> tuple[_Source, _Waiter]:
+        while True:
+            if self._closed:
+                raise ClosedError(f"the handle on stream {self.name!r} was closed: open another one")
+            if self._source is not None and self._waiter is not None:
+                return self._source, self._waiter
+            await asyncio.sleep(_LOOK_AGAIN_S)
+            if not self._closed:
+                self._try_to_open()
+
+    def _try_to_open(self) -> None:
+        if self._source is not None:
+            return  # Another task was quicker.
+        try:
+            self._source = self._open_source()
+        except StreamNotFoundError:
+            if time.monotonic() >= self._deadline_s:
+                raise
+        else:
+            source: ring.Consumer | EventStream = self._source
+            self._waiter = _Waiter(source.consumer if isinstance(source, EventStream) else source)
+
+
+class AsyncEventStream(_Handle[EventStream]):
+    """The events of one stream, as `Event` objects in a loop or as arrays of `EVENT_DTYPE`; made by `subscribe`.
+
+    A loop over it ends when the stream is closed and drained.
+    """
+
+    _in_a_row = 0
+
+    async def __anext__(self) -> Event:
+        """Return the next event; wait until there is one. What it raises is told at `wait`."""
+        self._in_a_row += 1
+        if self._in_a_row % _BATCH == 0:
+            await asyncio.sleep(0)  # Whoever has a backlog to work off lets other tasks in.
+        if not await self.wait():
+            raise StopAsyncIteration
+        assert self._source is not None
+        return next(self._source)
+
+
+class AsyncConsumer(_Handle[ring.Consumer]):
+    """The records of any ring, as arrays of its dtype; made by `attach`.
+
+    A loop over it gives arrays that are not empty, and ends when the ring is closed and drained.
+    """
+
+    @property
+    def consumer(self) -> ring.Consumer:
+        """The handle underneath: ask it for what stays the same, and do not wait, read or close there.
+
+        Raises:
+            StreamNotFoundError: the ring is not there yet.
+        """
+        if self._source is None:
+            raise StreamNotFoundError(
+                f"stream {self.name!r} has not come yet: enter the handle with `async with` first"
+            )
+        return self._source
+
+    async def __anext__(self) -> npt.NDArray[Any]:
+        """Return the next records; wait until there are any. What it raises is told at `wait`."""
+        await asyncio.sleep(0)  # Whoever has a backlog to work off lets other tasks in.
+        while await self.wait():
+            assert self._source is not None
+            records = self._source.read(_BATCH)
+            if len(records):
+                return records
+        raise StopAsyncIteration
+
+
+def subscribe(
+    name: str,
+    frequencies: Iterable[Frequency | str | int] | None = None,
+    start: Literal["next", "oldest"] = "next",
+    *,
+    wait_s: float = 0,
+    on_lost: Literal["count", "raise"] = "count",
+    on_gone: Literal["wait", "raise"] = "wait",
+    label: str | None = None,
+    any_owner: bool = False,
+) -> AsyncEventStream:
+    """Subscribe to the events of a stream; arguments and errors as for `chronostream.subscribe`.
+
+    A stream that is there is subscribed to at once. For one that is not, the handle looks for `wait_s` seconds, from
+    now on and while it is awaited.
+    """
+    wanted = None if frequencies is None or isinstance(frequencies, str | int) else frozenset(frequencies)
+
+    def open_stream() -> EventStream:
+        return subscribe_blocking(
+            name,
+            frequencies if wanted is None else wanted,
+            start,
+            on_lost=on_lost,
+            on_gone=on_gone,
+            label=label,
+            any_owner=any_owner,
+        )
+
+    return AsyncEventStream(name, open_stream, wait_s)
+
+
+def attach(
+    name: str,
+    start: Literal["oldest", "next"] = "oldest",
+    *,
+    wait_s: float = 0,
+    register: bool = True,
+    on_gone: Literal["wait", "raise"] = "wait",
+    label: str | None = None,
+    any_owner: bool = False,
+) -> AsyncConsumer:
+    """Attach to any ring; arguments and errors as for `chronostream.ring.Consumer.attach`.
+
+    `wait_s` is what it is for `subscribe`.
+    """
+
+    def open_consumer() -> ring.Consumer:
+        return ring.Consumer.attach(name, start, register=register, on_gone=on_gone, label=label, any_owner=any_owner)
+
+    return AsyncConsumer(name, open_consumer, wait_s)
+
+
+class _Waiter:
+    """Waits for a consumer in a thread of its own, one wait at a time; used from one event loop."""
+
+    def __init__(self, consumer: ring.Consumer) -> None:
+        self.consumer = consumer
+        self._orders: queue.SimpleQueue[asyncio.Future[_Outcome] | None] = queue.SimpleQueue()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._wait: asyncio.Future[_Outcome] | None = None
+        self._ended: asyncio.Future[_Outcome] | None = None
+
+    @property
+    def waiting(self) -> bool:
+        """Whether the thread has the handle."""
+        return self._wait is not None and not self._wait.done()
+
+    async def wait(self) -> bool:
+        """Join the wait that goes on, or begin one; true: something to read; false: closed and drained."""
+        if self._wait is None or self._wait.done():
+            self._wait = asyncio.get_running_loop().create_future()
+            self._orders.put(self._wait)
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=_serve,
+                    args=(self.consumer, self._orders, self._stop),
+                    name=f"chronostream wait {self.consumer.name}",
+                    daemon=True,  # or a handle that nobody closed would keep the process from ending
+                )
+                self._thread.start()
+        outcome = await asyncio.shield(self._wait)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return bool(outcome)
+
+    async def aclose(self) -> None:
+        """End the wait that goes on, close the consumer, and return when the thread has ended."""
+        if self._thread is None:
+            self.consumer.close()
+            return
+        if self._ended is None:
+            self._ended = asyncio.get_running_loop().create_future()
+            self._stop.set()
+            self._orders.put(self._ended)
+            if self._wait is not None:
+                _settle(self._wait, _closed(self.consumer))
+        await asyncio.shield(self._ended)
+        self._thread.join()  # It has said its last.
+
+    def abandon(self) -> None:
+        """Do the same without an event loop: the thread closes the consumer within a turn."""
+        self._stop.set()
+        self._orders.put(None)
+        if self._thread is None:
+            self.consumer.close()
+
+
+def _serve(
+    consumer: ring.Consumer, orders: queue.SimpleQueue[asyncio.Future[_Outcome] | None], stop: threading.Event
+) -> None:
+    """Wait whenever a future is ordered, and settle it; end with the first one after `stop`."""
+    while True:
+        future = orders.get()
+        if stop.is_set():
+            break
+        assert future is not None
+        _tell(future, _wait_for(consumer, stop))
+        del future
+    consumer.close()
+    if future is not None:
+        _tell(future, None)
+
+
+def _wait_for(consumer: ring.Consumer, stop: threading.Event) -> _Outcome:
+    try:
+        while not stop.is_set():
+            if consumer.wait(_TURN_S):
+                return True
+            if consumer.closed:
+                return consumer.lag > 0
+    except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to whoever waits
+        return error
+    return _closed(consumer)
+
+
+def _tell(future: asyncio.Future[_Outcome], outcome: _Outcome) -> None:
+    with contextlib.suppress(RuntimeError):  # The event loop was closed: nobody waits any more.
+        future.get_loop().call_soon_threadsafe(_settle, future, outcome)
+
+
+def _settle(future: asyncio.Future[_Outcome], outcome: _Outcome) -> None:
+    if not future.done():
+        future.set_result(outcome)
+
+
+def _closed(consumer: ring.Consumer) -> ClosedError:
+    return ClosedError(f"the handle on stream {consumer.name!r} was closed: open another one")
+
+
+def _checked_seconds(what: str, seconds: float) -> float:
+    if not isinstance(seconds, int | float):
+        raise InvalidTypeError(f"{what} is {type(seconds).__name__}, expected seconds as a number")
+    if not seconds >= 0:
+        raise InvalidValueError(f"{what} is {seconds}, expected 0 or more")
+    return seconds
