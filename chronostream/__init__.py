@@ -31,6 +31,8 @@ if TYPE_CHECKING:
         to_events,
         to_records,
     )
+    from chronostream.gaps import Gap, find_gaps
+    from chronostream.patterns import LatestStream, every, history
     from chronostream.process import ProducerProcess, start
     from chronostream.sequencer import BoundarySequencer, CountingSequencer
     from chronostream.status import StreamStatus, stream_status
@@ -45,6 +47,8 @@ __all__ = [
     "EventStream",
     "FakeClock",
     "Frequency",
+    "Gap",
+    "LatestStream",
     "ProducerProcess",
     "Stop",
     "StreamConfig",
@@ -57,6 +61,9 @@ __all__ = [
     "build_events",
     "errors",
     "event_ids",
+    "every",
+    "find_gaps",
+    "history",
     "ring",
     "start",
     "stream_status",
@@ -81,6 +88,8 @@ _HOMES = {
         "to_events",
         "to_records",
     ),
+    "gaps": ("Gap", "find_gaps"),
+    "patterns": ("LatestStream", "every", "history"),
     "process": ("ProducerProcess", "start"),
     "sequencer": ("BoundarySequencer", "CountingSequencer"),
     "status": ("StreamStatus", "stream_status"),

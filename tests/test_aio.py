@@ -241,9 +241,7 @@ def test_two_threads_never_use_the_handle_at_once(run: Runs, name: str, monkeypa
     wait = Consumer.wait
 
     def watched_wait(consumer: Consumer, timeout_s: float | None = None) -> bool:
-        if timeout_s == 0:
-            return watched("wait(0)", wait, consumer, timeout_s)
-        return watched("wait", wait, consumer, timeout_s)
+        return bool(watched(f"wait({timeout_s})", wait, consumer, timeout_s))
 
     def watched(what: str, method: Callable[..., Any], *arguments: Any) -> Any:
         crossed.extend(f"{what} during {other}" for other in inside)

@@ -1,0 +1,180 @@
+"""What is absent from events that were read: which boundaries, and whether they were ever emitted.
+
+This module is pure: it knows the events that it is given, and the calendar; no stream, and no ring.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+import numpy.typing as npt
+
+from chronostream.boundaries import boundaries, count_boundaries, last_boundary, next_boundary
+from chronostream.errors import InvalidTypeError, InvalidValueError
+from chronostream.event import EVENT_DTYPE, Frequency
+from chronostream.sequencer import BoundarySequencer
+
+__all__ = ["Gap", "check_window", "find_gaps", "parse_frequencies"]
+
+_PERIODS_NS = {Frequency.SECOND: 1_000_000_000, Frequency.MINUTE: 60_000_000_000}
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Boundaries of one frequency, in a row, whose events are absent.
+
+    Attributes:
+        frequency: which one.
+        first_ns: the first absent boundary, Unix nanoseconds.
+        last_ns: the last one.
+        boundaries: how many there are.
+        sequences: of those events that were emitted nevertheless: they were lost on the way, or not read. None are if
+            the stream missed its boundaries, because the machine slept or the producer did not run. None if it
+            cannot be known: at the edge of a window, or in a stream whose sequences are computed from boundaries.
+    """
+
+    frequency: Frequency
+    first_ns: int
+    last_ns: int
+    boundaries: int
+    sequences: range | None
+
+    def __str__(self) -> str:
+        several = self.boundaries > 1
+        absent = f"{self.boundaries} {self.frequency.label} event{'s' * several} absent, {_time(self.first_ns)}"
+        if several:
+            absent += f" to {_time(self.last_ns)}"
+        if self.sequences is None:
+            return absent
+        if not self.sequences:
+            return f"{absent}: never emitted"
+        return f"{absent}: sequences {self.sequences[0]} to {self.sequences[-1]} were emitted"
+
+
+def find_gaps(
+    records: npt.NDArray[np.void],
+    tz: str = "UTC",
+    *,
+    frequencies: Iterable[Frequency | str | int] | None = None,
+    start_ns: int | None = None,
+    end_ns: int | None = None,
+) -> list[Gap]:
+    """Return what is absent from events that were read: "did I miss one?".
+
+    Args:
+        records: events of one stream in its order, array of `EVENT_DTYPE`, shape ``(n,)``.
+        tz: the stream's time zone.
+        frequencies: which ones to look at; those that the records have if None.
+        start_ns: from which boundary on they should be there; from the first that is if None.
+        end_ns: up to which boundary, itself excluded, they should be there; to the last that is if None.
+
+    Returns:
+        The gaps, by frequency and in order; an empty list if nothing is absent.
+
+    Raises:
+        InvalidValueError: the records are not in order, one is no boundary of this zone, or the window is none.
+        InvalidTypeError: they are not events.
+        UnknownFrequencyError: not a frequency that events have.
+    """
+    if not isinstance(records, np.ndarray) or records.dtype != EVENT_DTYPE or records.ndim != 1:
+        raise InvalidTypeError("the records must be an array of EVENT_DTYPE, shape (n,): see chronostream.to_records")
+    check_window(start_ns, end_ns)
+    wanted = parse_frequencies(frequencies)
+    if wanted is None:
+        wanted = frozenset(map(Frequency.parse, np.unique(records["frequency"]).tolist()))
+    gaps: list[Gap] = []
+    for frequency in sorted(wanted):
+        of = records[records["frequency"] == frequency]
+        if start_ns is not None:
+            of = of[of["timestamp"] >= start_ns]
+        if end_ns is not None:
+            of = of[of["timestamp"] < end_ns]
+        gaps += _gaps_of(frequency, of, tz, start_ns, end_ns)
+    return gaps
+
+
+def parse_frequencies(frequencies: Iterable[Frequency | str | int] | None) -> frozenset[Frequency] | None:
+    """Return what was asked for as a set; None means any frequency.
+
+    Raises:
+        UnknownFrequencyError: one is none that events have.
+        InvalidTypeError: they are a text, or no set or sequence at all.
+    """
+    if isinstance(frequencies, str) or not isinstance(frequencies, Iterable | None):
+        raise InvalidTypeError(f"frequencies are {frequencies!r}, expected a set such as {{'second', 'minute'}}")
+    return None if frequencies is None else frozenset(map(Frequency.parse, frequencies))
+
+
+def check_window(start_ns: int | None, end_ns: int | None) -> None:
+    """Check a window of time, each side in Unix nanoseconds or open.
+
+    Raises:
+        InvalidValueError: it ends before it starts.
+        InvalidTypeError: a side is not an integer.
+    """
+    for what, instant in (("start_ns", start_ns), ("end_ns", end_ns)):
+        if instant is not None and (not isinstance(instant, int) or isinstance(instant, bool)):
+            raise InvalidTypeError(f"{what} is {type(instant).__name__}, expected Unix nanoseconds as an integer")
+    if start_ns is not None and end_ns is not None and end_ns < start_ns:
+        raise InvalidValueError(f"the window ends at {end_ns}, before it starts at {start_ns}")
+
+
+def _gaps_of(
+    frequency: Frequency, records: npt.NDArray[np.void], tz: str, start_ns: int | None, end_ns: int | None
+) -> Iterator[Gap]:
+    stamps, numbers = records["timestamp"].astype(np.int64), records["sequence"]
+    if not len(stamps):
+        if start_ns is not None and end_ns is not None:
+            yield from _gap(frequency, start_ns, end_ns, tz, None)
+        return
+    if start_ns is not None:
+        yield from _gap(frequency, start_ns, int(stamps[0]), tz, None)
+    ranks = _ranks(frequency, stamps, tz)
+    computed = stamps[0] >= 0 and bool(np.all(BoundarySequencer(tz).sequences(frequency, stamps) == numbers))
+    for before in np.flatnonzero(np.diff(ranks) > 1).tolist():
+        last_read, next_read = int(numbers[before]), int(numbers[before + 1])
+        sequences = None if computed else range(last_read + 1, max(next_read, last_read + 1))
+        yield from _gap(frequency, int(stamps[before]) + 1, int(stamps[before + 1]), tz, sequences)
+    if end_ns is not None:
+        yield from _gap(frequency, int(stamps[-1]) + 1, end_ns, tz, None)
+
+
+def _gap(frequency: Frequency, start_ns: int, end_ns: int, tz: str, sequences: range | None) -> Iterator[Gap]:
+    """Yield the gap of all boundaries ``start_ns <= b < end_ns``, if there are any."""
+    count = count_boundaries(frequency, start_ns, end_ns, tz)
+    if count:
+        first_ns, last_ns = next_boundary(start_ns - 1, frequency, tz), last_boundary(end_ns - 1, frequency, tz)
+        yield Gap(frequency, first_ns, last_ns, count, sequences)
+
+
+def _ranks(frequency: Frequency, stamps: npt.NDArray[np.int64], tz: str) -> npt.NDArray[np.int64]:
+    """Number the boundaries, neighbours with neighbouring numbers.
+
+    Raises:
+        InvalidValueError: they do not ascend, or an instant is no boundary in this zone.
+    """
+    for place in np.flatnonzero(np.diff(stamps) <= 0)[:1].tolist():
+        raise InvalidValueError(
+            f"the {frequency.label} events are not in order: {_time(int(stamps[place + 1]))} comes after "
+            f"{_time(int(stamps[place]))}; give those of one stream, as they were read"
+        )
+    if frequency in _PERIODS_NS:
+        ranks, rest = np.divmod(stamps, _PERIODS_NS[frequency])
+        odd = rest != 0
+    else:
+        every_one = boundaries(frequency, int(stamps[0]), int(stamps[-1]) + 1, tz)
+        ranks = np.searchsorted(every_one, stamps)
+        odd = ~np.isin(stamps, every_one)
+    for instant in stamps[odd][:1].tolist():
+        raise InvalidValueError(
+            f"{_time(instant)} is no {frequency.label} boundary in {tz}: give the time zone of the stream (tz=...)"
+        )
+    return ranks
+
+
+def _time(ns: int) -> str:
+    seconds, rest = divmod(ns, 1_000_000_000)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}" + (f".{rest:09}Z" if rest else "Z")
