@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from chronostream.version import __version__
 
 if TYPE_CHECKING:
-    from chronostream import aio, boundaries, errors, ring, tables
+    from chronostream import aio, boundaries, errors, recorder, ring, tables
     from chronostream.clock import FakeClock, Stop, SystemClock
     from chronostream.config import StreamConfig
     from chronostream.engine import Engine
@@ -64,6 +64,7 @@ __all__ = [
     "every",
     "find_gaps",
     "history",
+    "recorder",
     "ring",
     "start",
     "stream_status",
@@ -73,7 +74,7 @@ __all__ = [
     "to_records",
 ]
 
-_MODULES = ("aio", "boundaries", "errors", "ring", "tables")
+_MODULES = ("aio", "boundaries", "errors", "recorder", "ring", "tables")
 _HOMES = {
     "clock": ("FakeClock", "Stop", "SystemClock"),
     "config": ("StreamConfig",),

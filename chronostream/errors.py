@@ -23,6 +23,7 @@ Each is named for the fact, and its message says what was found, what was expect
     │   └── StartError                        the scheduler process could not be started
     ├── ClosedError                           the handle was closed
     ├── ForkedError                           the handle belongs to the parent of this process
+    ├── RecordingError                        a directory that a stream cannot be recorded into
     ├── CoreUnavailableError                  the ring core asked for cannot run here
     └── MissingDependencyError (ImportError)  a package that is not installed by itself, and is needed now
 """
@@ -47,6 +48,7 @@ __all__ = [
     "ProducerActiveError",
     "ProducerGoneError",
     "RecordError",
+    "RecordingError",
     "StartError",
     "StreamError",
     "StreamMismatchError",
@@ -163,6 +165,10 @@ class ClosedError(ChronoStreamError):
 
 class ForkedError(ChronoStreamError):
     """The handle belongs to the parent of this process: open one here instead."""
+
+
+class RecordingError(ChronoStreamError):
+    """A stream cannot be recorded into this directory: it is in use, holds something else, or cannot be written."""
 
 
 class CoreUnavailableError(ChronoStreamError):

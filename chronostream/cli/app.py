@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from chronostream.cli.record import record
 from chronostream.cli.remove import remove
 from chronostream.cli.run import run
 from chronostream.cli.status import status
@@ -37,5 +38,5 @@ def _options(
     pass
 
 
-for command in (run, tail, status, remove):
+for command in (run, tail, status, record, remove):
     app.command()(command)
