@@ -137,6 +137,8 @@ class Recorder:
             files = recorded_files(self.directory, name)
             self._consumer = opened.enter_context(_attach(name, "oldest" if files else start, wait_s, any_owner))
             self._of_events = self._consumer.dtype == EVENT_DTYPE
+            read_bytes = min(_READ_BYTES, max_bytes or _READ_BYTES)  # or one batch would make more than a file
+            self._read_at_once = max(1, int(read_bytes) // self._consumer.dtype.itemsize)
             arrow_schema(self._consumer.dtype)  # An error now, not at the first record.
             engine = stream_status(name, any_owner=any_owner).engine
             self._timezone = engine.timezone if engine else "UTC"
@@ -183,7 +185,7 @@ class Recorder:
         Raises:
             RecordingError: a file could not be written; nothing of it is left, and this recorder is closed.
         """
-        records = self._consumer.read(max(1, _READ_BYTES // self._consumer.dtype.itemsize))
+        records = self._consumer.read(self._read_at_once)
         first = self._consumer.position - len(records)
         known = min(len(records), max(0, self._next - first))  # in the files that this recorder found
         records, first = records[known:], first + known

@@ -1,0 +1,106 @@
+"""A recorder is killed, really, wherever it hurts, and the next one goes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from chronostream.recorder import Recorder, recorded_files
+from tests.ring.harness import ROOT, TIMEOUT_S, Program, wait_until
+from tests.streams import event_ring, seconds
+
+DIES = """
+import os, signal, sys
+from pathlib import Path
+from chronostream.recorder import Recorder
+from chronostream.recorder.files import UnfinishedFile
+
+name, directory, point = sys.argv[1:]
+
+def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def before(owner, method):
+    setattr(owner, method, die)
+
+def behind(owner, method):
+    original = getattr(owner, method)
+    def dies(*arguments):
+        original(*arguments)
+        die()
+    setattr(owner, method, dies)
+
+with Recorder(name, directory) as recorder:
+    recorder.take()
+    recorder.finish_file()
+    print("ready", flush=True)
+    sys.stdin.readline()
+    when, method = point.split()
+    owner = {"add": UnfinishedFile, "rename": Path}[method]
+    (before if when == "before" else behind)(owner, method)
+    recorder.take()
+    recorder.finish_file()
+"""
+
+
+def sequences_in(directory: Path, name: str) -> list[int]:
+    tables = [pq.read_table(file.path) for file in recorded_files(directory, name)]
+    return [number for table in tables for number in table.column("sequence").to_pylist()]
+
+
+def wait_for_files(directory: Path, name: str, count: int) -> None:
+    wait_until(lambda: len(recorded_files(directory, name)) >= count)
+
+
+def finish(name: str, directory: Path) -> Recorder:
+    with Recorder(name, directory) as recorder:
+        while recorder.take():
+            pass
+        recorder.finish_file()
+    return recorder
+
+
+@pytest.mark.parametrize("point", ["behind add", "before rename", "behind rename"])
+def test_wherever_it_is_killed_nothing_is_there_twice_and_nothing_is_absent(
+    name: str, tmp_path: Path, point: str
+) -> None:
+    with event_ring(name) as producer:
+        producer.publish_many(seconds(1, 10))
+        recorder = Program(DIES, name, str(tmp_path), point)
+        assert recorder.line() == "ready"
+        producer.publish_many(seconds(11, 10))
+        assert recorder._process.stdin is not None
+        recorder._process.stdin.write(b"\n")
+        assert recorder.finish()[0] == -signal.SIGKILL
+        assert all(pq.read_metadata(file.path).num_rows == 10 for file in recorded_files(tmp_path, name))
+        producer.publish_many(seconds(21, 10))
+        report = finish(name, tmp_path).report
+    assert sequences_in(tmp_path, name) == list(range(1, 31))
+    assert report.lost == []
+    assert [path.name for path in tmp_path.iterdir() if path.name.endswith(".unfinished")] == []
+
+
+def test_the_command_survives_being_killed_again_and_again(name: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "chronostream", "record", name, "--to", str(tmp_path), "--every", "10ms"]
+    published = 0
+    with event_ring(name, 1024) as producer:
+        for _ in range(3):
+            before = len(recorded_files(tmp_path, name))
+            with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+                for files in (1, 2):
+                    producer.publish_many(seconds(published + 1, 50))
+                    published += 50
+                    wait_for_files(tmp_path, name, before + files)
+                producer.publish_many(seconds(published + 1, 50))
+                published += 50
+                os.kill(process.pid, signal.SIGKILL)
+                assert process.wait(TIMEOUT_S) == -signal.SIGKILL
+        report = finish(name, tmp_path).report
+    assert report.lost == []
+    assert sequences_in(tmp_path, name) == list(range(1, published + 1))

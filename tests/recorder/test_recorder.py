@@ -1,0 +1,378 @@
+from __future__ import annotations
+
+import errno
+import logging
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow.parquet as pq
+import pytest
+
+import chronostream as cs
+from chronostream.boundaries import boundaries
+from chronostream.clock import FakeClock
+from chronostream.errors import (
+    ClosedError,
+    InvalidNameError,
+    InvalidTypeError,
+    InvalidValueError,
+    MissingDependencyError,
+    RecordingError,
+    StreamNotFoundError,
+    StreamRemovedError,
+)
+from chronostream.event import EVENT_DTYPE, build_events
+from chronostream.recorder import RecordedFile, Recorder, recorded_files
+from chronostream.recorder.files import UnfinishedFile
+from chronostream.ring import Producer, inspect
+from tests.ring.harness import path_of, wait_until
+from tests.streams import NOON_NS, NS, event_ring, seconds
+
+RECORDER = "chronostream.recorder.recorder"
+TICK = np.dtype([("time", "M8[ns]"), ("symbol", "S8"), ("price", "<f8"), ("sizes", "<u4", 2)])
+
+
+def numbers(files: list[RecordedFile]) -> list[int]:
+    """Return the sequences, or the values, that the files hold, in their order."""
+    tables = [pq.read_table(file.path) for file in files]
+    return [value for table in tables for value in table.column(1 if table.num_columns > 1 else 0).to_pylist()]
+
+
+def wait_for_files(directory: Path, name: str, count: int) -> None:
+    wait_until(lambda: len(recorded_files(directory, name)) == count)
+
+
+@contextmanager
+def recorded(name: str, directory: Path, **options: Any) -> Iterator[Recorder]:
+    """Give a recorder; what it read is in finished files afterwards."""
+    with Recorder(name, directory, **options) as recorder:
+        yield recorder
+        while recorder.take():
+            pass
+        recorder.finish_file()
+
+
+def test_a_stream_is_recorded_until_it_is_closed(name: str, tmp_path: Path) -> None:
+    producer = event_ring(name)
+    producer.publish_many(seconds(1, 20))
+
+    def go_on_and_close() -> None:
+        producer.publish_many(seconds(21, 5))
+        producer.close()
+
+    with Recorder(name, tmp_path) as recorder:
+        threading.Timer(0.05, go_on_and_close).start()
+        report = recorder.run()
+    assert (report.records, report.lost, report.resumed, report.made_anew) == (25, [], None, False)
+    assert report.files == recorded_files(tmp_path, name)
+    assert numbers(report.files) == list(range(1, 26))
+
+
+def test_pandas_polars_and_duckdb_read_the_same(name: str, tmp_path: Path) -> None:
+    with event_ring(name) as producer, recorded(name, tmp_path) as recorder:
+        producer.publish_many(np.concatenate([seconds(1, 20), seconds(1, 1, frequency=cs.Frequency.MINUTE)]))
+        recorder.take()
+        recorder.finish_file()
+        producer.publish_many(seconds(21, 5))
+    pattern = str(tmp_path / "*.parquet")
+    frame = pd.read_parquet(tmp_path)
+    assert frame["timestamp"].dtype == pd.DatetimeTZDtype("ns", "UTC")
+    assert frame.loc[frame["frequency"] == "second", "sequence"].tolist() == list(range(1, 26))
+    lazy = pl.scan_parquet(pattern).filter(pl.col("frequency") == "second")
+    assert lazy.select(pl.col("sequence").sum()).collect().item() == 325
+    with duckdb.connect() as database:
+        query = f"select count(*), sum(sequence), epoch_ns(min(timestamp)) from '{pattern}' where frequency = 'second'"
+        assert database.sql(query).fetchall() == [(25, 325, NOON_NS)]
+
+
+def test_a_ring_of_any_dtype_is_recorded(name: str, tmp_path: Path) -> None:
+    with Producer.create(name, TICK, 16) as producer, recorded(name, tmp_path) as recorder:
+        producer.publish((NOON_NS, b"ACME", 1.5, (10, 20)))
+    (row,) = pq.read_table(recorder.report.files[0].path).to_pylist()
+    assert (row["time"], row["symbol"], row["price"], row["sizes"]) == (
+        pd.Timestamp(NOON_NS, tz="UTC"),
+        b"ACME",
+        1.5,
+        [10, 20],
+    )
+    assert recorder.report.files[0].metadata().timezone == "UTC"
+
+
+def test_the_first_recording_can_begin_with_the_next_record(name: str, tmp_path: Path) -> None:
+    with event_ring(name) as producer:
+        producer.publish_many(seconds(1, 5))
+        with recorded(name, tmp_path, start="next") as recorder:
+            producer.publish_many(seconds(6, 2))
+    (file,) = recorder.report.files
+    assert (file.first, file.last, recorder.report.lost) == (5, 6, [])
+
+
+def test_an_empty_stream_leaves_no_file(name: str, tmp_path: Path) -> None:
+    with event_ring(name), recorded(name, tmp_path) as recorder:
+        pass
+    assert recorder.report.files == recorded_files(tmp_path, name) == []
+
+
+def test_the_recorder_is_among_the_consumers_while_it_runs(name: str, tmp_path: Path) -> None:
+    with event_ring(name):
+        with Recorder(name, tmp_path):
+            assert len(inspect(name).consumers) == 1
+        assert inspect(name).consumers == ()
+
+
+def test_the_metadata_says_where_the_records_come_from(name: str, tmp_path: Path) -> None:
+    clock = FakeClock(NOON_NS + 1)
+    config = cs.StreamConfig(
+        name=name, frequencies=("second",), timezone="Asia/Tokyo", capacity=64, instance_id="me", producer_version="2.0"
+    )
+    with cs.Engine(config, clock=clock) as engine, recorded(name, tmp_path) as recorder:
+        clock.advance(NS)
+        engine.step()
+    metadata = recorder.report.files[0].metadata()
+    assert (metadata.stream, metadata.first, metadata.last, metadata.generation) == (name, 0, 0, 1)
+    assert (metadata.timezone, metadata.instance_id, metadata.producer_version) == ("Asia/Tokyo", "me", "2.0")
+
+
+@pytest.mark.parametrize(("timezone", "cuts"), [("UTC", [0, 12]), ("America/New_York", [0, 17])])
+def test_a_day_of_the_streams_zone_begins_a_file(name: str, tmp_path: Path, timezone: str, cuts: list[int]) -> None:
+    clock = FakeClock(NOON_NS - 1)
+    config = cs.StreamConfig(name=name, frequencies=("hour",), timezone=timezone, capacity=64)
+    with cs.Engine(config, clock=clock) as engine, recorded(name, tmp_path) as recorder:
+        for _ in range(20):
+            clock.advance(3600 * NS)
+            engine.step()
+    assert [file.first for file in recorder.report.files] == cuts
+    assert [file.date for file in recorder.report.files] == ["2023-11-14", "2023-11-15"]
+
+
+def test_an_event_at_midnight_belongs_to_the_new_day(name: str, tmp_path: Path) -> None:
+    midnight_ns = NOON_NS + 43_200 * NS
+    with event_ring(name) as producer, recorded(name, tmp_path) as recorder:
+        producer.publish_many(seconds(1, 4, start_ns=midnight_ns - 2 * NS))
+        recorder.take()
+        producer.publish_many(seconds(5, 1, start_ns=midnight_ns - 2 * NS))
+    assert [(file.first, file.last) for file in recorder.report.files] == [(0, 1), (2, 4)]
+
+
+def test_many_days_at_once_make_a_file_each(name: str, tmp_path: Path) -> None:
+    days = boundaries("day", NOON_NS, NOON_NS + 10 * 86_400 * NS)
+    with event_ring(name) as producer, recorded(name, tmp_path) as recorder:
+        producer.publish_many(build_events("day", days, np.arange(1, 11), "1", "i"))
+    assert [len(file) for file in recorder.report.files] == [1] * 10
+
+
+def test_days_can_stay_together(name: str, tmp_path: Path) -> None:
+    days = boundaries("day", NOON_NS, NOON_NS + 10 * 86_400 * NS)
+    with event_ring(name) as producer, recorded(name, tmp_path, daily=False) as recorder:
+        producer.publish_many(build_events("day", days, np.arange(1, 11), "1", "i"))
+    assert [len(file) for file in recorder.report.files] == [10]
+
+
+def test_records_without_a_time_belong_to_the_day_they_are_read_on(name: str, tmp_path: Path) -> None:
+    now_ns = NOON_NS
+    with Producer.create(name, "<i8", 16) as producer, recorded(name, tmp_path, now_ns=lambda: now_ns) as recorder:
+        for value in range(4):
+            producer.publish(value)
+            recorder.take()
+            now_ns += 8 * 3600 * NS
+    assert [(file.first, file.last, file.date) for file in recorder.report.files] == [
+        (0, 1, "2023-11-14"),
+        (2, 3, "2023-11-15"),
+    ]
+
+
+def test_a_file_is_finished_when_it_is_large_enough(name: str, tmp_path: Path) -> None:
+    values = np.random.default_rng(1).integers(0, 1 << 62, 4096)
+    with Producer.create(name, "<i8", 4096) as producer, recorded(name, tmp_path, max_bytes=4000) as recorder:
+        for chunk in np.split(values, 64):
+            producer.publish_many(chunk)
+            recorder.take()
+    sizes = [file.path.stat().st_size for file in recorder.report.files]
+    assert len(sizes) > 3
+    assert all(4000 <= size < 10_000 for size in sizes[:-1])
+    assert numbers(recorder.report.files) == values.tolist()
+
+
+def test_a_file_is_finished_when_it_is_old_enough_though_nothing_comes(name: str, tmp_path: Path) -> None:
+    stop = threading.Event()
+    with event_ring(name) as producer, Recorder(name, tmp_path, every_s=0.05) as recorder:
+        running = threading.Thread(target=recorder.run, args=(stop,))
+        running.start()
+        for sequence in (1, 2):
+            producer.publish_many(seconds(sequence, 1))
+            wait_for_files(tmp_path, name, sequence)
+        stop.set()
+        running.join()
+
+
+def test_half_a_ring_does_not_wait_for_its_hour(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(f"{RECORDER}._RESTART_S", 0)
+    with event_ring(name, 16) as producer, recorded(name, tmp_path, every_s=None) as recorder:
+        for sequence in range(1, 21):
+            producer.publish_many(seconds(sequence, 1))
+            recorder.take()
+    assert [len(file) for file in recorder.report.files] == [8, 8, 4]
+
+
+def test_a_ring_that_turns_over_quickly_is_not_cut_to_pieces(name: str, tmp_path: Path) -> None:
+    with event_ring(name, 16) as producer, recorded(name, tmp_path, every_s=None) as recorder:
+        for sequence in range(1, 101):
+            producer.publish_many(seconds(sequence, 1))
+            recorder.take()
+    assert [len(file) for file in recorder.report.files] == [100]
+
+
+def test_a_loss_is_told_everywhere(name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with event_ring(name, 8) as producer, recorded(name, tmp_path) as recorder:
+        producer.publish_many(seconds(1, 4))
+        recorder.take()
+        producer.publish_many(seconds(5, 20))
+    before, behind = recorder.report.files
+    assert (before.first, before.last, behind.first, behind.last) == (0, 3, 16, 23)
+    assert (recorder.report.lost, recorder.report.lost_records) == ([range(4, 16)], 12)
+    assert (before.metadata().lost_before, behind.metadata().lost_before) == (0, 12)
+    assert "12 records lost, positions 4 to 15" in caplog.text
+
+
+def test_recording_stops_when_it_is_told_to(name: str, tmp_path: Path) -> None:
+    with event_ring(name) as producer, cs.Stop() as stop, Recorder(name, tmp_path) as recorder:
+        producer.publish_many(seconds(1, 3))
+        threading.Timer(0.05, stop.set).start()
+        assert recorder.run(stop).records == 3
+
+
+def test_recording_stops_after_its_time(name: str, tmp_path: Path) -> None:
+    with event_ring(name) as producer, Recorder(name, tmp_path) as recorder:
+        producer.publish_many(seconds(1, 3))
+        assert recorder.run(for_s=0.05).records == 3
+
+
+def test_a_stream_that_is_removed_leaves_what_was_read(name: str, tmp_path: Path) -> None:
+    with event_ring(name) as producer, Recorder(name, tmp_path) as recorder:
+        producer.publish_many(seconds(1, 3))
+        path_of(name).unlink()
+        with pytest.raises(StreamRemovedError):
+            recorder.run()
+    assert numbers(recorded_files(tmp_path, name)) == [1, 2, 3]
+
+
+def test_ctrl_c_leaves_what_was_read(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with event_ring(name) as producer, Recorder(name, tmp_path) as recorder:
+        producer.publish_many(seconds(1, 3))
+        recorder.take()
+
+        def interrupted(_timeout_s: float) -> bool:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(recorder._consumer, "wait", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            recorder.run()
+    assert numbers(recorded_files(tmp_path, name)) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("method", ["add", "finish", "__init__"])
+def test_a_full_disk_leaves_no_half_file_and_loses_nothing(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with event_ring(name) as producer:
+        with Recorder(name, tmp_path) as recorder, monkeypatch.context() as patch:
+            producer.publish_many(seconds(1, 3))
+            patch.setattr(UnfinishedFile, method, full)
+            with pytest.raises(RecordingError, match="No space left on device; the ring still has"):
+                recorder.run(for_s=0.05)
+            with pytest.raises(ClosedError):
+                recorder.take()
+        assert [path.name for path in tmp_path.iterdir()] == [f".{name}.lock"]
+        with recorded(name, tmp_path) as recorder:
+            pass
+        assert numbers(recorder.report.files) == [1, 2, 3]
+
+
+def test_events_that_are_none_stop_the_recording(name: str, tmp_path: Path) -> None:
+    with event_ring(name) as producer, Recorder(name, tmp_path) as recorder:
+        producer.publish_many(np.zeros(1, EVENT_DTYPE))
+        recorder.take()
+        with pytest.raises(InvalidValueError, match="frequency 0 is none of ours"):
+            recorder.finish_file()
+    assert recorded_files(tmp_path, name) == []
+
+
+def test_closing_leaves_what_is_unfinished_to_the_next_recorder(name: str, tmp_path: Path) -> None:
+    with event_ring(name) as producer:
+        producer.publish_many(seconds(1, 3))
+        with Recorder(name, tmp_path) as recorder:
+            recorder.take()
+            recorder.close()
+        assert recorded_files(tmp_path, name) == []
+        with recorded(name, tmp_path) as recorder:
+            pass
+        assert numbers(recorder.report.files) == [1, 2, 3]
+
+
+def test_a_second_recorder_is_refused(name: str, tmp_path: Path) -> None:
+    with event_ring(name), Recorder(name, tmp_path):
+        with pytest.raises(RecordingError, match="already"):
+            Recorder(name, tmp_path)
+        with Recorder(name, tmp_path / "elsewhere"):
+            pass
+
+
+def test_a_stream_that_is_not_there_is_an_error(name: str, tmp_path: Path) -> None:
+    for wait_s in (0, 0.05):
+        with pytest.raises(StreamNotFoundError):
+            Recorder(name, tmp_path, wait_s=wait_s)
+
+
+def test_a_stream_that_comes_later_is_waited_for(name: str, tmp_path: Path) -> None:
+    made: list[Producer] = []
+    timer = threading.Timer(0.05, lambda: made.append(event_ring(name)))
+    timer.start()
+    with Recorder(name, tmp_path, wait_s=20):
+        timer.join()
+    made[0].close()
+
+
+def test_a_dtype_that_arrow_does_not_have_is_refused_at_the_start(name: str, tmp_path: Path) -> None:
+    with Producer.create(name, [("z", "<c16")], 8), pytest.raises(InvalidTypeError, match="'z' is complex128"):
+        Recorder(name, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"every_s": 0}, InvalidValueError),
+        ({"every_s": "1h"}, InvalidTypeError),
+        ({"max_bytes": -1}, InvalidValueError),
+        ({"max_bytes": True}, InvalidTypeError),
+        ({"start": "newest"}, InvalidValueError),
+        ({"name": "../x"}, InvalidNameError),
+    ],
+)
+def test_bad_arguments_are_refused(name: str, tmp_path: Path, options: dict[str, Any], error: type[Exception]) -> None:
+    arguments: dict[str, Any] = {"name": name, "directory": tmp_path} | options
+    with event_ring(name), pytest.raises(error):
+        Recorder(**arguments)
+
+
+def test_what_is_not_installed_is_named(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with event_ring(name), pytest.raises(MissingDependencyError, match=r"pip install 'chronostream\[arrow\]'"):
+        Recorder(name, tmp_path)
+
+
+def test_finished_files_are_logged(name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    with event_ring(name) as producer, recorded(name, tmp_path) as recorder:
+        producer.publish_many(seconds(1, 3))
+    assert f"3 records in {recorder.report.files[0].path.name}" in caplog.text
