@@ -114,7 +114,8 @@ def _plain(name: str, to: Path, report: Report) -> dict[str, object]:
 
 
 def _text(name: str, to: Path, report: Report) -> str:
-    lines = [f"{name}: {report.records} records in {len(report.files)} files in {to}"]
+    files = len(report.files)
+    lines = [f"{name}: {report.records} records in {files} {'file' if files == 1 else 'files'} in {to}"]
     if report.files:
         lines[0] += f", positions {report.files[0].first} to {report.files[-1].last}"
     if report.resumed:

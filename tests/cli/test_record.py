@@ -47,7 +47,7 @@ def test_a_closed_stream_is_recorded_and_summed_up(
     (file,) = recorded_files(tmp_path / "new", name)
     assert pq.read_table(file.path).num_rows == 20
     assert capsys.readouterr().out == (
-        f"{name}: 20 records in 1 files in {tmp_path / 'new'}, positions 0 to 19\n0 records lost\n"
+        f"{name}: 20 records in 1 file in {tmp_path / 'new'}, positions 0 to 19\n0 records lost\n"
     )
 
 
@@ -107,7 +107,7 @@ def test_a_signal_finishes_the_file(
         stopping.start()
         assert main(["record", name, "--to", str(tmp_path)]) == 0
         stopping.join()
-    assert "5 records in 1 files" in capsys.readouterr().out
+    assert "5 records in 1 file" in capsys.readouterr().out
     assert signal.getsignal(number) == before
 
 
@@ -141,7 +141,7 @@ def test_a_removed_stream_fails_after_its_summary(
         assert main(["record", name, "--to", str(tmp_path)]) == 1
         removal.join()
     out, err = capsys.readouterr()
-    assert "5 records in 1 files" in out
+    assert "5 records in 1 file" in out
     assert "was removed" in err
 
 
