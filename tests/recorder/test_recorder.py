@@ -112,7 +112,7 @@ def test_the_first_recording_can_begin_with_the_next_record(name: str, tmp_path:
         with recorded(name, tmp_path, start="next") as recorder:
             producer.publish_many(seconds(6, 2))
     (file,) = recorder.report.files
-    assert (file.first, file.last, recorder.report.lost) == (5, 6, [])
+    assert (file.first, file.last, recorder.position, recorder.report.lost) == (5, 6, 7, [])
 
 
 def test_an_empty_stream_leaves_no_file(name: str, tmp_path: Path) -> None:

@@ -105,6 +105,18 @@ def test_a_stream_made_anew_in_a_later_generation_is_known_by_its_records(name: 
     assert positions(report.files) == [(2, 0, 19)]
 
 
+def test_a_stream_with_fewer_records_was_made_anew_whatever_its_generation(name: str, tmp_path: Path) -> None:
+    with event_ring(name) as producer:
+        producer.publish_many(seconds(1, 10))
+        record(name, tmp_path)
+    event_ring(name).close(unlink=False)
+    with event_ring(name) as producer:
+        producer.publish_many(seconds(101, 5))
+        report = record(name, tmp_path)
+    assert report.made_anew
+    assert positions(report.files) == [(2, 0, 4)]
+
+
 def test_a_stream_of_fewer_generations_was_made_anew(name: str, tmp_path: Path) -> None:
     for _ in range(2):
         with event_ring(name) as producer:
