@@ -9,6 +9,12 @@
 
 #include "protocol.h"
 
+/* From 3.12 on the headers take these for immortal, which they are not on 3.11, where the same build runs as well. */
+#undef Py_RETURN_NONE
+#undef Py_RETURN_TRUE
+#define Py_RETURN_NONE return Py_NewRef(Py_None)
+#define Py_RETURN_TRUE return Py_NewRef(Py_True)
+
 typedef struct {
     PyObject *copy;         /* copy.copy */
     PyObject *empty;        /* numpy.empty */
