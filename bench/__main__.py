@@ -1,0 +1,12 @@
+"""The door: every process that measures something imports this module again, so nothing else belongs here."""
+
+from __future__ import annotations
+
+import sys
+
+if __name__ == "__main__":
+    try:
+        from bench.cli import main
+    except ModuleNotFoundError as error:
+        sys.exit(f"python -m bench: {error}: run it from the repository, after pip install -e '.[bench]'")
+    sys.exit(main())

@@ -1,0 +1,94 @@
+"""The command: measure ChronoStream beside its peers on this machine, and write a report."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench import peers, pictures, tickers
+from bench.effort import FULL, QUICK, SMOKE
+from bench.host import find_cores
+from bench.limits import Limits
+from bench.report import write_report
+from bench.runner import Run, lines_of, run_scenario
+from bench.scenario import Bench, Scenario
+from bench.scenarios import SCENARIOS
+
+__all__ = ["main"]
+
+_RESULTS = Path(__file__).with_name("results")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run what was asked for; return the exit status."""
+    options = _parse(arguments)
+    scenarios = [SCENARIOS[name] for name in options.scenarios or SCENARIOS]
+    cores = find_cores()
+    started_s = time.monotonic()
+    with Limits(cores) as limits:
+        bench = Bench(options.effort, cores, limits)
+        run = Run.begin(bench)
+        line = lines_of(options.peers, run)
+        if limits.unavailable is not None:
+            run.absent["the machine's limits"] = limits.unavailable
+        if not pictures.AVAILABLE:
+            run.absent["pictures"] = "matplotlib is not installed: pip install '.[bench]'"
+        print(f"{options.effort.name} run, {cores.note}; results go to {options.results}")
+        for name, reason in run.absent.items():
+            print(f"absent: {name}: {reason}")
+        for scenario in scenarios:
+            run.summaries += run_scenario(scenario, line.of(scenario), bench, _progress)
+            _write(run, scenarios, options.results)  # Whatever comes later, this is not lost.
+    _progress(f"done in {time.monotonic() - started_s:.0f} s: {options.results / 'report.md'}\n")
+    return 0
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    ours = (*peers.OWN, *tickers.OWN)
+    known = [name for name in (*peers.PEERS, *tickers.TICKERS) if name not in ours]
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument(
+        "scenarios",
+        nargs="*",
+        metavar="scenario",
+        help=f"what to measure, everything if not given: {', '.join(SCENARIOS)}",
+    )
+    parser.add_argument(
+        "--peers",
+        nargs="+",
+        choices=known,
+        metavar="PEER",
+        help=f"who to measure beside our own, everybody if not given: {', '.join(known)}",
+    )
+    parser.add_argument("--results", type=Path, help="directory of the report; bench/results/EFFORT if not given")
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--quick", dest="effort", action="store_const", const=QUICK, help="four peers, a few minutes")
+    size.add_argument("--smoke", dest="effort", action="store_const", const=SMOKE, help="only show that it works")
+    parser.set_defaults(effort=FULL)
+    options = parser.parse_args(arguments)
+    for name in options.scenarios:
+        if name not in SCENARIOS:
+            parser.error(f"no scenario {name!r}: choose from {', '.join(SCENARIOS)}")
+    if options.peers is None:
+        options.peers = [*peers.QUICK, *tickers.TICKERS] if options.effort is QUICK else known
+    options.results = options.results or _RESULTS / options.effort.name
+    return options
+
+
+def _write(run: Run, scenarios: Sequence[Scenario], directory: Path) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "results.json").write_text(json.dumps(run.as_dict(), indent=1, ensure_ascii=False) + "\n", "utf-8")
+    drawn = pictures.draw(run, scenarios, directory)
+    write_report(run, scenarios, drawn, directory / "report.md")
+
+
+def _progress(text: str) -> None:
+    """Show what goes on: in one line of a terminal, in a line each elsewhere."""
+    if sys.stdout.isatty():
+        print(f"\r\033[K{text}", end="", flush=True)
+    else:
+        print(text.rstrip("\n"), flush=True)

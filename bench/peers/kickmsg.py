@@ -1,0 +1,65 @@
+"""kickmsg: publish-subscribe with a ring for each subscriber, from C++."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import kickmsg
+
+from bench.peer import Peer, Receiver, Sender, Spec
+
+__all__ = ["Kickmsg"]
+
+
+class _Sender(Sender):
+    def __init__(self, spec: Spec, name: str) -> None:
+        config = kickmsg.Config()
+        config.max_subscribers = spec.readers
+        config.sub_ring_capacity = spec.messages
+        config.pool_size = 2 * spec.messages  # so that it never runs out before a subscriber's ring overflows
+        config.max_payload_size = spec.message_size
+        self._region = kickmsg.SharedRegion.create(f"/{name}", kickmsg.ChannelType.PubSub, config, "bench")
+        self._publisher = kickmsg.Publisher(self._region)
+        self.send = self._publisher.send
+
+    def offer(self, message: Any) -> bool:
+        try:
+            self._publisher.send(message)
+        except BlockingIOError:
+            return False
+        return True
+
+    def close(self) -> None:
+        self._region.unlink()
+
+
+class _Receiver(Receiver):
+    def __init__(self, spec: Spec, name: str) -> None:
+        super().__init__(spec)
+        self._region = kickmsg.SharedRegion.open(f"/{name}")
+        self._subscriber = kickmsg.Subscriber(self._region)
+        self.receive = self._subscriber.try_receive
+
+    def told(self, _received: int) -> int:
+        return int(self._subscriber.lost) * self.spec.batch
+
+    def wait(self, timeout_s: float) -> Any:
+        return self._subscriber.receive(timeout_s)
+
+
+class Kickmsg(Peer):
+    """A subscriber that is slow overflows a ring of its own."""
+
+    name = "kickmsg"
+    distribution = "kickmsg"
+    module = "kickmsg"
+    how = "`send`, `try_receive`; `receive` where it sleeps"
+
+    def sender(self, spec: Spec, channel: str) -> Sender:
+        return _Sender(spec, channel)
+
+    def receiver(self, spec: Spec, channel: str) -> Receiver:
+        return _Receiver(spec, channel)
+
+    def discard(self, channel: str) -> None:
+        kickmsg.unlink_shm(f"/{channel}")

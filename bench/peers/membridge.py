@@ -1,0 +1,65 @@
+"""membridge: a queue of bytes for one sender and one receiver, from Rust."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import membridge
+
+from bench.peer import Peer, Receiver, Sender, Spec
+
+__all__ = ["Membridge"]
+
+_HEADER = 24
+_LENGTH = 4
+
+
+class _Sender(Sender):
+    def __init__(self, spec: Spec, name: str) -> None:
+        self._name = f"/{name}"
+        self._ring = membridge.SharedMemory.create(self._name, _size(spec)).spsc()
+        self.send = self._ring.push
+
+    def offer(self, message: Any) -> bool:
+        return bool(self._ring.push(message))
+
+    def close(self) -> None:
+        _remove(self._name)
+
+
+class _Receiver(Receiver):
+    def __init__(self, spec: Spec, name: str) -> None:
+        super().__init__(spec)
+        self._ring = membridge.SharedMemory.open(f"/{name}", _size(spec)).spsc()
+        self.receive = self._ring.pop
+
+
+class Membridge(Peer):
+    """A queue for one reader."""
+
+    name = "membridge"
+    distribution = "membridge"
+    module = "membridge"
+    how = "`push` and `pop` of bytes; a queue for each consumer"
+    broadcast = False
+    blocking = False
+
+    def sender(self, spec: Spec, channel: str) -> Sender:
+        return _Sender(spec, channel)
+
+    def receiver(self, spec: Spec, channel: str) -> Receiver:
+        return _Receiver(spec, channel)
+
+    def discard(self, channel: str) -> None:
+        _remove(f"/{channel}")
+
+
+def _size(spec: Spec) -> int:
+    wanted = spec.messages * (spec.message_size + _LENGTH)
+    return (1 << (wanted - 1).bit_length()) + _HEADER  # It takes powers of two.
+
+
+def _remove(name: str) -> None:
+    with contextlib.suppress(OSError):
+        membridge.SharedMemory.remove(name)

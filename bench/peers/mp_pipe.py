@@ -1,0 +1,70 @@
+"""`multiprocessing.Pipe`: bytes through a pipe of the system's."""
+
+from __future__ import annotations
+
+import fcntl
+import sys
+from multiprocessing.connection import Connection
+from multiprocessing.context import BaseContext
+from typing import Any
+
+from bench.peer import Peer, Receiver, Sender, Spec
+
+__all__ = ["MpPipe"]
+
+_PIPE_BYTES = 1 << 20  # the most that Linux gives an ordinary user
+_OVERHEAD = 64
+
+
+class _Sender(Sender):
+    def __init__(self, channel: Any) -> None:
+        self._connection: Connection = channel[1]
+        self.send = self._connection.send_bytes  # waits for room
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+class _Receiver(Receiver):
+    def __init__(self, spec: Spec, channel: Any) -> None:
+        super().__init__(spec)
+        self._connection: Connection = channel[0]
+        self.receive = self._receive
+
+    def wait(self, timeout_s: float) -> Any:
+        return self._connection.recv_bytes() if self._connection.poll(timeout_s) else None
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _receive(self) -> Any:
+        return self._connection.recv_bytes() if self._connection.poll() else None
+
+
+class MpPipe(Peer):
+    """A pipe with message lengths in front."""
+
+    name = "mp-pipe"
+    module = "multiprocessing.connection"
+    how = "`send_bytes`, `poll` and `recv_bytes`, pipe of 1 MiB; a pipe for each consumer"
+    broadcast = False
+
+    def burst(self, spec: Spec) -> int:
+        # A page of the pipe holds whole messages only, when they are small.
+        return max(1, min(super().burst(spec), _PIPE_BYTES // 2 // (spec.message_size + _OVERHEAD)))
+
+    def channel(self, _spec: Spec, context: BaseContext) -> Any:
+        ends = context.Pipe(duplex=False)
+        if sys.platform == "linux":
+            fcntl.fcntl(ends[1].fileno(), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+        return ends
+
+    def sender(self, _spec: Spec, channel: Any) -> Sender:
+        return _Sender(channel)
+
+    def receiver(self, spec: Spec, channel: Any) -> Receiver:
+        return _Receiver(spec, channel)
+
+    def discard(self, channel: Any) -> None:
+        for end in channel:
+            end.close()

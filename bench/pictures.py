@@ -1,0 +1,154 @@
+"""Pictures of the scenarios, with matplotlib if it is there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.results import Summary, case_text
+from bench.runner import LIMIT, Run
+from bench.scenario import Metric, Scenario
+from bench.text import value_text
+
+try:
+    import matplotlib as mpl
+    from matplotlib import pyplot as plt
+    from matplotlib.axes import Axes
+    from matplotlib.ticker import FuncFormatter
+except ImportError:
+    AVAILABLE = False
+else:
+    AVAILABLE = True
+
+__all__ = ["AVAILABLE", "draw"]
+
+_OUR_COLOURS = {
+    "chronostream": "#d62728",
+    "chronostream-native": "#d62728",
+    "chronostream-portable": "#ff9896",
+}
+_LIMIT_COLOUR = "#7f7f7f"
+_PEER_COLOURS = (
+    "#1f77b4", "#2ca02c", "#9467bd", "#8c564b", "#e377c2", "#bcbd22", "#17becf",
+    "#aec7e8", "#98df8a", "#c5b0d5", "#c49c94", "#f7b6d2", "#dbdb8d",
+)  # fmt: skip
+_WIDE = 30  # from here on, a linear axis hides the smaller ones
+_DOTS = 110
+
+
+def draw(run: Run, scenarios: Sequence[Scenario], directory: Path) -> dict[str, Path]:
+    """Draw a picture of each scenario that has one and was measured; return them by scenario."""
+    if not AVAILABLE:
+        return {}
+    mpl.use("Agg")
+    pictures = {}
+    for scenario in scenarios:
+        summaries = [summary for summary in run.summaries if summary.scenario == scenario.name and summary.spreads]
+        if scenario.draw is None or not summaries:
+            continue
+        figure, axes = plt.subplots(
+            figsize=(9, max(3.2, 0.32 * len(summaries) + 1.2)) if scenario.draw == "bars" else (9, 5.5)
+        )
+        _DRAW[scenario.draw](axes, scenario, summaries)
+        axes.set_title(f"{scenario.name}: {scenario.title}", fontsize=9, loc="left", wrap=True)
+        axes.grid(visible=True, which="major", alpha=0.3)
+        pictures[scenario.name] = directory / f"{scenario.name}.png"
+        figure.savefig(pictures[scenario.name], dpi=_DOTS, bbox_inches="tight")
+        plt.close(figure)
+    return pictures
+
+
+def _bars(axes: Axes, scenario: Scenario, summaries: list[Summary]) -> None:
+    """Draw the first metric: a bar for each contender and case, best on top, with the spread of the rounds."""
+    metric = scenario.metrics[0]
+    ordered = sorted(
+        summaries, key=lambda summary: summary.spreads[metric.key].median, reverse=bool(metric.less_is_better)
+    )
+    names = [f"{summary.contender} {case_text(summary.case)}".strip() for summary in ordered]
+    spreads = [summary.spreads[metric.key] for summary in ordered]
+    values = [spread.median for spread in spreads]
+    reach = [[spread.median - spread.low for spread in spreads], [spread.high - spread.median for spread in spreads]]
+    axes.barh(
+        names,
+        values,
+        xerr=reach,
+        color=[_colour(summary.contender, summaries) for summary in ordered],
+        ecolor="#444444",
+    )
+    for place, value in enumerate(values):
+        axes.annotate(f" {value_text(value, metric.unit)}", (max(value, 0), place), fontsize=8, va="bottom")
+    positive = [value for value in values if value > 0]
+    if positive and max(positive) > _WIDE * min(positive):
+        axes.set_xscale("log")
+    axes.tick_params(axis="y", labelsize=8)
+    _label(axes.xaxis, metric, axes.set_xlabel)
+
+
+def _lines(axes: Axes, scenario: Scenario, summaries: list[Summary]) -> None:
+    """Draw the first metric over what the scenario varies, in its first kind of case."""
+    metric = scenario.metrics[0]
+    varied = next(iter(summaries[0].case))
+    for contender in dict.fromkeys(summary.contender for summary in summaries):
+        points = sorted(
+            (summary.case[varied], summary.spreads[metric.key].median)
+            for summary in summaries
+            if summary.contender == contender and varied in summary.case
+        )
+        style = "--" if contender.startswith(LIMIT) else "-"
+        axes.plot(
+            *zip(*points, strict=True),
+            style,
+            marker="o",
+            markersize=3.5,
+            label=contender,
+            color=_colour(contender, summaries),
+        )
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axes.set_xlabel(varied)
+    _label(axes.yaxis, metric, axes.set_ylabel)
+    axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
+
+
+def _latencies(axes: Axes, scenario: Scenario, summaries: list[Summary]) -> None:
+    """Draw how large a part of the messages took longer than what: the whole distribution of each contender."""
+    for summary in summaries:
+        assert summary.histogram is not None
+        total = summary.histogram.get_total_count()
+        points = [
+            (
+                item.value_iterated_to,
+                100 * (total - item.total_count_to_this_value + item.count_at_value_iterated_to) / total,
+            )
+            for item in summary.histogram.get_recorded_iterator()
+        ]
+        style = "--" if summary.contender.startswith(LIMIT) else "-"
+        colour = _colour(summary.contender, summaries)
+        axes.step(*zip(*points, strict=True), style, where="pre", label=summary.contender, color=colour)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} %"))
+    axes.set_ylabel("of all, at least as late")
+    _label(axes.xaxis, scenario.metrics[0], axes.set_xlabel, "")
+    axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
+
+
+_DRAW: dict[str, Callable[[Any, Scenario, list[Summary]], None]] = {
+    "bars": _bars,
+    "lines": _lines,
+    "latencies": _latencies,
+}
+
+
+def _label(axis: Any, metric: Metric, set_label: Callable[[str], object], title: str | None = None) -> None:
+    axis.set_major_formatter(FuncFormatter(lambda value, _: value_text(value, metric.unit)))
+    set_label(metric.title if title is None else title)
+
+
+def _colour(contender: str, summaries: list[Summary]) -> str:
+    if contender.startswith(LIMIT):
+        return _LIMIT_COLOUR
+    peers = [name for name in dict.fromkeys(summary.contender for summary in summaries) if name not in _OUR_COLOURS]
+    return _OUR_COLOURS.get(contender) or _PEER_COLOURS[peers.index(contender) % len(_PEER_COLOURS)]

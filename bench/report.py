@@ -1,0 +1,144 @@
+"""The report in Markdown: the machine, who took part, a table for each scenario, and what comes of it in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from bench.figures import Verdict, figures, goals
+from bench.peers import OWN
+from bench.results import Case, Spread, Summary, case_text
+from bench.runner import LIMIT, Run
+from bench.scenario import Metric, Scenario, Unit
+from bench.text import value_text
+
+__all__ = ["write_report"]
+
+_INTRODUCTION = (
+    "A {} run of `python -m bench`; what each scenario means, and what not, is told in "
+    "[bench/README.md](../../README.md). Every value is the median of the rounds, the least and the greatest of them "
+    "in brackets."
+)
+
+
+def write_report(run: Run, scenarios: Sequence[Scenario], pictures: dict[str, Path], path: Path) -> None:
+    """Write everything that was measured so far."""
+    parts = [
+        "# ChronoStream measured",
+        _INTRODUCTION.format(run.effort),
+        _table(["machine", ""], [[name, text] for name, text in run.facts.items()]),
+        "## Who took part",
+        _table(
+            ["contender", "version", "how it is used"],
+            [[name, run.versions[name], run.how[name]] for name in run.versions]
+            + [[name, "absent", reason] for name, reason in run.absent.items()],
+        ),
+    ]
+    for title, verdicts in (("Figures", figures(run)), ("Goals", goals(run, scenarios))):
+        if verdicts:
+            parts += [f"## {title}", _verdicts(verdicts)]
+    for scenario in scenarios:
+        note = run.threaded if scenario.metrics[0].key == "send_ns" else set()
+        summaries = [summary for summary in run.summaries if summary.scenario == scenario.name]
+        if summaries:
+            parts += _scenario(scenario, summaries, pictures.get(scenario.name), note)
+    path.write_text("\n\n".join(parts) + "\n", "utf-8")
+
+
+def _verdicts(verdicts: Iterable[Verdict]) -> str:
+    words = {True: "yes", False: "**no**", None: "not measured"}
+    return _table(
+        ["what", "wanted", "measured", "met"],
+        [[verdict.what, verdict.wanted, verdict.measured, words[verdict.met]] for verdict in verdicts],
+    )
+
+
+def _scenario(scenario: Scenario, summaries: list[Summary], picture: Path | None, threaded: set[str]) -> list[str]:
+    parts = [f"## {scenario.name}", scenario.title]
+    if picture is not None:
+        parts.append(f"![{scenario.name}]({picture.name})")
+    cases = [summary.case for summary in summaries if summary.contender == summaries[0].contender]
+    measured = [summary for summary in summaries if summary.spreads]
+    if len(cases) == 1:
+        parts.append(_one_table(scenario, measured))
+    else:
+        for metric in scenario.metrics:
+            parts += [f"{metric.title[0].upper()}{metric.title[1:]}:", _case_table(metric, cases, measured)]
+        if any(summary.checks for summary in measured):
+            parts += ["What arrived:", _check_table(cases, measured)]
+    if threaded:
+        parts.append(
+            f"What sending costs {', '.join(sorted(threaded))} is not to be seen here: it only hands the message to a "
+            "thread, and is not compared. one-to-one and one-to-many have the processor time of both."
+        )
+    failed = [summary for summary in summaries if summary.failure is not None]
+    if failed:
+        parts.append("\n".join(f"- {_who(summary)}: {summary.failure}" for summary in failed))
+    return parts
+
+
+def _one_table(scenario: Scenario, summaries: list[Summary]) -> str:
+    checked = any(summary.checks for summary in summaries)
+    said = sorted({key for summary in summaries for key in summary.texts})
+    heads = ["", *(metric.title for metric in scenario.metrics), *(["what arrived"] if checked else []), *said]
+    rows = [
+        [
+            _bold(summary.contender),
+            *(_spread_text(summary.spreads.get(metric.key), metric.unit) for metric in scenario.metrics),
+            *([summary.checks.verdict if summary.checks else ""] if checked else []),
+            *(summary.texts.get(key, "") for key in said),
+        ]
+        for summary in _ranked(summaries, scenario.metrics[0])
+    ]
+    return _table(heads, rows)
+
+
+def _case_table(metric: Metric, cases: list[Case], summaries: list[Summary]) -> str:
+    rows = []
+    for contender in dict.fromkeys(summary.contender for summary in summaries):
+        found = {str(summary.case): summary for summary in summaries if summary.contender == contender}
+        spreads = [found[str(case)].spreads.get(metric.key) if str(case) in found else None for case in cases]
+        if any(spreads):
+            rows.append([_bold(contender), *(_spread_text(spread, metric.unit) for spread in spreads)])
+    return _table(["", *map(case_text, cases)], rows)
+
+
+def _check_table(cases: list[Case], summaries: list[Summary]) -> str:
+    rows = []
+    for contender in dict.fromkeys(summary.contender for summary in summaries):
+        found = {str(summary.case): summary.checks for summary in summaries if summary.contender == contender}
+        verdicts = [checks.verdict if (checks := found.get(str(case))) else "" for case in cases]
+        if any(verdicts):
+            rows.append([_bold(contender), *verdicts])
+    return _table(["", *map(case_text, cases)], rows)
+
+
+def _ranked(summaries: list[Summary], metric: Metric) -> list[Summary]:
+    if metric.less_is_better is None:
+        return summaries
+    sign = 1 if metric.less_is_better else -1
+    return sorted(summaries, key=lambda summary: sign * summary.spreads[metric.key].median)
+
+
+def _who(summary: Summary) -> str:
+    case = case_text(summary.case)
+    return f"{summary.contender} ({case})" if case else summary.contender
+
+
+def _bold(contender: str) -> str:
+    if contender in OWN or contender == "chronostream":
+        return f"**{contender}**"
+    return f"*{contender}*" if contender.startswith(LIMIT) else contender
+
+
+def _spread_text(spread: Spread | None, unit: Unit) -> str:
+    if spread is None:
+        return ""
+    median = value_text(spread.median, unit)
+    low, high = value_text(spread.low, unit), value_text(spread.high, unit)
+    return median if low == high else f"{median} [{low} – {high}]"
+
+
+def _table(heads: list[str], rows: list[list[str]]) -> str:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)

@@ -1,0 +1,105 @@
+"""What a scenario is: its name, what it varies, how one contender is measured in one case, and what comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from bench.effort import Effort
+from bench.host import Cores
+from bench.limits import Limits
+from bench.peer import Contender, Peer, Spec
+from bench.processes import FailedError, Job, Station, run_jobs
+from bench.results import Case, Sample
+
+__all__ = ["Bench", "Metric", "Scenario", "Unit"]
+
+Unit = Literal["ns", "per s", "share", "count"]
+
+_LIMIT_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A column of a scenario's table.
+
+    Attributes:
+        key: of `Sample.values`.
+        title: the column's head.
+        unit: what the value is in.
+        less_is_better: False where more is; None where neither is.
+    """
+
+    key: str
+    title: str
+    unit: Unit
+    less_is_better: bool | None = True
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What every scenario works with."""
+
+    effort: Effort
+    cores: Cores
+    limits: Limits
+
+    def alone(self, function: Callable[..., Any], *arguments: Any, limit_s: float = _LIMIT_S) -> Any:
+        """Return what `function` returns in a process of its own, on the producer's core."""
+        return run_jobs([Job(function, self.cores.producer, arguments)], None, limit_s)[0]
+
+    def solo(self, peer: Peer, spec: Spec, role: Callable[..., Any], **options: Any) -> Any:
+        """Return what `role` returns, both sides of the peer in one process."""
+        station = Station.plan(peer, spec, **options)
+        return run_jobs([Job(role, self.cores.producer)], station, _LIMIT_S)[0]
+
+    def apart(
+        self, peer: Peer, spec: Spec, produce: Callable[..., Any], consume: Callable[..., Any], **options: Any
+    ) -> tuple[Any, list[Any]]:
+        """Return what the producer and each of the consumers return, each in a process of its own."""
+        station = Station.plan(peer, spec, **options)
+        jobs = [Job(produce, self.cores.producer)]
+        jobs += [Job(consume, self.cores.consumer, (index,)) for index in range(spec.readers)]
+        produced, *consumed = run_jobs(jobs, station, _LIMIT_S)
+        return produced, consumed
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One thing that is measured.
+
+    Attributes:
+        name: as in options and headings.
+        title: what it measures, in one sentence.
+        contenders: ``"peers"`` of the ring, ``"tickers"``, or only what ChronoStream has, by its ``"cores"`` or its
+            ``"own"`` default.
+        metrics: what comes out; the first is the one that is compared.
+        cases: what it varies.
+        measure: one turn of one contender in one case.
+        limit: the same of the machine itself, under the name in `limit_name`; None where there is no such thing.
+        limit_name: what the machine does there.
+        rounds: how often, if not as often as everything else.
+        draw: the kind of picture.
+    """
+
+    name: str
+    title: str
+    contenders: Literal["peers", "cores", "tickers", "own"]
+    metrics: tuple[Metric, ...]
+    measure: Callable[[Bench, Any, Case], Sample]
+    cases: Callable[[Effort], list[Case]] = lambda _effort: [{}]
+    limit: Callable[[Bench, Case], Sample] | None = None
+    limit_name: str = ""
+    rounds: int | None = None
+    draw: Literal["bars", "lines", "latencies"] | None = "bars"
+
+    def turn(self, bench: Bench, contender: Contender | None, case: Case) -> Sample:
+        """Measure once, the machine's own limit if there is no contender; what goes wrong is part of the result."""
+        try:
+            if contender is not None:
+                return self.measure(bench, contender, case)
+            assert self.limit is not None
+            return self.limit(bench, case)
+        except FailedError as error:
+            return Sample(failure=str(error))

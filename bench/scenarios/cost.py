@@ -1,0 +1,237 @@
+"""What a call costs its caller, nobody else in the way: both sides in one process, sending and receiving in turn."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from itertools import repeat
+from typing import Any, Literal
+
+from bench.effort import Effort
+from bench.peer import Peer, Receiver, Spec
+from bench.processes import Station
+from bench.records import FIRST, Checks, check, make_rows
+from bench.results import Case, Sample
+from bench.scenario import Bench, Metric, Scenario
+
+__all__ = ["BATCH", "PUBLISH_BATCH", "PUBLISH_ONE", "READ_BATCH", "READ_ONE", "SCALE", "SIZES"]
+
+BATCH = 1024
+_RING_BYTES = 1 << 24  # at most, whatever the record's size
+_SCALE_BATCH = 16
+_LEAST_BURSTS = 8
+_ARRIVAL_S = 2.0
+
+_clock = time.perf_counter_ns
+
+
+def cost(station: Station) -> Sample:
+    """Send a burst that fits, receive it, again and again; each of the two is timed as a whole."""
+    spec, peer = station.spec, station.peer
+    sender = station.open_sender()
+    receivers = [station.open_receiver(index) for index in range(spec.readers)]
+    sender.settle()
+    burst = peer.burst(spec)
+    message, send = sender.message(make_rows(FIRST, spec.batch, spec.record_size)), sender.send
+    sends: list[int] = []
+    receives: list[int] = []
+    processor: list[int] = []
+    deadline = _clock() + int(station.options["budget_s"] * 1e9)
+    while len(sends) < _LEAST_BURSTS or _clock() < deadline:
+        cpu = time.process_time_ns()
+        begin = _clock()
+        for _ in repeat(None, burst):
+            send(message)
+        end = _clock()
+        processor.append(time.process_time_ns() - cpu)
+        sends.append(end - begin)
+        begin = _clock()
+        for receiver in receivers:
+            _drain(receiver.receive, burst)
+        receives.append(_clock() - begin)
+    loop = _loop_ns(burst)
+    checks = _check_burst(station, sender.message, send, receivers)
+    for receiver in receivers:
+        receiver.close()
+    sender.close()
+    records = burst * spec.batch
+    values = {
+        "send_ns": (_settled(sends) - loop) / records,
+        "send_cpu_ns": _settled(processor) / records,
+        "receive_ns": (_settled(receives) / spec.readers - loop) / records,
+    }
+    values["send_bytes"] = spec.record_size / values["send_ns"] * 1e9
+    return Sample(values, checks=checks)
+
+
+def _drain(receive: Callable[[], Any], count: int) -> None:
+    for _ in repeat(None, count):
+        while not receive():
+            pass
+
+
+def _loop_ns(count: int) -> float:
+    """Return what the loop itself costs, which is not the peer's affair."""
+    costs = []
+    for _ in range(64):
+        begin = _clock()
+        for _ in repeat(None, count):
+            pass
+        costs.append(_clock() - begin)
+    return statistics.median(costs)
+
+
+def _settled(costs: list[int]) -> float:
+    """Return the median without the first quarter, in which caches and branches warm up."""
+    return statistics.median(costs[len(costs) // 4 :])
+
+
+def _check_burst(
+    station: Station, message: Callable[[Any], Any], send: Callable[[Any], Any], receivers: list[Receiver]
+) -> Checks:
+    """Send one more burst, of records that differ, and compare what arrives."""
+    spec = station.spec
+    total = station.peer.burst(spec) * spec.batch
+    before = [receiver.told(0) for receiver in receivers]
+    rows = make_rows(FIRST, total, spec.record_size)
+    for first in range(0, total, spec.batch):
+        send(message(rows[first : first + spec.batch]))
+    result = Checks(0, 0, 0, 0, 0)
+    for receiver, told_before in zip(receivers, before, strict=True):
+        parts = _gather(receiver, total)
+        told = receiver.told(total)
+        told = None if told is None or told_before is None else max(0, told - told_before)
+        result += check(b"".join(parts), spec.record_size, sent=total, told=told)
+    return result
+
+
+def _gather(receiver: Receiver, total: int) -> list[bytes]:
+    parts, count = [], 0
+    deadline = time.monotonic() + _ARRIVAL_S
+    while count < total and time.monotonic() < deadline:
+        if got := receiver.receive():
+            parts.append(bytes(receiver.data(got)))
+            count += receiver.count(got)
+    return parts
+
+
+def _measure(bench: Bench, peer: Peer, spec: Spec, budget_s: float | None = None) -> Sample:
+    result: Sample = bench.solo(peer, spec, cost, budget_s=budget_s or bench.effort.budget_s)
+    return result
+
+
+def _memcpy(bench: Bench, *, fill: bool, key: str, spec: Spec) -> Sample:
+    """Copy the bytes of a message into, or out of, a ring of the same size."""
+    repeats = max(8, int(bench.effort.budget_s * 400))
+    costs = bench.limits.memcpy(
+        fill=fill, size=spec.message_size, ring=spec.capacity * spec.record_size, repeats=repeats
+    )
+    return Sample({key: float(statistics.median(costs)) / spec.batch})
+
+
+def _one(bench: Bench, peer: Peer, _case: Case) -> Sample:
+    return _measure(bench, peer, Spec())
+
+
+def _batch(bench: Bench, peer: Peer, _case: Case) -> Sample:
+    return _measure(bench, peer, Spec(batch=BATCH))
+
+
+def _limit(side: Literal["send_ns", "receive_ns"]) -> Callable[[Bench, Case], Sample]:
+    def limit(bench: Bench, _case: Case) -> Sample:
+        return _memcpy(bench, fill=side == "send_ns", key=side, spec=Spec(batch=BATCH))
+
+    return limit
+
+
+def _size_cases(effort: Effort) -> list[Case]:
+    return [{"bytes": size} for size in effort.sizes]
+
+
+def _size_spec(case: Case) -> Spec:
+    return Spec(record_size=case["bytes"], capacity=min(8192, _RING_BYTES // case["bytes"]))
+
+
+def _size(bench: Bench, peer: Peer, case: Case) -> Sample:
+    return _measure(bench, peer, _size_spec(case), bench.effort.budget_s / 2)
+
+
+def _size_limit(bench: Bench, case: Case) -> Sample:
+    sample = _memcpy(bench, fill=True, key="send_ns", spec=_size_spec(case))
+    sample.values["receive_ns"] = _memcpy(bench, fill=False, key="receive_ns", spec=_size_spec(case)).values[
+        "receive_ns"
+    ]
+    sample.values["send_bytes"] = case["bytes"] / sample.values["send_ns"] * 1e9
+    return sample
+
+
+def _scale_cases(effort: Effort) -> list[Case]:
+    return [{"records": count} for count in effort.capacities] + [{"readers": count} for count in effort.consumers]
+
+
+def _scale(bench: Bench, peer: Peer, case: Case) -> Sample:
+    spec = Spec(batch=_SCALE_BATCH, capacity=case.get("records", 4096), readers=case.get("readers", 1))
+    return _measure(bench, peer, spec, bench.effort.budget_s / 2)
+
+
+_SEND_ONE = Metric("send_ns", "a record", "ns")
+_SEND_CPU = Metric("send_cpu_ns", "CPU a record", "ns")
+_RECEIVE_ONE = Metric("receive_ns", "a record", "ns")
+
+PUBLISH_ONE = Scenario(
+    name="publish-one",
+    title="What sending a single record of 64 bytes costs the producer, from Python.",
+    contenders="peers",
+    metrics=(_SEND_ONE, _SEND_CPU),
+    measure=_one,
+)
+READ_ONE = Scenario(
+    name="read-one",
+    title="What receiving a single record of 64 bytes that is already there costs, from Python.",
+    contenders="peers",
+    metrics=(_RECEIVE_ONE,),
+    measure=_one,
+)
+PUBLISH_BATCH = Scenario(
+    name="publish-batch",
+    title=f"What sending {BATCH:,} records of 64 bytes in one call costs, for each of them.",
+    contenders="peers",
+    metrics=(_SEND_ONE, _SEND_CPU),
+    measure=_batch,
+    limit=_limit("send_ns"),
+    limit_name="memcpy",
+)
+READ_BATCH = Scenario(
+    name="read-batch",
+    title=f"What receiving {BATCH:,} records of 64 bytes in one call costs, for each of them.",
+    contenders="peers",
+    metrics=(_RECEIVE_ONE,),
+    measure=_batch,
+    limit=_limit("receive_ns"),
+    limit_name="memcpy",
+)
+SIZES = Scenario(
+    name="sizes",
+    title="What sending and receiving one record costs, by its size.",
+    contenders="peers",
+    metrics=(
+        _SEND_ONE,
+        Metric("receive_ns", "receiving it", "ns"),
+        Metric("send_bytes", "bytes sent", "per s", less_is_better=False),
+    ),
+    measure=_size,
+    cases=_size_cases,
+    limit=_size_limit,
+    limit_name="memcpy",
+    draw="lines",
+)
+SCALE = Scenario(
+    name="scale",
+    title=f"What sending a record costs, {_SCALE_BATCH} in one call, by the size of the ring and by its consumers.",
+    contenders="peers",
+    metrics=(_SEND_ONE, Metric("receive_ns", "receiving it", "ns")),
+    measure=_scale,
+    cases=_scale_cases,
+    draw="lines",
+)

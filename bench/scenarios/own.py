@@ -1,0 +1,118 @@
+"""What only ChronoStream does, and therefore nothing stands beside it: events of the past, and the calendar."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from itertools import repeat
+from typing import Any
+
+from bench.peer import Contender
+from bench.results import Case, Sample
+from bench.scenario import Bench, Metric, Scenario
+from chronostream import ring
+from chronostream.boundaries import boundaries, next_boundary
+from chronostream.event import EVENT_DTYPE, build_events
+from chronostream.sequencer import BoundarySequencer
+
+__all__ = ["BACKFILL", "CALENDAR", "ChronoStream"]
+
+_ZONE = "America/New_York"
+_CAPACITY = 65536
+_TURNS = 7
+_CALLS = 2_000
+
+
+class ChronoStream(Contender):
+    """The package as a whole."""
+
+    name = "chronostream"
+    distribution = "chronostream"
+    how = "on the core that it takes by default"
+
+
+def backfill(count: int) -> Sample:
+    """Make the events of `count` seconds, and put them into a ring."""
+    begin_ns = int(datetime(2026, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000_000
+    end_ns = begin_ns + count * 1_000_000_000
+    sequencer = BoundarySequencer()
+    with ring.Producer.create(f"bench-backfill-{os.getpid()}", EVENT_DTYPE, _CAPACITY) as producer:
+        stamps = boundaries("second", begin_ns, end_ns)
+        sequences = sequencer.sequences("second", stamps)
+        building_ns = _median_ns(lambda: build_events("second", stamps, sequences, "1.0.0", "bench"))
+
+        def replay() -> None:
+            stamps = boundaries("second", begin_ns, end_ns)
+            sequences = sequencer.sequences("second", stamps)
+            producer.publish_many(build_events("second", stamps, sequences, "1.0.0", "bench"))
+
+        replay_ns = _median_ns(replay)
+    return Sample({"replayed": count / replay_ns * 1e9, "build_ns": building_ns / count})
+
+
+def calendar() -> Sample:
+    """Ask for boundaries of a zone with daylight saving time."""
+    new_year_2000, new_year_2100 = (int(datetime(year, 1, 1, tzinfo=UTC).timestamp()) * 10**9 for year in (2000, 2100))
+    begin_ns = time.perf_counter_ns()
+    boundaries("day", new_year_2000, new_year_2100, _ZONE)
+    first_ns = time.perf_counter_ns() - begin_ns
+    now_ns = int(datetime(2026, 3, 8, 12, 34, 56, tzinfo=UTC).timestamp()) * 10**9
+
+    def ask() -> None:
+        for _ in repeat(None, _CALLS):
+            next_boundary(now_ns, "day", _ZONE)
+
+    return Sample(
+        {
+            "next_ns": _median_ns(ask) / _CALLS,
+            "century_ns": _median_ns(lambda: boundaries("day", new_year_2000, new_year_2100, _ZONE)),
+            "first_ns": float(first_ns),
+        }
+    )
+
+
+def _median_ns(work: Callable[[], Any]) -> float:
+    costs = []
+    for _ in range(_TURNS):
+        begin_ns = time.perf_counter_ns()
+        work()
+        costs.append(time.perf_counter_ns() - begin_ns)
+    return statistics.median(costs)
+
+
+def _backfill(bench: Bench, _contender: Contender, _case: Case) -> Sample:
+    sample: Sample = bench.alone(backfill, bench.effort.events)
+    return sample
+
+
+def _calendar(bench: Bench, _contender: Contender, _case: Case) -> Sample:
+    sample: Sample = bench.alone(calendar)
+    return sample
+
+
+BACKFILL = Scenario(
+    name="backfill",
+    title="Events of the past: boundaries, sequences, records, and into a ring.",
+    contenders="own",
+    metrics=(
+        Metric("replayed", "events into a ring", "per s", less_is_better=False),
+        Metric("build_ns", "`build_events`, an event", "ns"),
+    ),
+    measure=_backfill,
+    draw=None,
+)
+CALENDAR = Scenario(
+    name="calendar",
+    title=f"Boundaries of days in {_ZONE}.",
+    contenders="own",
+    metrics=(
+        Metric("next_ns", "`next_boundary`", "ns"),
+        Metric("century_ns", "a century of days", "ns"),
+        Metric("first_ns", "the same, the first time", "ns"),
+    ),
+    measure=_calendar,
+    draw=None,
+)
