@@ -40,9 +40,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{options.effort.name} run, {cores.note}; results go to {options.results}")
         for name, reason in run.absent.items():
             print(f"absent: {name}: {reason}")
+        drawn: dict[str, Path] = {}
+        options.results.mkdir(parents=True, exist_ok=True)
         for scenario in scenarios:
             run.summaries += run_scenario(scenario, line.of(scenario), bench, _progress)
-            _write(run, scenarios, options.results)  # Whatever comes later, this is not lost.
+            # Written each time: whatever comes later, this is not lost.
+            drawn |= pictures.draw(run, scenario, options.results)
+            _write(run, scenarios, drawn, options.results)
     _progress(f"done in {time.monotonic() - started_s:.0f} s: {options.results / 'report.md'}\n")
     return 0
 
@@ -79,10 +83,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-def _write(run: Run, scenarios: Sequence[Scenario], directory: Path) -> None:
-    directory.mkdir(parents=True, exist_ok=True)
+def _write(run: Run, scenarios: Sequence[Scenario], drawn: dict[str, Path], directory: Path) -> None:
     (directory / "results.json").write_text(json.dumps(run.as_dict(), indent=1, ensure_ascii=False) + "\n", "utf-8")
-    drawn = pictures.draw(run, scenarios, directory)
     write_report(run, scenarios, drawn, directory / "report.md")
 
 

@@ -51,7 +51,7 @@ class _Value:
     def find(self, run: Run) -> float | None:
         if self.contender != _BEST:
             summary = run.find(self.scenario, self.contender, self.case)
-            return None if summary is None else summary.spreads[self.key].median
+            return None if summary is None or self.key not in summary.spreads else _median(summary, self.key)
         peers = [_median(summary, self.key) for summary in _peers(run, self.scenario, self.case)]
         return min(peers, default=None)
 

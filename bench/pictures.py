@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ try:
     import matplotlib as mpl
     from matplotlib import pyplot as plt
     from matplotlib.axes import Axes
-    from matplotlib.ticker import FuncFormatter
+    from matplotlib.ticker import FuncFormatter, NullFormatter
 except ImportError:
     AVAILABLE = False
 else:
@@ -34,29 +34,25 @@ _PEER_COLOURS = (
     "#aec7e8", "#98df8a", "#c5b0d5", "#c49c94", "#f7b6d2", "#dbdb8d",
 )  # fmt: skip
 _WIDE = 30  # from here on, a linear axis hides the smaller ones
+_FEW = 50  # points of a line, which would not be seen without a mark
 _DOTS = 110
 
 
-def draw(run: Run, scenarios: Sequence[Scenario], directory: Path) -> dict[str, Path]:
-    """Draw a picture of each scenario that has one and was measured; return them by scenario."""
-    if not AVAILABLE:
+def draw(run: Run, scenario: Scenario, directory: Path) -> dict[str, Path]:
+    """Draw a scenario's picture; return it under the scenario's name, nothing if there is none."""
+    summaries = [summary for summary in run.summaries if summary.scenario == scenario.name and summary.spreads]
+    if not AVAILABLE or scenario.draw is None or not summaries:
         return {}
     mpl.use("Agg")
-    pictures = {}
-    for scenario in scenarios:
-        summaries = [summary for summary in run.summaries if summary.scenario == scenario.name and summary.spreads]
-        if scenario.draw is None or not summaries:
-            continue
-        figure, axes = plt.subplots(
-            figsize=(9, max(3.2, 0.32 * len(summaries) + 1.2)) if scenario.draw == "bars" else (9, 5.5)
-        )
-        _DRAW[scenario.draw](axes, scenario, summaries)
-        axes.set_title(f"{scenario.name}: {scenario.title}", fontsize=9, loc="left", wrap=True)
-        axes.grid(visible=True, which="major", alpha=0.3)
-        pictures[scenario.name] = directory / f"{scenario.name}.png"
-        figure.savefig(pictures[scenario.name], dpi=_DOTS, bbox_inches="tight")
-        plt.close(figure)
-    return pictures
+    height = max(3.2, 0.32 * len(summaries) + 1.2) if scenario.draw == "bars" else 5.5
+    figure, axes = plt.subplots(figsize=(9, height))
+    _DRAW[scenario.draw](axes, scenario, summaries)
+    axes.set_title(f"{scenario.name}: {scenario.title}", fontsize=9, loc="left", wrap=True)
+    axes.grid(visible=True, which="major", alpha=0.3)
+    path = directory / f"{scenario.name}.png"
+    figure.savefig(path, dpi=_DOTS, bbox_inches="tight")
+    plt.close(figure)
+    return {scenario.name: path}
 
 
 def _bars(axes: Axes, scenario: Scenario, summaries: list[Summary]) -> None:
@@ -81,6 +77,8 @@ def _bars(axes: Axes, scenario: Scenario, summaries: list[Summary]) -> None:
     positive = [value for value in values if value > 0]
     if positive and max(positive) > _WIDE * min(positive):
         axes.set_xscale("log")
+        axes.set_xlim(left=min(positive) / 2)
+    axes.margins(x=0.12)
     axes.tick_params(axis="y", labelsize=8)
     _label(axes.xaxis, metric, axes.set_xlabel)
 
@@ -126,12 +124,14 @@ def _latencies(axes: Axes, scenario: Scenario, summaries: list[Summary]) -> None
         ]
         style = "--" if summary.contender.startswith(LIMIT) else "-"
         colour = _colour(summary.contender, summaries)
-        axes.step(*zip(*points, strict=True), style, where="pre", label=summary.contender, color=colour)
+        marker = "." if len(points) < _FEW else ""
+        axes.step(*zip(*points, strict=True), style, marker=marker, where="pre", label=summary.contender, color=colour)
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} %"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_ylabel("of all, at least as late")
-    _label(axes.xaxis, scenario.metrics[0], axes.set_xlabel, "")
+    _label(axes.xaxis, scenario.metrics[0], axes.set_xlabel, "late by")
     axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
 
 
@@ -143,6 +143,7 @@ _DRAW: dict[str, Callable[[Any, Scenario, list[Summary]], None]] = {
 
 
 def _label(axis: Any, metric: Metric, set_label: Callable[[str], object], title: str | None = None) -> None:
+    axis.set_minor_formatter(NullFormatter())
     axis.set_major_formatter(FuncFormatter(lambda value, _: value_text(value, metric.unit)))
     set_label(metric.title if title is None else title)
 

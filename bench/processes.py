@@ -12,6 +12,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -32,7 +33,6 @@ CONTEXT.set_forkserver_preload(["bench.scenarios"])
 _HERE = Path(__file__).parent
 _BOARD_WORDS = 256
 _GRACE_S = 5.0
-_PR_SET_PDEATHSIG = 1
 
 
 class FailedError(Exception):
@@ -160,8 +160,7 @@ def _collect(connections: list[Connection], limit_s: float) -> list[Any]:
 def _main(job: Job, station: Station | None, connection: Connection, limit_s: float) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's affair, which kills this process then.
     signal.setitimer(signal.ITIMER_REAL, limit_s)  # Nobody handles SIGALRM.
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    threading.Thread(target=_die_with_parent, daemon=True).start()
     pin(job.core)
     gc.freeze()
     gc.disable()
@@ -175,6 +174,14 @@ def _main(job: Job, station: Station | None, connection: Connection, limit_s: fl
     connection.close()
     # Not through what a peer registered for the end of the interpreter: some of them wait there for what never comes.
     os._exit(0)
+
+
+def _die_with_parent() -> None:
+    # Not by the parent-death signal: this process's parent is the server, and that lives as long as its children.
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _single(spec: Spec) -> Spec:
