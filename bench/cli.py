@@ -20,6 +20,7 @@ from bench.scenarios import SCENARIOS
 
 __all__ = ["main"]
 
+_INTERRUPTED = 130  # what a shell makes of SIGINT
 _RESULTS = Path(__file__).with_name("results")
 
 
@@ -42,11 +43,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"absent: {name}: {reason}")
         drawn: dict[str, Path] = {}
         options.results.mkdir(parents=True, exist_ok=True)
-        for scenario in scenarios:
-            run.summaries += run_scenario(scenario, line.of(scenario), bench, _progress)
-            # Written each time: whatever comes later, this is not lost.
-            drawn |= pictures.draw(run, scenario, options.results)
-            _write(run, scenarios, drawn, options.results)
+        try:
+            for scenario in scenarios:
+                run.summaries += run_scenario(scenario, line.of(scenario), bench, _progress)
+                # Written each time: whatever comes later, this is not lost.
+                drawn |= pictures.draw(run, scenario, options.results)
+                _write(run, scenarios, drawn, options.results)
+        except KeyboardInterrupt:
+            print("\ninterrupted; what was measured until then is written", file=sys.stderr)
+            return _INTERRUPTED
     _progress(f"done in {time.monotonic() - started_s:.0f} s: {options.results / 'report.md'}\n")
     return 0
 

@@ -39,10 +39,15 @@ def calls(core: str) -> Sample:
             with producer.claim(_BURST) as claimed:
                 claimed["words"] = rows
 
+        def peek() -> None:
+            with consumer.peek(_BURST):
+                pass
+
         values = {
             "read_ns": _call_ns(lambda: consumer.read(1), before=publish),
             "offer_ns": _call_ns(lambda: producer.offer(record), before=consumer.read),
             "claim_ns": _call_ns(claim, calls=1) / _BURST,
+            "peek_ns": _call_ns(peek, calls=1, before=publish),
             "wait_ns": _call_ns(lambda: consumer.wait(0), before=publish),
             "lag_ns": _call_ns(lambda: consumer.lag),
         }
@@ -78,6 +83,7 @@ CALLS = Scenario(
         Metric("read_ns", "`read(1)` into a fresh array", "ns"),
         Metric("offer_ns", "`offer`", "ns"),
         Metric("claim_ns", f"`claim({_BURST})` and filling it, a record", "ns"),
+        Metric("peek_ns", f"`peek({_BURST})` and leaving it", "ns"),
         Metric("wait_ns", "`wait` when there is something", "ns"),
         Metric("lag_ns", "`lag`", "ns"),
     ),
