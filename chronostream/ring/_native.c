@@ -403,6 +403,14 @@ static bool limited(reader_object *self, PyObject *const *arguments, Py_ssize_t 
     }
     if (count == 0 || arguments[0] == Py_None)
         return true;
+    if (PyLong_CheckExact(arguments[0])) {
+        const long long limit = PyLong_AsLongLong(arguments[0]);
+        if (limit >= 0) {
+            *room = cs_min(*room, (uint64_t)limit);
+            return true;
+        }
+        PyErr_Clear(); /* negative, or too large for a number here: for checked_limit to judge */
+    }
     PyObject *most = PyLong_FromUnsignedLongLong(*room);
     if (most == NULL)
         return false;

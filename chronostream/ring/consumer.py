@@ -7,8 +7,8 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -23,7 +23,7 @@ from chronostream.errors import (
     ProducerGoneError,
     StreamRemovedError,
 )
-from chronostream.ring.core import CORE, IdleStrategy, checked_idle, load_core
+from chronostream.ring.core import CORE, IdleStrategy, Reader, checked_idle, load_core
 from chronostream.ring.layout import CONSUMER_DTYPE, FREE_TAIL, LINE
 from chronostream.ring.segment import Segment
 
@@ -159,8 +159,7 @@ class Consumer:
         """A copy of the header's fixed part: a row of `chronostream.ring.layout.HEADER_DTYPE`."""
         return self._segment.header
 
-    @contextmanager
-    def peek(self, limit: int | None = None) -> Iterator[npt.NDArray[Any]]:
+    def peek(self, limit: int | None = None) -> AbstractContextManager[npt.NDArray[Any]]:
         """Give records to read in place, without a copy; the consumer moves past them when the block ends.
 
         The rows are views into the ring, read-only, shape ``(n,)``: at most `limit`, and no further than the ring's
@@ -173,13 +172,7 @@ class Consumer:
             InvalidValueError: the limit is negative, or the consumer read inside the block.
             InvalidTypeError: the limit is not an integer.
         """
-        position, count = self._reader.peek(limit)
-        yield self._segment.slots[position & (self.capacity - 1) :][:count]
-        if self._reader.position != position:
-            raise InvalidValueError("the consumer read inside peek's block: read its rows, and nothing else, there")
-        lost = self._reader.settle(count)
-        if lost:
-            raise LostError(position, position + lost - 1)
+        return _Peek(self._reader, self._segment.slots, limit)
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Wait for something to read, for `timeout_s` seconds or for ever. Ctrl-C ends it.
@@ -237,6 +230,34 @@ class Consumer:
             raise ProducerGoneError(
                 f"process {pid}, the producer of stream {self.name!r}, died without closing it: start it again"
             )
+
+
+class _Peek:
+    """The block of `Consumer.peek`."""
+
+    __slots__ = ("_count", "_limit", "_position", "_reader", "_slots")
+
+    def __init__(self, reader: Reader, slots: npt.NDArray[Any], limit: int | None) -> None:
+        self._reader = reader
+        self._slots = slots
+        self._limit = limit
+        self._position = self._count = 0
+
+    def __enter__(self) -> npt.NDArray[Any]:
+        self._position, self._count = self._reader.peek(self._limit)
+        slot = self._position & (len(self._slots) - 1)
+        return self._slots[slot : slot + self._count]
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            return
+        if self._reader.position != self._position:
+            raise InvalidValueError("the consumer read inside peek's block: read its rows, and nothing else, there")
+        lost = self._reader.settle(self._count)
+        if lost:
+            raise LostError(self._position, self._position + lost - 1)
 
 
 def _enter(segment: Segment, place: int, label: str | None) -> None:

@@ -60,6 +60,7 @@ class Segment:
         self._locks = os.fdopen(descriptors[1], "rb", buffering=0)
         self._file = self._locks if descriptors[0] == descriptors[1] else os.fdopen(descriptors[0], "rb", buffering=0)
         self._on_refusal: list[Callable[[ChronoStreamError], None]] = []
+        self._slots: npt.NDArray[Any] | None = None
         _open_segments.add(self)
 
     @classmethod
@@ -173,8 +174,10 @@ class Segment:
     def slots(self) -> npt.NDArray[Any]:
         """All slots of the ring, shape ``(capacity,)``: position ``p`` is in slot ``p & (capacity - 1)``."""
         self.check()
-        of = self.layout
-        return np.ndarray(of.capacity, of.dtype, self.memory, of.records_offset, strides=(of.record_size,))
+        if self._slots is None:
+            of = self.layout
+            self._slots = np.ndarray(of.capacity, of.dtype, self.memory, of.records_offset, strides=(of.record_size,))
+        return self._slots
 
     def check(self) -> None:
         """Raise what keeps this handle from being used: `ClosedError` or `ForkedError`."""
@@ -242,7 +245,7 @@ class Segment:
         for method in self._on_refusal:
             method(self.refusal)
         del self.memory
-        self.control = None
+        self.control = self._slots = None
         self._locks.close()
         self._file.close()
         _open_segments.discard(self)
