@@ -15,6 +15,7 @@ import numpy.typing as npt
 from chronostream.errors import InvalidTypeError, InvalidValueError, LayoutMismatchError, LostError, StreamNotFoundError
 from chronostream.event import EVENT_DTYPE, Event, Frequency, to_events, to_records
 from chronostream.ring import Consumer
+from chronostream.ring.core import IdleStrategy
 from chronostream.ring.records import checked_limit
 
 __all__ = ["EventStream", "subscribe"]
@@ -160,6 +161,7 @@ def subscribe(
     wait_s: float = 0,
     on_lost: Literal["count", "raise"] = "count",
     on_gone: Literal["wait", "raise"] = "wait",
+    idle: IdleStrategy = "blocking",
     label: str | None = None,
     any_owner: bool = False,
 ) -> EventStream:
@@ -173,6 +175,8 @@ def subscribe(
         on_lost: events that were overwritten before they were read are counted in `EventStream.lost`; ``"raise"``
             also raises `LostError` once for each loss, and then goes on.
         on_gone: when the producer died, ``"wait"`` for the next one, or ``"raise"`` `ProducerGoneError`.
+        idle: what a wait does meanwhile: ``"blocking"`` sleeps until woken; ``"busy-spin"``, ``"yielding"`` and
+            ``"sleeping"`` look again, from the quickest to the cheapest.
         label: name shown in the status, the program's by default.
         any_owner: also trust a stream that another user's process made.
 
@@ -194,7 +198,7 @@ def subscribe(
     deadline_s = _deadline_s("wait_s", wait_s)
     while True:
         try:
-            consumer = Consumer.attach(name, start, on_gone=on_gone, label=label, any_owner=any_owner)
+            consumer = Consumer.attach(name, start, on_gone=on_gone, idle=idle, label=label, any_owner=any_owner)
             break
         except StreamNotFoundError:
             if time.monotonic() >= deadline_s:

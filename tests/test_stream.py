@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
@@ -28,6 +28,7 @@ from chronostream.errors import (
 from chronostream.event import EVENT_DTYPE, Frequency, build_events, to_events
 from chronostream.ring import Producer
 from chronostream.ring import consumer as consumers
+from chronostream.ring.core import IdleStrategy
 from chronostream.stream import EventStream, subscribe
 from tests.process_harness import SECOND_NS, Feed
 from tests.ring.harness import TIMEOUT_S, path_of
@@ -383,6 +384,19 @@ def test_another_users_stream_is_trusted_only_where_that_is_said(feed: Feed) -> 
     with subscribe(feed.name, any_owner=True) as events:
         feed.publish()
         assert next(events).sequence == 0
+
+
+@pytest.mark.parametrize("idle", get_args(IdleStrategy))
+def test_a_subscription_waits_as_it_is_told(feed: Feed, idle: IdleStrategy) -> None:
+    with subscribe(feed.name, idle=idle) as events:
+        assert not events.wait(0.01)
+        feed.publish(1)
+        assert events.wait(5)
+
+
+def test_a_way_to_wait_that_is_none_is_refused(feed: Feed) -> None:
+    with pytest.raises(InvalidValueError, match="idle strategy 'dozing' is unknown"):
+        subscribe(feed.name, idle="dozing")  # type: ignore[arg-type]  # that is the point
 
 
 def test_a_subscription_is_seen_under_its_label_until_it_is_closed(feed: Feed) -> None:
