@@ -13,13 +13,14 @@ from chronostream.ring import Layout, segment_name
 from chronostream.scheduler import Coalesce, Scheduler, SchedulerState
 from chronostream.version import __version__
 
-__all__ = ["StreamConfig"]
+__all__ = ["StreamConfig", "default_instance"]
 
 _PERMISSIONS, _OWNER = 0o777, 0o600
 SequencerKind = Literal["counting", "boundary"]
 
 
-def _default_instance() -> str:
+def default_instance() -> str:
+    """Return the name of this host, as far as it fits an event: who emits, if nobody says otherwise."""
     return os.uname().nodename[:64]
 
 
@@ -54,7 +55,7 @@ class StreamConfig:
     frequencies: Iterable[Frequency | str | int] = (Frequency.SECOND,)
     timezone: str = "UTC"
     capacity: int = 65536
-    instance_id: str = field(default_factory=_default_instance)
+    instance_id: str = field(default_factory=default_instance)
     producer_version: str = __version__
     sequencer: SequencerKind = "counting"
     coalesce: Coalesce = "earliest"

@@ -1,0 +1,13 @@
+"""The past: what a stream must have held, computed, replayed into a ring, and compared with what it holds.
+
+``expected`` makes the events of a range from their boundaries, ``replay`` publishes them into a ring, and ``verify``
+compares any events with them. They know nothing of the engine: what both share is the rule of docs/time.md.
+"""
+
+from __future__ import annotations
+
+from chronostream.backfill.expected import count_expected, expected, expected_chunks
+from chronostream.backfill.report import Fault, FaultKind, Report
+from chronostream.backfill.verify import verify
+
+__all__ = ["Fault", "FaultKind", "Report", "count_expected", "expected", "expected_chunks", "verify"]

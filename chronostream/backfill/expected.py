@@ -1,0 +1,154 @@
+"""What a stream must hold: the events of a range, computed from the boundaries alone.
+
+It rests on the boundary sequencer, which numbers alike on every host: so these are, byte for byte, the events that a
+live producer with that sequencer emits when it misses none, in the same order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from chronostream.boundaries import boundaries, count_boundaries
+from chronostream.config import default_instance
+from chronostream.errors import InvalidTypeError, InvalidValueError
+from chronostream.event import EVENT_DTYPE, Frequency, build_events
+from chronostream.sequencer import BoundarySequencer
+from chronostream.version import __version__
+
+__all__ = ["CHUNK", "MAX_EVENTS", "PERIOD_NS", "checked_frequencies", "count_expected", "expected", "expected_chunks"]
+
+CHUNK = 1 << 14
+"""Events made at once: 2 MiB, which a processor's cache still holds when they are copied into a ring."""
+
+MAX_EVENTS = 1 << 26
+"""The most that `expected` returns at once, two years of seconds: 8 GiB."""
+
+PERIOD_NS = {
+    Frequency.SECOND: 1_000_000_000,
+    Frequency.MINUTE: 60_000_000_000,
+    Frequency.HOUR: 3_600_000_000_000,
+    Frequency.DAY: 86_400_000_000_000,
+}
+"""How far apart boundaries are, as a rule; in some zones two of them are closer once in a while."""
+
+# Records as bytes: an assignment between structured arrays goes field by field and takes several times as long.
+_RAW = np.dtype(("V", EVENT_DTYPE.itemsize))
+
+
+def expected(
+    frequencies: Iterable[Frequency | str | int],
+    start_ns: int,
+    end_ns: int,
+    tz: str = "UTC",
+    version: str = __version__,
+    instance: str | None = None,
+) -> npt.NDArray[np.void]:
+    """Return the events of the boundaries ``start_ns <= b < end_ns``.
+
+    Args:
+        frequencies: one or more of `Frequency`, as such, by name or by number.
+        start_ns: Unix nanoseconds, from 1970 on.
+        end_ns: Unix nanoseconds, not before `start_ns`; equal means an empty range.
+        tz: IANA time zone of hours and days.
+        version: the producer's version text, at most 32 bytes of UTF-8.
+        instance: the producer's name, at most 64 bytes of UTF-8; this host's by default.
+
+    Returns:
+        An array of `EVENT_DTYPE`, shape ``(n,)``, by boundary, and those that fall together shortest first.
+
+    Raises:
+        UnknownFrequencyError: not a frequency that events have.
+        InvalidValueError: no frequency, an unknown time zone, a range that ends before it starts, begins before 1970
+            or holds more than `MAX_EVENTS`, or a text that does not fit.
+        InvalidTypeError: an argument is of the wrong kind.
+    """
+    chosen = checked_frequencies(frequencies)
+    count = count_expected(chosen, start_ns, end_ns, tz)
+    if count > MAX_EVENTS:
+        raise InvalidValueError(
+            f"{count} events between {start_ns} and {end_ns}, at most {MAX_EVENTS} fit one array: "
+            "take the range in parts, or expected_chunks()"
+        )
+    events = np.empty(count, EVENT_DTYPE)
+    raw, at = events.view(_RAW), 0
+    for part in expected_chunks(chosen, start_ns, end_ns, tz, version, instance):
+        raw[at : at + len(part)] = part.view(_RAW)
+        at += len(part)
+    return events
+
+
+def expected_chunks(
+    frequencies: Iterable[Frequency | str | int],
+    start_ns: int,
+    end_ns: int,
+    tz: str = "UTC",
+    version: str = __version__,
+    instance: str | None = None,
+    *,
+    size: int = CHUNK,
+) -> Iterator[npt.NDArray[np.void]]:
+    """Yield what `expected` returns in parts of about `size` events, however long the range is.
+
+    Arguments and errors are those of `expected`; the errors come before the first part.
+    """
+    chosen = checked_frequencies(frequencies)
+    sequencer = BoundarySequencer(tz)
+    instance = default_instance() if instance is None else instance
+    # Everything that could fail later on, now; the sequencer knows where its numbers begin.
+    count_expected(chosen, start_ns, end_ns, tz)
+    sequencer.sequences(chosen[0], np.array([start_ns], np.int64))
+    build_events(chosen[0], [], [], version, instance)
+    # Two hours of a zone may be closer than an hour: then a part is a little larger.
+    stride_ns = max(1, int(size / sum(1 / PERIOD_NS[frequency] for frequency in chosen)))
+    return _chunks(chosen, range(start_ns, end_ns, stride_ns), tz, sequencer, version, instance)
+
+
+def count_expected(frequencies: Iterable[Frequency | str | int], start_ns: int, end_ns: int, tz: str = "UTC") -> int:
+    """Return how many events `expected` would return, without making them; arguments and errors are its own."""
+    chosen = checked_frequencies(frequencies)
+    return sum(count_boundaries(frequency, start_ns, end_ns, tz) for frequency in chosen)
+
+
+def checked_frequencies(frequencies: Iterable[Frequency | str | int]) -> tuple[Frequency, ...]:
+    """Return the frequencies without repetition, the shortest first.
+
+    Raises:
+        UnknownFrequencyError: not a frequency that events have.
+        InvalidValueError: there is none.
+        InvalidTypeError: a single one, not a collection of them.
+    """
+    if isinstance(frequencies, str) or not isinstance(frequencies, Iterable):
+        raise InvalidTypeError(f"frequencies are {frequencies!r}, expected a tuple such as ('second', 'minute')")
+    chosen = tuple(sorted({Frequency.parse(frequency) for frequency in frequencies}))
+    if not chosen:
+        raise InvalidValueError("no frequency: give at least one of second, minute, hour, day")
+    return chosen
+
+
+def _chunks(
+    frequencies: tuple[Frequency, ...],
+    starts: range,
+    tz: str,
+    sequencer: BoundarySequencer,
+    version: str,
+    instance: str,
+) -> Iterator[npt.NDArray[np.void]]:
+    for start_ns in starts:
+        end_ns = min(start_ns + starts.step, starts.stop)
+        stamps = [boundaries(frequency, start_ns, end_ns, tz) for frequency in frequencies]
+        numbers = [sequencer.sequences(frequency, of) for frequency, of in zip(frequencies, stamps, strict=True)]
+        if len(frequencies) == 1:
+            if len(stamps[0]):
+                yield build_events(frequencies[0], stamps[0], numbers[0], version, instance)
+            continue
+        every = np.concatenate(stamps)
+        # Stable, and the shortest frequencies stand first: so do they where boundaries fall together.
+        order = np.argsort(every, kind="stable")
+        # All as though of one frequency, which nothing but its own field depends on.
+        events = build_events(frequencies[0], every[order], np.concatenate(numbers)[order], version, instance)
+        events["frequency"] = np.repeat(np.array(frequencies, np.uint8), [len(of) for of in stamps])[order]
+        if len(events):
+            yield events

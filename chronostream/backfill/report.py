@@ -1,0 +1,120 @@
+"""What a verification found: plain values that decide nothing, and how they read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Any
+
+from chronostream.event import Frequency
+
+__all__ = ["Fault", "FaultKind", "Report"]
+
+_SECOND_NS = 1_000_000_000
+
+
+class FaultKind(Enum):
+    """What can be wrong with an event."""
+
+    ABSENT = "absent"
+    """It should be there, and is not."""
+    FOREIGN = "foreign"
+    """It is there, and should not be: no boundary of these frequencies, or outside the range."""
+    DUPLICATE = "duplicate"
+    """Its boundary was there before."""
+    ALTERED = "altered"
+    """Its boundary is right, but something else in it is not."""
+    DISORDERED = "disordered"
+    """It comes after a later one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One event that is wrong, or a run of consecutive boundaries without one.
+
+    Attributes:
+        kind: what is wrong.
+        frequency: of the event; ``UNKNOWN`` if it is none of ours.
+        first_ns: its timestamp, or that of the first boundary of the run, Unix nanoseconds.
+        last_ns: the same, or that of the last boundary of the run.
+        count: how many events: 1, or those that are absent within the run.
+        detail: what was found and expected.
+    """
+
+    kind: FaultKind
+    frequency: Frequency
+    first_ns: int
+    last_ns: int
+    count: int
+    detail: str
+
+    def __str__(self) -> str:
+        span = _time(self.first_ns)
+        if self.last_ns != self.first_ns:
+            span = f"{self.count} events, {span} to {_time(self.last_ns)}"
+        return f"{self.kind.value} {self.frequency.label} {span}: {self.detail}"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a verification found.
+
+    Attributes:
+        start_ns: where the range begins, Unix nanoseconds; None if nothing says.
+        end_ns: where it ends, itself not part of it; None if nothing says.
+        found: boundaries that have their event.
+        expected: boundaries of the range.
+        missed: per frequency, boundaries that the producer knows it never emitted; no fault.
+        counts: how many events each kind of fault concerns.
+        faults: the first of them, by time, as many as were asked for.
+        faults_left: how many entries were left off `faults`.
+    """
+
+    start_ns: int | None
+    end_ns: int | None
+    found: int
+    expected: int
+    missed: dict[Frequency, int]
+    counts: dict[FaultKind, int]
+    faults: tuple[Fault, ...]
+    faults_left: int
+
+    @property
+    def ok(self) -> bool:
+        """Whether every event is there, once, in order, and what it must be."""
+        return not any(self.counts.values())
+
+    def lines(self) -> Iterator[str]:
+        """Yield the report as text: each fault, and a summary."""
+        yield from map(str, self.faults)
+        if self.faults_left:
+            yield f"… and {self.faults_left} more"
+        wrong = [f"{count} {kind.value}" for kind, count in self.counts.items() if count]
+        wrong += [f"{count} {frequency.label} missed" for frequency, count in self.missed.items() if count]
+        span = "nothing" if self.start_ns is None else f"{_time(self.start_ns)} to {_time(self.end_ns or 0)}"
+        verdict = "ok" if self.ok else "FAILED"
+        yield f"{verdict}: {span}, {self.found} of {self.expected} events{''.join(f', {text}' for text in wrong)}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the same as plain values for JSON."""
+        return {
+            "ok": self.ok,
+            "start_ns": self.start_ns,
+            "end_ns": self.end_ns,
+            "found": self.found,
+            "expected": self.expected,
+            "missed": {frequency.label: count for frequency, count in self.missed.items()},
+            "counts": {kind.value: count for kind, count in self.counts.items()},
+            "faults": [
+                asdict(fault) | {"kind": fault.kind.value, "frequency": fault.frequency.label} for fault in self.faults
+            ],
+            "faults_left": self.faults_left,
+        }
+
+
+def _time(ns: int) -> str:
+    seconds, rest = divmod(ns, _SECOND_NS)
+    fraction = f".{rest:09}" if rest else ""
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}{fraction}Z"
