@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from chronostream.boundaries import count_boundaries
+from chronostream.boundaries import count_boundaries, last_boundary
 from chronostream.errors import InvalidValueError
 from chronostream.event import Frequency
 
@@ -25,12 +25,14 @@ class FrequencyState:
     floor_ns: int
     missed: int
 
-    def with_published(self, boundary_ns: int, tz: str) -> FrequencyState:
-        """Return the state after this boundary: see `SchedulerState.with_published`."""
-        if boundary_ns <= self.floor_ns:
+    def with_published(self, frequency: Frequency, boundary_ns: int, tz: str) -> FrequencyState:
+        """Return the state after this boundary, maybe of another frequency: see `SchedulerState.with_published`."""
+        # Where boundaries fall together, the shorter frequency comes first.
+        passed_ns = last_boundary(boundary_ns - (self.frequency > frequency), self.frequency, tz)
+        if passed_ns <= self.floor_ns:
             return self
-        skipped = count_boundaries(self.frequency, self.floor_ns + 1, boundary_ns, tz)
-        return FrequencyState(self.frequency, boundary_ns, self.missed + skipped)
+        passed = count_boundaries(self.frequency, self.floor_ns + 1, passed_ns + 1, tz)
+        return FrequencyState(self.frequency, passed_ns, self.missed + passed - (self.frequency == frequency))
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +52,15 @@ class SchedulerState:
     def with_published(self, frequency: Frequency, boundary_ns: int, tz: str) -> SchedulerState:
         """Return the state after this boundary was published too, which had not been saved yet.
 
-        What lies between the floor and it counts as missed. Nothing changes if it is not above the floor.
+        Whatever comes before it in the stream's order, of any frequency, and is above the floor, counts as missed: to
+        emit it now would be to go backwards. Nothing changes if the boundary is not above the floor itself.
 
         Raises:
             InvalidValueError: the state knows no such frequency, or there is no such time zone.
         """
         if all(known.frequency != frequency for known in self.frequencies):
             raise InvalidValueError(f"no {frequency.label} in this state: it was made for other frequencies")
-        updated = tuple(
-            known.with_published(boundary_ns, tz) if known.frequency == frequency else known
-            for known in self.frequencies
-        )
+        if any(known.frequency == frequency and boundary_ns <= known.floor_ns for known in self.frequencies):
+            return self
+        updated = tuple(known.with_published(frequency, boundary_ns, tz) for known in self.frequencies)
         return replace(self, frequencies=updated)

@@ -23,6 +23,21 @@ def test_a_later_boundary_published_misses_what_lies_between() -> None:
     assert state.frequencies[0] == FrequencyState(Frequency.SECOND, 105 * _NS, 11)
 
 
+def test_what_comes_before_it_is_missed_in_the_other_frequencies_too() -> None:
+    minute = FrequencyState(Frequency.MINUTE, 60 * _NS, 0)
+    state = SchedulerState(0, 0, (_SECOND, minute, _HOUR)).with_published(Frequency.MINUTE, 180 * _NS, "UTC")
+    assert state.frequencies == (
+        FrequencyState(Frequency.SECOND, 180 * _NS, 7 + 80),
+        FrequencyState(Frequency.MINUTE, 180 * _NS, 1),
+        _HOUR,
+    )
+
+
+def test_a_longer_frequency_that_falls_together_with_it_is_still_to_come() -> None:
+    state = _STATE.with_published(Frequency.SECOND, _HOUR_NS, "UTC")
+    assert state.frequencies[1] == _HOUR
+
+
 @pytest.mark.parametrize("boundary_ns", [100 * _NS, 99 * _NS])
 def test_a_boundary_at_or_below_the_floor_changes_nothing(boundary_ns: int) -> None:
     assert _STATE.with_published(Frequency.SECOND, boundary_ns, "UTC") == _STATE
