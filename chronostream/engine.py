@@ -27,7 +27,7 @@ from chronostream.errors import (
     LayoutMismatchError,
     StreamMismatchError,
 )
-from chronostream.event import EVENT_DTYPE, Event, Frequency, build_event, to_events, to_records
+from chronostream.event import EVENT_DTYPE, Event, Frequency, build_events, to_events
 from chronostream.scheduler import FrequencyState, SchedulerState, Tick
 from chronostream.sequencer import BoundarySequencer, CountingSequencer, Sequencer
 from chronostream.state import STATE_SIZE, Checkpoint, Description, Published, StateWriter
@@ -42,9 +42,10 @@ _LONGEST_WAIT_NS = 5_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """Events, and the same as records of `EVENT_DTYPE`."""
+    """What to publish: boundaries, their sequences, and both as records of `EVENT_DTYPE`."""
 
-    events: list[Event]
+    ticks: tuple[Tick, ...]
+    sequences: list[int]
     records: npt.NDArray[np.void]
 
 
@@ -145,14 +146,15 @@ class Engine:
         ready, self._prepared = self._prepared, None
         if ready is not None and self._scheduler.is_ordinary(*readings):
             self._emit(ready)
-            for event in ready.events:
-                self._sequencer.assign(event.frequency, event.timestamp)
+            for tick in ready.ticks:
+                self._sequencer.assign(tick.frequency, tick.boundary_ns)
             step = self._scheduler.step(*readings)
         else:
             step = self._scheduler.step(*readings)
             self._emit_ticks(step.ticks)
         if step.ticks or step.facts:
             self._save(self._scheduler.state, self._boot_id)
+        if step.facts:
             self._state.show(self._scheduler.status())
         for fact in step.facts:
             _log.log(fact.kind.level, "%s: %s", self.config.name, fact.message)
@@ -195,32 +197,26 @@ class Engine:
         state = self._saved.scheduler
         for start in range(0, len(ticks), self._ring.capacity):
             if start:
+                for tick in ticks[start - self._ring.capacity : start]:
+                    state = state.with_published(tick.frequency, tick.boundary_ns, self.config.timezone)
                 self._save(state, self._saved.boot_id)
-            part = ticks[start : start + self._ring.capacity]
-            self._emit(self._batch(part, self._sequencer.assign))
-            for tick in part:
-                state = state.with_published(tick.frequency, tick.boundary_ns, self.config.timezone)
+            self._emit(self._batch(ticks[start : start + self._ring.capacity], self._sequencer.assign))
 
     def _batch(self, ticks: tuple[Tick, ...], number: Callable[[Frequency, int], int]) -> _Batch:
-        config = self.config
-        events = [
-            build_event(
-                tick.frequency,
-                tick.boundary_ns,
-                number(tick.frequency, tick.boundary_ns),
-                config.producer_version,
-                config.instance_id,
-            )
-            for tick in ticks
-        ]
-        return _Batch(events, to_records(events))
+        stamps = np.array([tick.boundary_ns for tick in ticks], np.int64)
+        sequences = [number(tick.frequency, tick.boundary_ns) for tick in ticks]
+        texts = self.config.producer_version, self.config.instance_id
+        # As though all were of one frequency, which nothing but its own field depends on.
+        records = build_events(ticks[0].frequency, stamps, np.array(sequences, np.uint64), *texts)
+        records["frequency"] = [tick.frequency for tick in ticks]
+        return _Batch(ticks, sequences, records)
 
     def _emit(self, batch: _Batch) -> None:
         self._ring.publish_many(batch.records)
         visible_ns = self._clock.realtime_ns()
-        for event in batch.events:
-            self._published[event.frequency] = Published(event.sequence, event.timestamp)
-            self._state.count_lateness(event.frequency, visible_ns - event.timestamp)
+        for tick, sequence in zip(batch.ticks, batch.sequences, strict=True):
+            self._published[tick.frequency] = Published(sequence, tick.boundary_ns)
+            self._state.count_lateness(tick.frequency, visible_ns - tick.boundary_ns)
 
     def _save(self, state: SchedulerState, boot_id: bytes) -> None:
         """Save a state whose clock readings are of the boot `boot_id`, which need not be this one before a step."""

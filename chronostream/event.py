@@ -10,6 +10,7 @@ import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 from typing import Any, SupportsIndex
 
 import numpy as np
@@ -74,6 +75,8 @@ class Frequency(IntEnum):
         Raises:
             UnknownFrequencyError: there is none; ``UNKNOWN`` itself is not a choice either.
         """
+        if type(value) is cls and value:
+            return value
         try:
             return _EMITTED[value.lower() if isinstance(value, str) else _integer(value)]
         except (KeyError, TypeError):
@@ -181,15 +184,11 @@ def build_events(
         raise InvalidValueError(
             f"timestamps have shape {stamps.shape} but sequences {numbers.shape}: give one sequence a timestamp"
         )
-    template = np.zeros(1, EVENT_DTYPE)
-    template["frequency"] = Frequency.parse(frequency)
-    template["schema_version"] = SCHEMA_VERSION
-    template["producer_version"] = encode_text("producer_version", producer_version)
-    template["instance_id"] = encode_text("instance_id", instance_id)
+    texts = encode_text("producer_version", producer_version), encode_text("instance_id", instance_id)
 
     # Whole words, not fields: a structured assignment goes field by field and costs several times as much.
     words = np.empty((len(stamps), _WORDS), "<u8")
-    words[:] = template.view("<u8")
+    words[:] = _template(Frequency.parse(frequency), *texts)
     words[:, _TIMESTAMP_WORD] = stamps.view("<u8")
     words[:, _SEQUENCE_WORD] = numbers
     np.bitwise_xor(stamps.view("<u8"), numbers, out=words[:, _SEED_WORD])
@@ -243,6 +242,17 @@ def to_records(events: Iterable[Event]) -> npt.NDArray[np.void]:
         InvalidTypeError: as for `build_event`.
     """
     return np.array([_row(event) for event in events], EVENT_DTYPE)
+
+
+@lru_cache(maxsize=64)
+def _template(frequency: Frequency, producer_version: bytes, instance_id: bytes) -> npt.NDArray[np.uint64]:
+    """Return the words of an event without its boundary: an engine builds one event at a time, and always like this."""
+    record = np.zeros(1, EVENT_DTYPE)
+    record["frequency"] = frequency
+    record["schema_version"] = SCHEMA_VERSION
+    record["producer_version"] = producer_version
+    record["instance_id"] = instance_id
+    return record.view("<u8")
 
 
 def _row(event: Event) -> tuple[int | bytes, ...]:

@@ -200,6 +200,7 @@ class StateWriter(StateReader):
 
     def __init__(self, area: memoryview) -> None:
         super().__init__(area)
+        self._largest_ns, self._counts = self._lateness["largest_ns"], self._lateness["counts"]
         newest = self._newest()
         self._serial = 0 if newest is None else int(newest["serial"])
 
@@ -231,15 +232,14 @@ class StateWriter(StateReader):
         """Write how the scheduler is."""
         row = self._condition[0]
         row["condition"] = _CONDITIONS.index(status.condition)
-        for number, kind in enumerate(_KINDS):
-            row["counts"][number] = status.counts[kind]
+        row["counts"][: len(_KINDS)] = [status.counts[kind] for kind in _KINDS]
 
     def count_lateness(self, frequency: Frequency, lateness_ns: int) -> None:
         """Enter one event's lateness into its frequency's histogram."""
-        row = self._lateness[frequency - 1]
+        lane = frequency - 1
         # In this order, and read in the other, so that nobody finds an event later than the latest.
-        row["largest_ns"] = max(int(row["largest_ns"]), lateness_ns)
-        row["counts"][bucket_of(lateness_ns)] += 1
+        self._largest_ns[lane] = max(int(self._largest_ns[lane]), lateness_ns)
+        self._counts[lane, bucket_of(lateness_ns)] += 1
 
 
 def _whole(checkpoint: npt.NDArray[np.uint8]) -> np.void | None:

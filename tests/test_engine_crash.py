@@ -102,7 +102,7 @@ def test_an_engine_killed_in_a_turn_repeats_no_id_and_loses_no_count(
     run.options["coalesce"] = coalesce
     run.engine.close()
     run.start()
-    _killed(run, part, method, point, call, [0.5, 15, 45])
+    _killed(run, part, method, point, call, [0.7, 15, 45])
     run.start()
     run.look()
     run.second_by_second(2)
