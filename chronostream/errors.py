@@ -25,6 +25,7 @@ Each is named for the fact, and its message says what was found, what was expect
     ├── ForkedError                           the handle belongs to the parent of this process
     ├── RecordingError                        a directory that a stream cannot be recorded into
     ├── CoreUnavailableError                  the ring core asked for cannot run here
+    ├── SimulationError                       a simulation found that something does not hold
     └── MissingDependencyError (ImportError)  a package that is not installed by itself, and is needed now
 """
 
@@ -49,6 +50,7 @@ __all__ = [
     "ProducerGoneError",
     "RecordError",
     "RecordingError",
+    "SimulationError",
     "StartError",
     "StreamError",
     "StreamMismatchError",
@@ -177,3 +179,7 @@ class CoreUnavailableError(ChronoStreamError):
 
 class MissingDependencyError(ChronoStreamError, ImportError):
     """A package that ChronoStream does not install by itself is needed now."""
+
+
+class SimulationError(ChronoStreamError):
+    """A simulation found that something does not hold which must."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -12,13 +12,13 @@ from chronostream.backfill.expected import checked_frequencies
 from chronostream.backfill.lane import Gap, Lane
 from chronostream.backfill.report import Fault, FaultKind, Report
 from chronostream.boundaries import check_zone, count_boundaries
+from chronostream.config import SequencerKind
 from chronostream.errors import InvalidTypeError, InvalidValueError
 from chronostream.event import EVENT_DTYPE, Frequency, build_events, event_ids
 from chronostream.sequencer import BoundarySequencer
 
 __all__ = ["verify"]
 
-SequencerKind = Literal["boundary", "counting"]
 Records = npt.NDArray[np.void]
 
 _CHUNK = 1 << 14

@@ -1,0 +1,165 @@
+"""What happens to a simulated machine, drawn from a seed: mostly nothing, now and then everything.
+
+It knows what can happen to a machine and to its clock, and nothing of what is right then.
+"""
+
+from __future__ import annotations
+
+import random
+
+from chronostream.testing.host import Death, Host
+
+__all__ = ["Chaos"]
+
+_SECOND_NS = 1_000_000_000
+_HOUR_NS, _YEAR_NS = 3600 * _SECOND_NS, 366 * 86_400 * _SECOND_NS
+_MILLISECOND_NS = 1_000_000
+# How fast adjtime() and NTP daemons slew a clock, at most.
+_FASTEST_SLEW_PPM = 500
+# For how many steps a machine goes on as it does, at most; there are wild times and quiet ones.
+_LONGEST = (2, 30, 500)
+_STEADY_FOR = 50
+_DEATHS = tuple(death for death in Death if death is not Death.WHILE_OPENING)
+
+
+class Chaos:
+    """What happens next, one thing after another; the engine lives in between.
+
+    Args:
+        host: the machine.
+        unit_ns: how far apart its most frequent events are: the scale of what happens.
+        chance: where everything is drawn from.
+    """
+
+    def __init__(self, host: Host, unit_ns: int, chance: random.Random) -> None:
+        self._host = host
+        self._unit_ns = unit_ns
+        self._chance = chance
+        self._start_ns = host.clock.realtime_ns()
+        self._longest = chance.choice(_LONGEST)
+        self._actions = {
+            self._run_punctually: 30,
+            self._run_late: 40,
+            self._run_busy: 8,
+            self._slew: 6,
+            self._correct: 6,
+            self._nudge: 4,
+            self._die: 4,
+            self._set_back: 3,
+            self._set_forward: 3,
+            self._suspend: 3,
+            self._go_astray: 2,
+            self._stop: 2,
+            self._reboot: 2,
+        }
+
+    def act(self) -> None:
+        """Have the next thing happen."""
+        if self._happens(_STEADY_FOR):
+            self._longest = self._chance.choice(_LONGEST)
+        (action,) = self._chance.choices(tuple(self._actions), tuple(self._actions.values()))
+        action()
+
+    def _run_punctually(self) -> None:
+        for _ in range(self._some(self._longest)):
+            self._host.run_to_deadline()
+
+    def _run_late(self) -> None:
+        for _ in range(self._some(self._longest)):
+            self._host.run_to_deadline(int(self._chance.expovariate(0.1) * self._unit_ns))
+
+    def _run_busy(self) -> None:
+        for _ in range(self._some(self._longest)):
+            self._host.run_to_deadline(self._chance.randrange(self._unit_ns))
+
+    def _slew(self) -> None:
+        ppm = self._chance.randint(-_FASTEST_SLEW_PPM, _FASTEST_SLEW_PPM)
+        for _ in range(self._some(self._longest)):
+            self._host.run_to_deadline(drift_ppm=ppm)
+
+    def _correct(self) -> None:
+        """Set the clock right, as a time server does: to within a millisecond."""
+        off_ns = self._host.clock.realtime_ns() - self._start_ns - self._host.elapsed_ns
+        self._set(self._chance.randint(-_MILLISECOND_NS, _MILLISECOND_NS) - off_ns)
+
+    def _nudge(self) -> None:
+        self._set(self._chance.randint(-2 * _SECOND_NS, 2 * _SECOND_NS))
+
+    def _set_back(self) -> None:
+        self._set(-self._some_ns(600 * self._unit_ns))
+
+    def _set_forward(self) -> None:
+        self._set(self._some_ns(2 * _HOUR_NS))
+
+    def _suspend(self) -> None:
+        ns = self._some_ns(200 * self._unit_ns)
+        self._host.clock.suspend(ns)
+        self._host.elapsed_ns += ns
+        self._host.step()
+
+    def _go_astray(self) -> None:
+        """Set the clock far ahead; mostly it comes back before it is believed."""
+        stays = self._happens(5)
+        ns = _HOUR_NS + self._some_ns(300 * self._unit_ns if stays else 5 * _YEAR_NS)
+        self._set(ns)
+        if stays:
+            self._host.run_to_deadline()
+            return
+        for _ in range(self._chance.randint(0, 3)):
+            self._host.advance(self._chance.randrange(2 * _SECOND_NS))
+            self._host.step()
+        self._set(-ns)
+
+    def _die(self) -> None:
+        self._come_to_the_point()
+        self._host.die(self._chance.choice(_DEATHS))
+        self._be_away()
+        self._come_back()
+
+    def _stop(self) -> None:
+        self._host.stop()
+        self._be_away()
+        self._come_back()
+
+    def _reboot(self) -> None:
+        if self._happens(2):
+            self._host.stop()
+        else:
+            self._come_to_the_point()
+            self._host.die(self._chance.choice(_DEATHS))
+        self._be_away()
+        # Without a battery, a clock starts where it was switched off, or earlier.
+        off_ns = self._some_ns(100 * self._unit_ns) if self._happens(3) else 0
+        self._host.reboot(self._chance.randint(-off_ns, off_ns // 10))
+        self._come_back()
+
+    def _set(self, by_ns: int) -> None:
+        self._host.set_clock(by_ns)
+        if self._happens(5):
+            self._host.advance(self._chance.randrange(self._unit_ns))
+        self._host.step()
+
+    def _come_to_the_point(self) -> None:
+        """Go on to the next deadline, mostly, so that there is something to die in."""
+        if not self._happens(5):
+            wait_ns = max(0, self._host.deadline_ns - self._host.clock.realtime_ns())
+            self._host.advance(wait_ns + self._chance.choice((0, 0, 5 * self._unit_ns)))
+
+    def _be_away(self) -> None:
+        self._host.advance(self._some_ns(100 * self._unit_ns))
+        if self._happens(5):
+            self._host.set_clock(self._chance.randint(-20 * _SECOND_NS, 20 * _SECOND_NS))
+
+    def _come_back(self) -> None:
+        self._host.restart(dies_opening=self._happens(5))
+
+    def _happens(self, one_in: int) -> bool:
+        return not self._chance.randrange(one_in)
+
+    def _some(self, most: int) -> int:
+        """Return a number of any order of magnitude."""
+        return int(most ** self._chance.random())
+
+    def _some_ns(self, most_ns: int) -> int:
+        """Return a duration of any order of magnitude, from a microsecond on."""
+        return 1000 * self._some(most_ns // 1000)

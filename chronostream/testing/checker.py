@@ -1,0 +1,198 @@
+"""What must hold whatever happens, checked from outside: by the events, and by what the engine keeps with them.
+
+It knows the rules of docs/time.md, not how anybody keeps them; `chronostream.boundaries` is the measure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import combinations
+
+import numpy as np
+import numpy.typing as npt
+
+from chronostream.boundaries import boundaries, count_boundaries, next_boundary
+from chronostream.event import EVENT_DTYPE, Frequency, build_events
+from chronostream.scheduler import Condition, FrequencyState
+from chronostream.sequencer import BoundarySequencer
+from chronostream.state import StateReader
+from chronostream.testing.host import Emitted, Host
+
+__all__ = ["Checker", "Violation", "check_agreement"]
+
+_SECOND_NS = 1_000_000_000
+_RULED = {Frequency.SECOND: _SECOND_NS, Frequency.MINUTE: 60 * _SECOND_NS}  # the same in every zone
+
+
+class Violation(Exception):  # noqa: N818 - it never leaves this package
+    """Something that must hold does not; the message says what."""
+
+
+class Checker:
+    """Checks one host, again and again.
+
+    Attributes:
+        events: how many events of each frequency it saw.
+    """
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._tz = host.config.timezone
+        self._boundary = BoundarySequencer(self._tz) if host.config.sequencer == "boundary" else None
+        self._lanes = {Frequency.parse(frequency): _Lane() for frequency in host.config.frequencies}
+        self._last_key = 0
+
+    @property
+    def events(self) -> dict[Frequency, int]:
+        """How many events of each frequency it saw."""
+        return {frequency: lane.count for frequency, lane in self._lanes.items()}
+
+    def check(self) -> None:
+        """Check what was emitted since the last time, and what the engine says of itself now.
+
+        Raises:
+            Violation: something is not as it must be.
+        """
+        emitted = self._host.emitted()
+        if len(emitted.records):
+            self._check_whole(emitted)
+            for frequency, lane in self._lanes.items():
+                chosen = emitted.records["frequency"] == frequency
+                stamps, sequences = (emitted.records[field][chosen] for field in ("timestamp", "sequence"))
+                if len(stamps):
+                    self._check_events(frequency, lane, stamps, sequences)
+        self._check_ring(emitted)
+        self._check_state()
+
+    def identities(self, frequency: Frequency) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint64]]:
+        """Return timestamps and sequences of all its events of a frequency, shape ``(n,)``."""
+        lane = self._lanes[frequency]
+        return (
+            np.concatenate([np.empty(0, np.int64), *lane.stamps]),
+            np.concatenate([np.empty(0, np.uint64), *lane.sequences]),
+        )
+
+    def _check_whole(self, emitted: Emitted) -> None:
+        """Check what has nothing to do with frequencies: punctuality, order, and every byte."""
+        records = emitted.records
+        _refuse(records["timestamp"] > emitted.seen_ns, records, "early")
+        # Boundaries are whole seconds: a frequency added to one sorts those that fall together.
+        keys = np.concatenate([[self._last_key], records["timestamp"] + records["frequency"]])
+        _refuse(keys[1:] <= keys[:-1], records, "not behind the event before it")
+        self._last_key = int(keys[-1])
+        texts = self._host.config.producer_version, self._host.config.instance_id
+        wanted = build_events(1, records["timestamp"], records["sequence"], *texts)
+        wanted["frequency"] = records["frequency"]
+        known = np.isin(records["frequency"], list(self._lanes))
+        _refuse((records != wanted) | ~known, records, "not what its boundary makes it")
+
+    def _check_events(
+        self, frequency: Frequency, lane: _Lane, stamps: npt.NDArray[np.int64], sequences: npt.NDArray[np.uint64]
+    ) -> None:
+        if frequency in _RULED:
+            on_boundary = stamps % _RULED[frequency] == 0
+        else:
+            known = boundaries(frequency, int(stamps.min()), int(stamps.max()) + 1, self._tz)
+            on_boundary = np.isin(stamps, known)
+        _refuse_numbers(~on_boundary, stamps, f"{frequency.label} event on no boundary of {self._tz}")
+        before = np.concatenate([[np.uint64(lane.last_sequence)], sequences[:-1]])
+        if self._boundary is None:
+            _refuse_numbers(
+                sequences != before + np.uint64(1), sequences, f"{frequency.label} sequence does not follow"
+            )
+        else:
+            right = self._boundary.sequences(frequency, stamps)
+            _refuse_numbers(sequences != right, sequences, f"{frequency.label} sequence is not its boundary's")
+            _refuse_numbers(sequences <= before, sequences, f"{frequency.label} sequence does not increase")
+        lane.stamps.append(stamps)
+        lane.sequences.append(sequences)
+        lane.last_sequence = int(sequences[-1])
+        lane.count += len(stamps)
+
+    def _check_ring(self, emitted: Emitted) -> None:
+        """Check that a consumer finds what was published, across takeovers, as far as the ring reaches."""
+        found = self._host.read()
+        wanted = emitted.records[max(0, len(emitted.records) - len(found)) :]
+        if found.tobytes() != wanted.tobytes():
+            raise Violation(f"the ring holds {len(found)} events that are not the last ones published")
+        room = self._host.engine.ring.capacity
+        if len(found) < min(len(emitted.records), room):
+            raise Violation(f"the ring holds {len(found)} of {len(emitted.records)} events, but has room for {room}")
+
+    def _check_state(self) -> None:
+        state = StateReader(self._host.engine.ring.application)
+        checkpoint, (condition, _) = state.checkpoint(), state.condition()
+        if checkpoint is None:
+            raise Violation("there is no whole checkpoint")
+        for known in checkpoint.scheduler.frequencies:
+            self._check_count(known)
+            if condition is not Condition.QUARANTINED:
+                self._check_progress(known)
+        self._check_deadline()
+        if condition is Condition.QUARANTINED:
+            self._check_quarantine()
+
+    def _check_count(self, known: FrequencyState) -> None:
+        passed = count_boundaries(known.frequency, self._host.born_ns + 1, known.floor_ns + 1, self._tz)
+        count = self._lanes[known.frequency].count
+        if count + known.missed != passed:
+            raise Violation(
+                f"of {passed} {known.frequency.label} boundaries {count} were emitted and {known.missed} counted as "
+                f"missed: {passed - count - known.missed} are unaccounted for"
+            )
+
+    def _check_progress(self, known: FrequencyState) -> None:
+        due_ns = next_boundary(known.floor_ns, known.frequency, self._tz)
+        now_ns = self._host.clock.realtime_ns()
+        if due_ns <= now_ns:
+            raise Violation(f"{known.frequency.label} {due_ns} is neither emitted nor missed at {now_ns}")
+
+    def _check_deadline(self) -> None:
+        now_ns = self._host.clock.realtime_ns()
+        if self._host.deadline_ns <= now_ns:
+            raise Violation(f"the engine wants to look again at {self._host.deadline_ns}, and it is {now_ns} already")
+
+    def _check_quarantine(self) -> None:
+        since_ns = self._host.calm_since_ns
+        limit_ns = round(self._host.config.settle_s * _SECOND_NS)
+        if since_ns is not None and self._host.clock.boottime_ns() - since_ns > limit_ns:
+            raise Violation(f"still in quarantine, though the clock was not set for {self._host.config.settle_s} s")
+
+
+class _Lane:
+    """What is known of one frequency."""
+
+    __slots__ = ("count", "last_sequence", "sequences", "stamps")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.last_sequence = 0
+        self.stamps: list[npt.NDArray[np.int64]] = []
+        self.sequences: list[npt.NDArray[np.uint64]] = []
+
+
+def check_agreement(checkers: Iterable[Checker]) -> None:
+    """Check that hosts give the events of the same boundaries the same identity.
+
+    Raises:
+        Violation: two do not.
+    """
+    for one, other in combinations(checkers, 2):
+        for frequency in one.events:
+            stamps, sequences = one.identities(frequency)
+            others, their_sequences = other.identities(frequency)
+            shared, here, there = np.intersect1d(stamps, others, assume_unique=True, return_indices=True)
+            differs = sequences[here] != their_sequences[there]
+            _refuse_numbers(differs, shared, f"hosts disagree on the id of the {frequency.label} event")
+
+
+def _refuse(wrong: npt.NDArray[np.bool_], records: npt.NDArray[np.void], what: str) -> None:
+    if wrong.any():
+        row = records[int(np.argmax(wrong))]
+        fields = ", ".join(f"{name} {row[name]}" for name in EVENT_DTYPE.names or ())
+        raise Violation(f"{int(wrong.sum())} events are {what}, the first: {fields}")
+
+
+def _refuse_numbers(wrong: npt.NDArray[np.bool_], numbers: npt.NDArray[np.generic], what: str) -> None:
+    if wrong.any():
+        raise Violation(f"{what}: {numbers[int(np.argmax(wrong))]}, and {int(wrong.sum()) - 1} more")

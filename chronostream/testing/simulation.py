@@ -1,0 +1,241 @@
+"""One simulation from beginning to end: hosts, what happens to them, and the checks in between."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import random
+import shlex
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from chronostream.config import SequencerKind, StreamConfig
+from chronostream.errors import ChronoStreamError, InvalidValueError, SimulationError
+from chronostream.event import Frequency
+from chronostream.scheduler import Coalesce
+from chronostream.testing.chaos import Chaos
+from chronostream.testing.checker import Checker, Violation, check_agreement
+from chronostream.testing.host import Death, Host
+
+__all__ = ["ZONES", "Plan", "Summary", "simulate"]
+
+ZONES = (
+    "UTC",
+    "Africa/Casablanca",
+    "America/Havana",
+    "America/New_York",
+    "America/Sao_Paulo",
+    "Antarctica/Troll",
+    "Asia/Gaza",
+    "Asia/Kathmandu",
+    "Australia/Lord_Howe",
+    "Europe/Dublin",
+    "Pacific/Apia",
+    "Pacific/Kwajalein",
+)
+"""Zones with something hard about them, which a seed chooses from."""
+
+_SECOND_NS, _DAY_S = 1_000_000_000, 86_400
+_PERIOD_S = {Frequency.SECOND: 1, Frequency.MINUTE: 60, Frequency.HOUR: 3600, Frequency.DAY: _DAY_S}
+_STARTS_S = range(94_694_400, 2_051_222_400)  # 1973 to 2034
+_MOST_DAYS = 150 * 366  # from the latest start on, still within int64 nanoseconds
+_SOME_FREQUENCIES = ((1,), (1, 2), (1, 2, 3, 4), (2, 3), (3, 4), (4,))
+# Look at what was published after so many times, and at a few more points.
+_CHECK_AFTER, _CHECK_ANYWAY = 4000, 0.2
+_simulations = itertools.count()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What to simulate; everything else follows from the seed.
+
+    Attributes:
+        seed: which of many runs.
+        frequencies: of the stream.
+        days: how much time passes on each host.
+        hosts: how many hosts.
+        timezone: IANA zone of hours and days.
+        sequencer: ``"counting"`` or ``"boundary"``.
+        coalesce: ``"earliest"``, ``"latest"`` or ``"all"``.
+        capacity: events that the ring holds, a power of two.
+    """
+
+    seed: int
+    frequencies: tuple[Frequency, ...]
+    days: float
+    hosts: int
+    timezone: str
+    sequencer: SequencerKind
+    coalesce: Coalesce
+    capacity: int
+
+    @property
+    def command(self) -> str:
+        """The command that repeats it."""
+        words = ["python", "-m", "chronostream.testing", "--seed", str(self.seed)]
+        for frequency in self.frequencies:
+            words += ["--frequency", frequency.label]
+        for name in ("days", "hosts", "timezone", "sequencer", "coalesce", "capacity"):
+            words += [f"--{name}", str(getattr(self, name))]
+        return shlex.join(words)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """What a simulation went through.
+
+    Attributes:
+        plan: what was simulated.
+        events: how many events of each frequency, on all hosts.
+        steps: how many steps the engines took.
+        deaths: how often they died at each point.
+        took_s: how long it took.
+    """
+
+    plan: Plan
+    events: dict[Frequency, int]
+    steps: int
+    deaths: dict[Death, int]
+    took_s: float
+
+
+def simulate(
+    seed: int,
+    *,
+    frequencies: Iterable[Frequency | str | int] | None = None,
+    days: float | None = None,
+    hosts: int | None = None,
+    timezone: str | None = None,
+    sequencer: SequencerKind | None = None,
+    coalesce: Coalesce | None = None,
+    capacity: int | None = None,
+    on_progress: Callable[[float], object] | None = None,
+) -> Summary:
+    """Run engines under fake clocks through whatever the seed holds, and check that what must hold does.
+
+    Real engines on real rings; no threads, and nothing waits. Clocks are set, slewed and go astray, machines are
+    suspended, busy, stopped, killed at any point, and rebooted. Whatever is not given is drawn from the seed.
+
+    Args:
+        seed: which of many runs; the same seed and arguments always give the same run.
+        frequencies: of the stream.
+        days: how much time passes on each host, in days.
+        hosts: how many hosts; they run one after the other.
+        timezone: IANA zone of hours and days.
+        sequencer: ``"counting"`` or ``"boundary"``; with the latter, hosts must agree on every id.
+        coalesce: ``"earliest"``, ``"latest"`` or ``"all"``.
+        capacity: events that the ring holds, a power of two.
+        on_progress: called now and then with the days that passed since the last call.
+
+    Raises:
+        SimulationError: something that must hold does not; the message says what, and which command repeats it.
+        InvalidValueError: an argument is out of its range.
+    """
+    given = {
+        "frequencies": None if frequencies is None else tuple(sorted({Frequency.parse(each) for each in frequencies})),
+        "days": days,
+        "hosts": hosts,
+        "timezone": timezone,
+        "sequencer": sequencer,
+        "coalesce": coalesce,
+        "capacity": capacity,
+    }
+    plan = _plan(seed, given)
+    began_s = time.monotonic()
+    checkers: list[Checker] = []
+    steps, deaths = 0, Counter[Death]()
+    with _quiet(), _repeatable(plan):
+        for number in range(plan.hosts):
+            host, checker = _run(plan, number, on_progress)
+            checkers.append(checker)
+            steps += host.steps
+            deaths += host.deaths
+        if plan.sequencer == "boundary":
+            check_agreement(checkers)
+    events = {frequency: sum(checker.events[frequency] for checker in checkers) for frequency in plan.frequencies}
+    return Summary(plan=plan, events=events, steps=steps, deaths=dict(deaths), took_s=time.monotonic() - began_s)
+
+
+def _plan(seed: int, given: dict[str, Any]) -> Plan:
+    """Fill in what was not given. Everything is drawn, so that what is given changes nothing else."""
+    chance = random.Random(f"{seed} plan")  # noqa: S311 - it must be repeatable
+    frequencies = given["frequencies"] or tuple(Frequency(number) for number in chance.choice(_SOME_FREQUENCIES))
+    drawn = {
+        "frequencies": frequencies,
+        "days": chance.randint(2000, 10_000) * _PERIOD_S[frequencies[0]] / _DAY_S,
+        "hosts": chance.randint(1, 3),
+        "timezone": chance.choice(ZONES),
+        "sequencer": chance.choice(get_args(SequencerKind)),
+        "coalesce": chance.choice(get_args(Coalesce)),
+        "capacity": 1 << chance.randint(4, 10),
+    }
+    plan = Plan(seed=seed, **drawn | {name: value for name, value in given.items() if value is not None})
+    if not 0 < plan.days <= _MOST_DAYS or plan.hosts < 1:
+        raise InvalidValueError(
+            f"{plan.days} days on {plan.hosts} hosts, expected at most {_MOST_DAYS} days and at least one host"
+        )
+    _config(plan, 0)
+    return plan
+
+
+def _config(plan: Plan, number: int) -> StreamConfig:
+    """Return the stream of one host."""
+    return StreamConfig(
+        name=f"simulation-{os.getpid()}-{next(_simulations)}",
+        frequencies=plan.frequencies,
+        timezone=plan.timezone,
+        capacity=plan.capacity,
+        sequencer=plan.sequencer,
+        coalesce=plan.coalesce,
+        catch_up_window_s=60 * _PERIOD_S[plan.frequencies[0]],
+        instance_id=f"host-{number}",
+    )
+
+
+def _run(plan: Plan, number: int, on_progress: Callable[[float], object] | None) -> tuple[Host, Checker]:
+    """Run one host from beginning to end."""
+    chance = random.Random(f"{plan.seed} host {number}")  # noqa: S311 - it must be repeatable
+    start_s = random.Random(f"{plan.seed} start").choice(_STARTS_S)  # noqa: S311 - likewise, and the same on all hosts
+    host = Host(_config(plan, number), start_s * _SECOND_NS + chance.randrange(_SECOND_NS), chance)
+    try:
+        checker = Checker(host)
+        chaos = Chaos(host, _PERIOD_S[plan.frequencies[0]] * _SECOND_NS, chance)
+        end_ns, told_ns = plan.days * _DAY_S * _SECOND_NS, 0
+        while host.elapsed_ns < end_ns:
+            chaos.act()
+            if host.waiting > _CHECK_AFTER or chance.random() < _CHECK_ANYWAY:
+                checker.check()
+                if on_progress is not None:
+                    on_progress((host.elapsed_ns - told_ns) / _SECOND_NS / _DAY_S)
+                    told_ns = host.elapsed_ns
+        checker.check()
+    finally:
+        host.remove()
+    return host, checker
+
+
+@contextmanager
+def _repeatable(plan: Plan) -> Iterator[None]:
+    """Say how to repeat whatever goes wrong."""
+    try:
+        yield
+    except (ChronoStreamError, Violation) as error:
+        cause = None if isinstance(error, Violation) else error
+        raise SimulationError(f"{error}. To repeat it: {plan.command}") from cause
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Have engines log nothing: it is to be expected here, and there is a lot of it."""
+    log = logging.getLogger("chronostream.engine")
+    level = log.level
+    log.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        log.setLevel(level)

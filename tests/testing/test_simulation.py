@@ -1,0 +1,236 @@
+"""The simulator: what it runs holds, and what does not hold it finds."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from chronostream import engine, ring, state
+from chronostream.config import StreamConfig
+from chronostream.errors import InvalidValueError, SimulationError, UnknownFrequencyError
+from chronostream.event import Frequency
+from chronostream.scheduler import FrequencyState, Scheduler, core
+from chronostream.scheduler.trust import Trust
+from chronostream.sequencer import BoundarySequencer, CountingSequencer
+from chronostream.state import StateWriter
+from chronostream.testing import simulate, simulation
+from chronostream.testing.__main__ import main
+
+Patch = pytest.MonkeyPatch
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_whatever_happens_what_must_hold_does(seed: int) -> None:
+    assert simulate(seed).steps > 0
+
+
+def test_three_years_of_hours_and_days_on_hosts_that_agree() -> None:
+    summary = simulate(1, frequencies=("hour", "day"), days=3 * 365, hosts=2, sequencer="boundary", coalesce="all")
+    assert summary.events[Frequency.HOUR] > 2 * 365 * 24
+    assert sum(summary.deaths.values()) > 10
+
+
+def test_the_same_seed_is_the_same_run() -> None:
+    one, other = (simulate(5, days=0.02) for _ in range(2))
+    assert (one.plan, one.events, one.steps, one.deaths) == (other.plan, other.events, other.steps, other.deaths)
+
+
+def test_what_is_given_changes_nothing_else() -> None:
+    assert simulate(5, days=0.001).plan.timezone == simulate(5, hosts=1, days=0.001).plan.timezone
+
+
+def test_no_stream_is_left_behind() -> None:
+    simulate(3, days=0.001)
+    assert not [name for name in ring.list_names() if name.startswith("simulation-")]
+
+
+def test_engines_may_log_again_afterwards() -> None:
+    level = logging.getLogger("chronostream.engine").level
+    simulate(3, days=0.001)
+    assert logging.getLogger("chronostream.engine").level == level
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"days": 0}, InvalidValueError, "0 days"),
+        ({"days": float("nan")}, InvalidValueError, "nan days"),
+        ({"hosts": 0}, InvalidValueError, "at least one host"),
+        ({"timezone": "Mars"}, InvalidValueError, "unknown time zone"),
+        ({"frequencies": ["week"]}, UnknownFrequencyError, "week"),
+        ({"capacity": 3}, InvalidValueError, "capacity"),
+        ({"coalesce": "some"}, InvalidValueError, "coalesce"),
+    ],
+)
+def test_bad_arguments_are_refused_as_such(options: dict[str, Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        simulate(1, **options)
+
+
+# Bugs put in on purpose. Each must be found within a few seeds.
+
+
+def _forget_the_floor(patch: Patch) -> None:
+    real = StreamConfig.scheduler
+    patch.setattr(StreamConfig, "scheduler", lambda self, _state=None, same_boot=True: real(self, same_boot=same_boot))
+
+
+def _miss_without_counting(patch: Patch) -> None:
+    patch.setattr(core, "count_boundaries", lambda *_: 1)
+
+
+def _count_anew_after_a_restart(patch: Patch) -> None:
+    patch.setattr(CountingSequencer, "restore", lambda *_: None)
+
+
+def _number_from_the_first_boundary_on(patch: Patch) -> None:
+    counting = CountingSequencer()
+    patch.setattr(BoundarySequencer, "peek", lambda _, *key: counting.peek(*key))
+    patch.setattr(BoundarySequencer, "assign", lambda _, *key: counting.assign(*key))
+
+
+def _look_a_second_ahead(patch: Patch) -> None:
+    real = Scheduler.step
+    patch.setattr(
+        Scheduler, "step", lambda self, realtime_ns, boottime_ns: real(self, realtime_ns + 10**9, boottime_ns)
+    )
+
+
+def _leave_out_what_was_not_saved(patch: Patch) -> None:
+    patch.setattr(engine.Engine, "_published_since", lambda *_: [])
+
+
+def _save_before_publishing(patch: Patch) -> None:
+    real = engine.Engine._emit_ticks
+
+    def emit(self: engine.Engine, ticks: Any) -> None:
+        self._save(self._scheduler.state, self._boot_id)
+        real(self, ticks)
+
+    patch.setattr(engine.Engine, "_emit_ticks", emit)
+
+
+def _believe_a_torn_checkpoint(patch: Patch) -> None:
+    patch.setattr(state.zlib, "crc32", lambda _: 0)  # type: ignore[attr-defined]
+
+
+def _never_believe_a_clock_again(patch: Patch) -> None:
+    real = Trust._settle
+
+    def settle(self: Trust, *arguments: Any, **options: Any) -> None:
+        real(self, *arguments, **options)
+        self._settles_at_ns = self._boottime_ns + 10**10
+
+    patch.setattr(Trust, "_settle", settle)
+
+
+def _move_on_one_frequency_only(patch: Patch) -> None:
+    real = FrequencyState.with_published
+
+    def with_published(self: FrequencyState, frequency: Frequency, boundary_ns: int, tz: str) -> FrequencyState:
+        return real(self, frequency, boundary_ns, tz) if frequency == self.frequency else self
+
+    patch.setattr(FrequencyState, "with_published", with_published)
+
+
+def _take_what_was_prepared_for_what_is_due(patch: Patch) -> None:
+    patch.setattr(Scheduler, "is_ordinary", lambda *_: True)
+
+
+def _stop_after_a_while(patch: Patch) -> None:
+    real = core.Scheduler._take_due
+    turns = iter(range(500))
+
+    def take(self: Scheduler, *arguments: Any) -> Any:
+        return real(self, *arguments) if next(turns, None) is not None else ()
+
+    patch.setattr(core.Scheduler, "_take_due", take)
+
+
+def _save_nothing(patch: Patch) -> None:
+    real = StateWriter.save
+    turns = iter(range(3))
+    patch.setattr(StateWriter, "save", lambda *arguments: next(turns, None) is None or real(*arguments))
+
+
+def _search(**options: Any) -> None:
+    for seed in range(40):
+        simulate(seed, **options)
+
+
+@pytest.mark.parametrize(
+    ("bug", "options", "complaint"),
+    [
+        (_forget_the_floor, {}, "unaccounted for|neither emitted nor missed"),
+        (_miss_without_counting, {}, "unaccounted for"),
+        (_count_anew_after_a_restart, {"sequencer": "counting"}, "sequence does not follow"),
+        (_number_from_the_first_boundary_on, {"sequencer": "boundary"}, "sequence is not its boundary's"),
+        (_look_a_second_ahead, {}, "events are early"),
+        (_leave_out_what_was_not_saved, {}, "not behind the event before it|unaccounted for"),
+        (_save_before_publishing, {}, "unaccounted for"),
+        (_believe_a_torn_checkpoint, {}, "."),
+        (_never_believe_a_clock_again, {}, "still in quarantine"),
+        (_move_on_one_frequency_only, {"coalesce": "earliest"}, "not behind the event before it"),
+        (_take_what_was_prepared_for_what_is_due, {}, "early|unaccounted for|not behind|neither"),
+        (_stop_after_a_while, {}, "neither emitted nor missed|not behind the event before it"),
+        (_save_nothing, {}, "."),
+    ],
+    ids=lambda value: value.__name__.strip("_") if callable(value) else "",
+)
+def test_a_bug_is_found(
+    bug: Callable[[Patch], None], options: dict[str, Any], complaint: str, monkeypatch: Patch
+) -> None:
+    bug(monkeypatch)
+    with pytest.raises(SimulationError, match=complaint):
+        _search(**options)
+
+
+def test_a_failure_is_repeated_by_the_command_that_it_names(
+    monkeypatch: Patch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _miss_without_counting(monkeypatch)
+    with pytest.raises(SimulationError) as failure:
+        _search()
+    message = str(failure.value)
+    command = shlex.split(message.partition("To repeat it: ")[2])
+    assert command[:3] == ["python", "-m", "chronostream.testing"]
+    assert main(command[3:]) == 1
+    assert capsys.readouterr().err == f"FAILED: {message}\n"
+
+
+def test_hosts_that_number_the_same_boundary_differently_are_found(monkeypatch: Patch) -> None:
+    run, shift = simulation._run, [0]
+
+    def run_shifted(plan: Any, number: int, on_progress: Any) -> Any:
+        shift[0] = number
+        return run(plan, number, on_progress)
+
+    monkeypatch.setattr(simulation, "_run", run_shifted)
+    for name in ("peek", "sequences"):
+        real = getattr(BoundarySequencer, name)
+        monkeypatch.setattr(BoundarySequencer, name, lambda *arguments, real=real: real(*arguments) + shift[0])
+    with pytest.raises(SimulationError, match="hosts disagree on the id of the hour event"):
+        simulate(1, frequencies=("hour",), days=30, hosts=2, sequencer="boundary")
+
+
+def test_the_command_runs_a_seed_and_says_what_it_went_through() -> None:
+    command = [sys.executable, "-m", "chronostream.testing", "--seed", "7", "--days", "100", "--frequency", "day"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=True)
+    assert done.stdout.startswith("ok: seed 7, 100 days on ")
+    assert done.stderr == ""  # no bar where there is no terminal
+
+
+def test_the_command_runs_several_seeds(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--seed", "7", "--seeds", "2", "--days", "100", "--frequency", "day"]) == 0
+    assert [line.split(",")[0] for line in capsys.readouterr().out.splitlines()] == ["ok: seed 7", "ok: seed 8"]
+
+
+def test_the_command_refuses_what_it_cannot_simulate(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--seed", "7", "--days", "-1"]) == 2
+    assert "expected at most" in capsys.readouterr().err
