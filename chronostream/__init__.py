@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 from chronostream.version import __version__
 
 if TYPE_CHECKING:
-    from chronostream import aio, boundaries, errors, recorder, ring, tables
+    from chronostream import aio, backfill, boundaries, errors, recorder, ring, tables
+    from chronostream.backfill import replay
     from chronostream.clock import FakeClock, Stop, SystemClock
     from chronostream.config import StreamConfig
     from chronostream.engine import Engine
@@ -56,6 +57,7 @@ __all__ = [
     "SystemClock",
     "__version__",
     "aio",
+    "backfill",
     "boundaries",
     "build_event",
     "build_events",
@@ -65,6 +67,7 @@ __all__ = [
     "find_gaps",
     "history",
     "recorder",
+    "replay",
     "ring",
     "start",
     "stream_status",
@@ -74,7 +77,7 @@ __all__ = [
     "to_records",
 ]
 
-_MODULES = ("aio", "boundaries", "errors", "recorder", "ring", "tables")
+_MODULES = ("aio", "backfill", "boundaries", "errors", "recorder", "ring", "tables")
 _HOMES = {
     "clock": ("FakeClock", "Stop", "SystemClock"),
     "config": ("StreamConfig",),

@@ -11,6 +11,7 @@ Each is named for the fact, and its message says what was found, what was expect
     ├── InvalidTypeError (TypeError)          an argument is of the wrong kind
     ├── StreamError                           something about a stream and its segment
     │   ├── StreamNotFoundError               no segment has this name
+    │   ├── StreamExistsError                 the name is taken by a stream that is kept
     │   ├── ProducerActiveError               the name is live: another producer holds its lock
     │   ├── LayoutMismatchError               the segment is sound, but of another layout, dtype or capacity
     │   ├── StreamMismatchError               the stream is sound, but of another zone, sequencer or frequencies
@@ -53,6 +54,7 @@ __all__ = [
     "SimulationError",
     "StartError",
     "StreamError",
+    "StreamExistsError",
     "StreamMismatchError",
     "StreamNotFoundError",
     "StreamRemovedError",
@@ -94,6 +96,10 @@ class StreamError(ChronoStreamError):
 
 class StreamNotFoundError(StreamError):
     """No segment has this name."""
+
+
+class StreamExistsError(StreamError):
+    """The name is taken by a stream that is kept, and a new one was asked for."""
 
 
 class ProducerActiveError(StreamError):

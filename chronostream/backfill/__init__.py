@@ -6,8 +6,22 @@ compares any events with them. They know nothing of the engine: what both share 
 
 from __future__ import annotations
 
-from chronostream.backfill.expected import count_expected, expected, expected_chunks
+from chronostream.backfill.expectation import count_expected, expected, expected_chunks
+from chronostream.backfill.replaying import replay
 from chronostream.backfill.report import Fault, FaultKind, Report
-from chronostream.backfill.verify import verify
+from chronostream.backfill.stream import verify_stream
+from chronostream.backfill.times import instant_ns
+from chronostream.backfill.verification import verify
 
-__all__ = ["Fault", "FaultKind", "Report", "count_expected", "expected", "expected_chunks", "verify"]
+__all__ = [
+    "Fault",
+    "FaultKind",
+    "Report",
+    "count_expected",
+    "expected",
+    "expected_chunks",
+    "instant_ns",
+    "replay",
+    "verify",
+    "verify_stream",
+]

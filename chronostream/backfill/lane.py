@@ -13,7 +13,7 @@ from operator import attrgetter
 import numpy as np
 import numpy.typing as npt
 
-from chronostream.backfill.expected import PERIOD_NS
+from chronostream.backfill.expectation import PERIOD_NS
 from chronostream.boundaries import boundaries, count_boundaries, last_boundary, next_boundary
 from chronostream.event import Frequency
 

@@ -8,9 +8,11 @@ import typer
 
 from chronostream.cli.record import record
 from chronostream.cli.remove import remove
+from chronostream.cli.replay import replay
 from chronostream.cli.run import run
 from chronostream.cli.status import status
 from chronostream.cli.tail import tail
+from chronostream.cli.verify import verify
 from chronostream.version import __version__
 
 __all__ = ["app"]
@@ -38,5 +40,5 @@ def _options(
     pass
 
 
-for command in (run, tail, status, record, remove):
+for command in (run, tail, status, record, remove, replay, verify):
     app.command()(command)

@@ -9,10 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
-from chronostream.cli.options import Frequencies, Name, seconds_of
+from chronostream.cli.options import Frequencies, Name, octal, seconds_of
 from chronostream.config import StreamConfig
 from chronostream.engine import Engine
-from chronostream.errors import InvalidValueError
 from chronostream.event import Frequency
 from chronostream.process import run as run_process
 from chronostream.ring import CORE
@@ -76,7 +75,7 @@ def run(
         max_step_s=seconds_of("--max-step", max_step) or 0,
         max_hold_s=seconds_of("--max-hold", max_hold) or 0,
         settle_s=seconds_of("--settle", settle) or 0,
-        mode=_octal(mode),
+        mode=octal(mode),
         group=group,
         remove=remove,
         **options,
@@ -99,10 +98,3 @@ def _log_ready(engine: Engine) -> None:
         os.getpid(),
         CORE,
     )
-
-
-def _octal(text: str) -> int:
-    try:
-        return int(text, 8)
-    except ValueError:
-        raise InvalidValueError(f"--mode is {text!r}, expected octal permissions such as 600 or 640") from None

@@ -9,7 +9,7 @@ import pytest
 
 from chronostream import ring
 from chronostream.backfill import count_expected, expected, expected_chunks
-from chronostream.backfill.expected import MAX_EVENTS
+from chronostream.backfill.expectation import MAX_EVENTS
 from chronostream.boundaries import boundaries
 from chronostream.clock import FakeClock
 from chronostream.config import StreamConfig, default_instance

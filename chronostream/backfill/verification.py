@@ -8,7 +8,7 @@ from typing import get_args
 import numpy as np
 import numpy.typing as npt
 
-from chronostream.backfill.expected import checked_frequencies
+from chronostream.backfill.expectation import checked_frequencies
 from chronostream.backfill.lane import Gap, Lane
 from chronostream.backfill.report import Fault, FaultKind, Report
 from chronostream.boundaries import check_zone, count_boundaries

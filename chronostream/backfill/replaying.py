@@ -1,0 +1,197 @@
+"""A past range as events into a ring: what a live producer with the boundary sequencer would have emitted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from chronostream import ring as rings
+from chronostream.backfill.expectation import CHUNK, expected_chunks
+from chronostream.backfill.times import instant_ns, speed_of
+from chronostream.boundaries import last_boundary
+from chronostream.clock import Clock, Stop, StopFlag, SystemClock, Wake
+from chronostream.config import StreamConfig, default_instance
+from chronostream.errors import StreamExistsError
+from chronostream.event import EVENT_DTYPE, Frequency
+from chronostream.scheduler import FrequencyState, SchedulerState
+from chronostream.sequencer import BoundarySequencer
+from chronostream.state import STATE_SIZE, Checkpoint, Description, Published, StateWriter
+from chronostream.version import __version__
+
+__all__ = ["replay"]
+
+# A paced replay, too, finds out within this time that its stream was removed.
+_LONGEST_WAIT_NS = 5_000_000_000
+
+
+def replay(
+    name: str,
+    start: int | str,
+    end: int | str,
+    frequencies: Iterable[Frequency | str | int] = (Frequency.SECOND,),
+    timezone: str = "UTC",
+    *,
+    speed: str | float = "max",
+    capacity: int = 65536,
+    instance_id: str | None = None,
+    producer_version: str = __version__,
+    mode: int = 0o600,
+    group: str | int | None = None,
+    remove: bool = False,
+    clock: Clock | None = None,
+    stop: StopFlag | None = None,
+    on_progress: Callable[[int], object] | None = None,
+) -> int:
+    """Publish the events of a past range into a new stream, and close it; return how many they were.
+
+    Byte for byte they are what a live producer with the boundary sequencer would have emitted. The stream is kept with
+    all that belongs to it: ``chronostream run`` with the same zone, frequencies, capacity and ``--sequence boundary``
+    goes on where the range ends.
+
+    Args:
+        name: of the stream, which must not exist.
+        start: Unix nanoseconds, or ISO 8601 (in UTC if it names no offset).
+        end: likewise, itself not part of the range.
+        frequencies: one or more of `Frequency`, as such, by name or by number.
+        timezone: the IANA zone of hours and days.
+        speed: ``"max"``, as fast as the memory is; or so many times faster than time itself, such as ``"60x"``.
+        capacity: events that the ring holds, a power of two. No consumer is waited for: of a longer range, one that
+            does not keep up loses events, and is told how many.
+        instance_id: who emits, in every event; this host's name by default.
+        producer_version: version of the program, in every event.
+        mode: permissions of the stream's segment.
+        group: its group, by name or number.
+        remove: delete the stream at the end instead of keeping it.
+        clock: what paces it; `SystemClock` if not given.
+        stop: ends it early when set.
+        on_progress: called with the number of events, each time that some were published.
+
+    Raises:
+        InvalidValueError: an argument is out of its range, or the range before 1970.
+        InvalidTypeError: an argument is of the wrong kind.
+        StreamExistsError: there is such a stream, dead or closed.
+        ProducerActiveError: there is, and it is live.
+        StreamRemovedError: somebody deleted the stream meanwhile.
+        OutOfSharedMemoryError: there is no room for it.
+    """
+    config = StreamConfig(
+        name=name,
+        frequencies=frequencies,
+        timezone=timezone,
+        capacity=capacity,
+        instance_id=default_instance() if instance_id is None else instance_id,
+        producer_version=producer_version,
+        sequencer="boundary",
+        mode=mode,
+        group=group,
+        remove=remove,
+    )
+    factor = speed_of(speed)
+    span = range(instant_ns("start", start), instant_ns("end", end))
+    texts = config.timezone, config.producer_version, config.instance_id
+    chunks = expected_chunks(config.frequencies, span.start, span.stop, *texts, size=min(CHUNK, max(1, capacity // 2)))
+    with Stop() as never:
+        wanted = never if stop is None else stop
+        if clock is not None:
+            return _replay(config, span, chunks, factor, clock, wanted, on_progress)
+        with SystemClock() as own:
+            return _replay(config, span, chunks, factor, own, wanted, on_progress)
+
+
+def _replay(
+    config: StreamConfig,
+    span: range,
+    chunks: Iterator[npt.NDArray[np.void]],
+    factor: float,
+    clock: Clock,
+    stop: StopFlag,
+    on_progress: Callable[[int], object] | None,
+) -> int:
+    producer = _open_ring(config)
+    reached_ns = span.start
+    try:
+        state = StateWriter(producer.application)
+        frequencies = tuple(Frequency.parse(frequency) for frequency in config.frequencies)
+        state.describe(Description(frequencies, config.timezone, "boundary"))
+        for events in chunks if factor == math.inf else _paced(chunks, span.start, factor, clock, stop):
+            if stop.is_set():
+                break
+            producer.check()
+            if len(events):
+                producer.publish_many(events)
+                reached_ns = int(events["timestamp"][-1]) + 1
+                if on_progress is not None:
+                    on_progress(len(events))
+        if not stop.is_set():
+            reached_ns = span.stop
+        state.save(_checkpoint(config, frequencies, producer.head, range(span.start, reached_ns), clock))
+        return producer.head
+    finally:
+        producer.close(unlink=config.remove)
+
+
+def _paced(
+    chunks: Iterable[npt.NDArray[np.void]], start_ns: int, factor: float, clock: Clock, stop: StopFlag
+) -> Iterator[npt.NDArray[np.void]]:
+    """Yield the events when they are due, those that are due together in one array; end early when `stop` is set.
+
+    Now and then an array is empty, so that whoever waits for events can look about.
+    """
+    # Paced by the clock that nobody sets: a replay has no business with what the wall clock does.
+    began_ns = clock.boottime_ns()
+    for events in chunks:
+        stamps = np.ascontiguousarray(events["timestamp"])
+        at = 0
+        while at < len(stamps):
+            due_ns = began_ns + int((int(stamps[at]) - start_ns) / factor)
+            while (left_ns := due_ns - clock.boottime_ns()) > 0:
+                if clock.wait(clock.realtime_ns() + min(left_ns, _LONGEST_WAIT_NS), stop) is Wake.INTERRUPTED:
+                    return
+                if left_ns > _LONGEST_WAIT_NS:
+                    yield events[:0]
+            passed_ns = start_ns + int((clock.boottime_ns() - began_ns) * factor)
+            passed_ns = min(max(int(stamps[at]), passed_ns), int(stamps[-1]))
+            upto = int(np.searchsorted(stamps, passed_ns, side="right"))
+            yield events[at:upto]
+            at = upto
+
+
+def _checkpoint(
+    config: StreamConfig, frequencies: tuple[Frequency, ...], head: int, span: range, clock: Clock
+) -> Checkpoint:
+    """Return what a live producer would go on from after these events."""
+    sequencer = BoundarySequencer(config.timezone)
+    published = dict.fromkeys(frequencies, Published())
+    floors = []
+    for frequency in frequencies:
+        floor_ns = last_boundary(span.stop - 1, frequency, config.timezone)
+        floors.append(FrequencyState(frequency, floor_ns, 0))
+        if floor_ns >= span.start:
+            published[frequency] = Published(sequencer.peek(frequency, floor_ns), floor_ns)
+    return Checkpoint(head, clock.boot_id(), SchedulerState(*clock.both_ns(), tuple(floors)), published)
+
+
+def _open_ring(config: StreamConfig) -> rings.Producer:
+    def refuse(producer: rings.Producer) -> None:
+        if producer.taken_over:
+            raise StreamExistsError(
+                f"stream {config.name!r} exists, and a replay makes a new one: use another name, or remove it first "
+                f"(`chronostream remove {config.name}`)"
+            )
+
+    return rings.Producer.create(
+        config.name,
+        EVENT_DTYPE,
+        config.capacity,
+        application_size=STATE_SIZE,
+        max_consumers=config.max_consumers,
+        always_wake=True,
+        mode=config.mode,
+        group=config.group,
+        version=config.producer_version,
+        instance=config.instance_id,
+        before_live=refuse,
+    )

@@ -1,0 +1,74 @@
+"""``chronostream verify``: compare a stream with what it must be."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from chronostream.backfill import instant_ns, verify_stream
+from chronostream.cli.options import AnyOwner, Format, FormatOption, Frequencies, Name
+from chronostream.cli.progress import progress
+from chronostream.errors import InvalidValueError
+from chronostream.ring import inspect
+
+__all__ = ["verify"]
+
+_From = Annotated[
+    str | None,
+    typer.Option("--from", help="Only events from here on: ISO 8601, or Unix nanoseconds.", show_default=False),
+]
+_To = Annotated[str | None, typer.Option("--to", help="Only events before.", show_default=False)]
+_Timezone = Annotated[
+    str | None,
+    typer.Option(help="IANA time zone of hours and days; as the stream says by default.", show_default=False),
+]
+_Sequence = Annotated[
+    str | None, typer.Option(help="boundary or counting; as the stream says by default.", show_default=False)
+]
+_AllowMissed = Annotated[
+    bool, typer.Option("--allow-missed", help="Let as many be absent as the producer says that it missed.")
+]
+_Limit = Annotated[int, typer.Option(help="How many faults to print; all are counted.", min=0)]
+_FAILED = 1
+
+
+def verify(
+    name: Name,
+    from_: _From = None,
+    to: _To = None,
+    frequency: Frequencies = None,
+    timezone: _Timezone = None,
+    sequence: _Sequence = None,
+    allow_missed: _AllowMissed = False,
+    limit: _Limit = 1000,
+    format_: FormatOption = Format.TEXT,
+    any_owner: AnyOwner = False,
+) -> int:
+    """Compare what a stream's ring holds with what it must be, and name each event that is not.
+
+    Absent, foreign, duplicate, altered and misplaced events are faults, and the exit status is 1 then. Of counted
+    sequences, what can be checked: that they follow each other, and that what is absent was counted as missed.
+    """
+    if sequence not in (None, "boundary", "counting"):
+        raise InvalidValueError(f"--sequence is {sequence!r}, expected boundary or counting")
+    found = inspect(name, any_owner=any_owner)
+    with progress(name, min(found.head, found.capacity)) as on_progress:
+        report = verify_stream(
+            name,
+            None if from_ is None else instant_ns("--from", from_),
+            None if to is None else instant_ns("--to", to),
+            frequencies=frequency or None,
+            tz=timezone,
+            sequencer=sequence,  # type: ignore[arg-type]  # checked above
+            allow_missed=allow_missed,
+            limit=limit,
+            any_owner=any_owner,
+            on_progress=on_progress,
+        )
+    if format_ is Format.JSON:
+        typer.echo(json.dumps(report.as_dict()))
+    else:
+        typer.echo("\n".join(report.lines()))
+    return 0 if report.ok else _FAILED
