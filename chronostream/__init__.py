@@ -79,6 +79,7 @@ __all__ = [
 
 _MODULES = ("aio", "backfill", "boundaries", "errors", "recorder", "ring", "tables")
 _HOMES = {
+    "backfill": ("replay",),
     "clock": ("FakeClock", "Stop", "SystemClock"),
     "config": ("StreamConfig",),
     "engine": ("Engine",),

@@ -45,6 +45,8 @@ class StreamConfig:
         mode: permissions of the stream's segment.
         group: its group, by name or number.
         remove: delete the stream when it stops, instead of keeping it for the next run.
+        realtime: ask for real-time scheduling of the scheduler process; an `Engine` in this process does not.
+        cpu: the only processor that the scheduler process runs on; likewise.
 
     Raises:
         InvalidValueError: something is out of its range; the message says what, and what was expected.
@@ -67,6 +69,8 @@ class StreamConfig:
     mode: int = 0o600
     group: str | int | None = None
     remove: bool = False
+    realtime: bool = False
+    cpu: int | None = None
 
     def __post_init__(self) -> None:
         """Check everything, and put the frequencies into their order."""
@@ -88,6 +92,9 @@ class StreamConfig:
             raise ConfigError(
                 f"mode is {shown}, expected permissions such as 0o600 or 0o640, by which its owner reads and writes"
             )
+
+        if self.cpu is not None and (not isinstance(self.cpu, int) or isinstance(self.cpu, bool) or self.cpu < 0):
+            raise ConfigError(f"cpu is {self.cpu!r}, expected the number of a processor, from 0 on")
 
     def scheduler(self, state: SchedulerState | None = None, *, same_boot: bool = True) -> Scheduler:
         """Return the scheduler of this stream, from `state` on."""

@@ -39,6 +39,7 @@ from chronostream.errors import (
     ProducerActiveError,
     StartError,
 )
+from chronostream.priority import apply_priority
 from chronostream.status import StreamStatus, stream_status
 
 __all__ = ["ProducerProcess", "child_main", "run", "start", "stop_producer"]
@@ -166,11 +167,12 @@ def run(
         for_good: the program ends right afterwards; what signals still come meanwhile is ignored.
 
     Raises:
-        InvalidValueError: the time is negative.
+        InvalidValueError: the time is negative, or there is no such processor as `config` asks for.
         ChronoStreamError: as for `chronostream.Engine`.
     """
     if for_s is not None and not for_s >= 0:
         raise InvalidValueError(f"for_s is {for_s}, expected 0 or more")
+    apply_priority(realtime=config.realtime, cpu=config.cpu)
     with Stop() as stop, _stopped_by_signals(stop, for_good=for_good), Engine(config) as engine:
         timer = None if for_s is None else threading.Timer(min(for_s, threading.TIMEOUT_MAX), stop.set)
         try:
@@ -222,7 +224,9 @@ def child_main(order: dict[str, Any]) -> int:
     logging.basicConfig(format="%(asctime)s %(name)s %(levelname)s: %(message)s")
     with Stop() as stop, _stopped_by_signals(stop, for_good=True):
         try:
-            engine = Engine(StreamConfig(**order["config"]))
+            config = StreamConfig(**order["config"])
+            apply_priority(realtime=config.realtime, cpu=config.cpu)
+            engine = Engine(config)
         except ChronoStreamError as error:
             _report(error)
             return 1

@@ -39,6 +39,11 @@ _For = Annotated[
     str | None, typer.Option("--for", help="Stop by itself after this long, such as 10s.", show_default=False)
 ]
 _Remove = Annotated[bool, typer.Option("--remove", help="Delete the stream at the end instead of keeping it.")]
+_Realtime = Annotated[
+    bool,
+    typer.Option("--realtime", help="Ask for real-time scheduling (SCHED_FIFO), and say so if it is not permitted."),
+]
+_Cpu = Annotated[int | None, typer.Option(help="Run on this processor only.", min=0, show_default=False)]
 
 
 def run(
@@ -57,6 +62,8 @@ def run(
     group: _Group = None,
     for_: _For = None,
     remove: _Remove = False,
+    realtime: _Realtime = False,
+    cpu: _Cpu = None,
 ) -> None:
     """Emit the events of a stream until SIGTERM or Ctrl-C; this process is its producer.
 
@@ -78,6 +85,8 @@ def run(
         mode=octal(mode),
         group=group,
         remove=remove,
+        realtime=realtime,
+        cpu=cpu,
         **options,
     )
     for_s = seconds_of("--for", for_)
