@@ -25,6 +25,7 @@ Each is named for the fact, and its message says what was found, what was expect
     ├── ClosedError                           the handle was closed
     ├── ForkedError                           the handle belongs to the parent of this process
     ├── RecordingError                        a directory that a stream cannot be recorded into
+    ├── BridgeError                           what is beyond this machine did not do its part
     ├── CoreUnavailableError                  the ring core asked for cannot run here
     ├── SimulationError                       a simulation found that something does not hold
     └── MissingDependencyError (ImportError)  a package that is not installed by itself, and is needed now
@@ -34,6 +35,7 @@ from __future__ import annotations
 
 __all__ = [
     "AccessDeniedError",
+    "BridgeError",
     "ChronoStreamError",
     "ClosedError",
     "ConfigError",
@@ -177,6 +179,10 @@ class ForkedError(ChronoStreamError):
 
 class RecordingError(ChronoStreamError):
     """A stream cannot be recorded into this directory: it is in use, holds something else, or cannot be written."""
+
+
+class BridgeError(ChronoStreamError):
+    """What is beyond this machine did not do its part: out of reach, refused, or not what it must be."""
 
 
 class CoreUnavailableError(ChronoStreamError):

@@ -9,10 +9,11 @@ from chronostream import ring
 from chronostream.errors import CorruptSegmentError
 from chronostream.event import EVENT_DTYPE, Frequency
 from chronostream.lateness import percentile_ns
+from chronostream.origin import Freshness, MirrorDescription, OriginReader
 from chronostream.ring import Consumer, RingStatus
 from chronostream.state import StateReader
 
-__all__ = ["EngineStatus", "FrequencyStatus", "Lateness", "StreamStatus", "stream_status"]
+__all__ = ["EngineStatus", "FrequencyStatus", "Lateness", "MirrorStatus", "StreamStatus", "stream_status"]
 
 _PERCENTILES = (50, 99, 99.9)
 
@@ -69,6 +70,19 @@ class EngineStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class MirrorStatus:
+    """What a mirror says of itself.
+
+    Attributes:
+        description: what it mirrors.
+        freshness: how fresh it is; only as good as the mirror's own process (the ring's state says if that lives).
+    """
+
+    description: MirrorDescription
+    freshness: Freshness
+
+
+@dataclass(frozen=True, slots=True)
 class StreamStatus:
     """One stream at one moment.
 
@@ -76,14 +90,19 @@ class StreamStatus:
         ring: the ring under it.
         engine: what its engine says; None for a ring that carries something else than events, or events of no engine
             that this version knows.
+        mirror: what its mirror says; None for a ring that no mirror writes.
     """
 
     ring: RingStatus
     engine: EngineStatus | None
+    mirror: MirrorStatus | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the same as plain values for JSON."""
         plain = asdict(self.ring) | {"dtype": str(self.ring.dtype), "core": ring.CORE}
+        if self.mirror is not None:
+            mirror = asdict(self.mirror.description) | asdict(self.mirror.freshness)
+            plain["mirror"] = mirror | {"frequencies": [each.label for each in self.mirror.description.frequencies]}
         if self.engine is None:
             return plain
         engine = asdict(self.engine)
@@ -104,10 +123,22 @@ def stream_status(name: str, *, any_owner: bool = False) -> StreamStatus:
     if ring_status.dtype != EVENT_DTYPE:
         return StreamStatus(ring_status, None)
     with Consumer.attach(name, register=False, any_owner=any_owner) as consumer:
+        mirror = _mirror_status(consumer.application)
+        if mirror is not None:
+            return StreamStatus(ring_status, None, mirror)
         try:
             return StreamStatus(ring_status, _engine_status(StateReader(consumer.application)))
         except CorruptSegmentError:
-            return StreamStatus(ring_status, None)  # A ring of events that no engine writes: a replay, or a mirror.
+            return StreamStatus(ring_status, None)  # A ring of events that no engine writes, such as a replay.
+
+
+def _mirror_status(area: memoryview) -> MirrorStatus | None:
+    try:
+        origin = OriginReader(area)
+    except CorruptSegmentError:
+        return None
+    description = origin.description()
+    return None if description is None else MirrorStatus(description, origin.freshness())
 
 
 def _engine_status(state: StateReader) -> EngineStatus | None:

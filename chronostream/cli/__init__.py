@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import sys
 from collections.abc import Sequence
 
 __all__ = ["main", "silence_stdout"]
 
+_USERINFO = re.compile(r"(?<=//)[^/\s]*@")
 _FAILED, _WRONG_USAGE, _LIVE = 1, 2, 3
 _INTERRUPTED = 130  # what newer versions of typer make of Ctrl-C
 
@@ -65,5 +67,6 @@ def _status_of(error: Exception) -> int:
 
 
 def _fail(message: str, status: int) -> int:
-    print("chronostream:", " ".join(message.split()), file=sys.stderr)
+    # What was typed may be repeated here, and a URL in it may hold a password.
+    print("chronostream:", _USERINFO.sub("***@", " ".join(message.split())), file=sys.stderr)
     return status

@@ -6,7 +6,9 @@ from typing import Annotated
 
 import typer
 
+from chronostream.cli.mirror import mirror
 from chronostream.cli.record import record
+from chronostream.cli.relay import relay
 from chronostream.cli.remove import remove
 from chronostream.cli.replay import replay
 from chronostream.cli.run import run
@@ -40,5 +42,5 @@ def _options(
     pass
 
 
-for command in (run, tail, status, record, remove, replay, verify):
+for command in (run, tail, status, record, remove, replay, verify, relay, mirror):
     app.command()(command)

@@ -11,7 +11,7 @@ import typer
 from chronostream import ring
 from chronostream.cli.options import AnyOwner, Format, FormatOption
 from chronostream.errors import AccessDeniedError, ChronoStreamError, StreamNotFoundError
-from chronostream.status import EngineStatus, FrequencyStatus, StreamStatus, stream_status
+from chronostream.status import EngineStatus, FrequencyStatus, MirrorStatus, StreamStatus, stream_status
 
 __all__ = ["status"]
 
@@ -51,7 +51,9 @@ def _text(stream: StreamStatus) -> str:
         f"{of.name}  {of.state}  pid {of.pid}  generation {of.generation}  since {_time(of.started_ns)}",
         f"  ring       head {of.head}  capacity {of.capacity}  {_size(of.segment_size)}  {ring.CORE} core here",
     ]
-    if stream.engine is None:
+    if stream.mirror is not None:
+        lines += _mirror_lines(stream.mirror)
+    elif stream.engine is None:
         lines.append(f"  records    {of.dtype}")
     else:
         lines += _engine_lines(stream.engine)
@@ -70,6 +72,17 @@ def _engine_lines(engine: EngineStatus) -> list[str]:
         f"  clock      {engine.condition}  zone {engine.timezone}  sequence {engine.sequencer}"
         + (met and f"  ({met})"),
         *map(_frequency_line, engine.frequencies),
+    ]
+
+
+def _mirror_lines(mirror: MirrorStatus) -> list[str]:
+    of, fresh = mirror.description, mirror.freshness
+    state = "current" if fresh.stale_since_ns is None else f"stale since {_time(fresh.stale_since_ns)}"
+    link = "connected" if fresh.connected else "not connected"
+    return [
+        f"  mirror     of {of.source} through JetStream stream {of.stream}, up to message {fresh.sequence}",
+        f"  fresh      {state}, seen {_time(fresh.checked_ns)}  {link}  skipped {fresh.skipped}",
+        f"  clock      zone {of.timezone}  sequence {of.sequencer}  zone data {of.zone_data}",
     ]
 
 

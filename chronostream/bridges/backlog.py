@@ -1,0 +1,139 @@
+"""The ring's side of a relay: the events that are still to be delivered, kept until it is known that they were."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from chronostream.bridges.continuity import order_of, orders_of
+from chronostream.bridges.jetstream import Origin
+from chronostream.bridges.zones import zone_data
+from chronostream.errors import StreamMismatchError
+from chronostream.event import EVENT_DTYPE, Event, event_ids
+from chronostream.state import Description, StateReader
+from chronostream.stream import EventStream, subscribe
+
+__all__ = ["Backlog"]
+
+_KEPT = 8192
+_NOTHING = np.empty(0, EVENT_DTYPE)
+
+
+class Backlog:
+    """Reads a stream ahead, from the oldest event that the ring holds, and goes back when it must.
+
+    Args:
+        name: the stream's name.
+        any_owner: also trust a stream that another user's process made.
+
+    Attributes:
+        stream: the subscription.
+        description: what the stream's engine says that it is.
+        sent: how many of the events that are kept were handed out and not confirmed yet.
+
+    Raises:
+        StreamMismatchError: no engine says what the stream is.
+        ChronoStreamError: as for `chronostream.subscribe`.
+    """
+
+    def __init__(self, name: str, *, any_owner: bool = False) -> None:
+        self._name = name
+        self._any_owner = any_owner
+        self._floor: int | None = None  # what is not above it was delivered; None: nothing was
+        self._delivered: Event | None = None
+        self.sent = 0
+        self.stream = self._attach()
+        self._kept = _NOTHING
+        try:
+            self.description = _describe(self.stream)
+        except BaseException:
+            self.close()
+            raise
+
+    def origin(self, name: str) -> Origin:
+        """Return what the events are, for JetStream, where the stream is called `name`."""
+        counting = self.description.sequencer == "counting"
+        return Origin(
+            name=name,
+            frequencies=self.description.frequencies,
+            sequencer=self.description.sequencer,
+            zone=zone_data(self.description.timezone),
+            instance=self.stream.consumer.header["instance"].decode() if counting else None,
+        )
+
+    @property
+    def drained(self) -> bool:
+        """Whether the stream is closed, and everything that was in it confirmed."""
+        return self.stream.closed and not self.stream.lag and not len(self._kept)
+
+    def rewind(self, delivered: Event | None) -> int:
+        """Go on behind an event that was delivered, by whoever; from the oldest if None was.
+
+        Returns:
+            How many events that were kept had been delivered.
+
+        Raises:
+            StreamMismatchError: the same boundary has another id here.
+        """
+        order = None if delivered is None else order_of(delivered)
+        self.sent = 0
+        if self._floor is not None and (order is None or order < self._floor):
+            # What was delivered is there no more: the ring may still have it.
+            self.close()
+            self.stream = self._attach()
+            self._kept = _NOTHING
+        self._floor, self._delivered = order, delivered
+        before = len(self._kept)
+        self._kept = self._news(self._kept)
+        return before - len(self._kept)
+
+    def unsent(self, limit: int) -> npt.NDArray[np.void]:
+        """Return events that were not handed out yet, at most `limit`, in order; never blocks."""
+        while len(self._kept) < min(self.sent + limit, _KEPT):
+            found = self.stream.read(limit)
+            if not len(found):
+                break
+            self._kept = np.concatenate([self._kept, self._news(found)])
+        return self._kept[self.sent : self.sent + limit]
+
+    def confirm(self, count: int) -> None:
+        """Forget the first `count` events: they were delivered."""
+        self._floor = int(orders_of(self._kept[count - 1 : count])[0])
+        self._kept = self._kept[count:]
+        self.sent -= count
+
+    def wait(self, timeout_s: float) -> None:
+        """Wait for an event to hand out, or for the stream's end."""
+        if not len(self._kept) and not self.stream.closed:
+            self.stream.wait(timeout_s)
+
+    def close(self) -> None:
+        """Let go of the stream."""
+        self.stream.close()
+
+    def _attach(self) -> EventStream:
+        return subscribe(self._name, start="oldest", label="chronostream relay", any_owner=self._any_owner)
+
+    def _news(self, records: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
+        """Return the records that were not delivered."""
+        if self._floor is None or self._delivered is None or not len(records):
+            return records
+        orders = orders_of(records)
+        same = records[orders == order_of(self._delivered)]
+        if len(same) and (own := str(event_ids(same)[0])) != self._delivered.id:
+            raise StreamMismatchError(
+                f"JetStream holds event {self._delivered.id}, and stream {self._name!r} has {own} for the same "
+                "boundary: another producer numbers differently; relay only one of them, or use --sequence boundary"
+            )
+        return records[orders > self._floor]
+
+
+def _describe(stream: EventStream) -> Description:
+    application = stream.consumer.application
+    description = StateReader(application).description() if len(application) else None
+    if description is None:
+        raise StreamMismatchError(
+            f"stream {stream.consumer.name!r} is not an engine's, so that nothing says which events must follow which: "
+            "relay the stream of a producer"
+        )
+    return description

@@ -1,0 +1,131 @@
+"""An event as a message: subject, payload and headers (docs/distributed.md, "Messages"). It knows no connection."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from chronostream.errors import BridgeError, InvalidNameError, InvalidTypeError, InvalidValueError
+from chronostream.event import EVENT_DTYPE, SCHEMA_VERSION, Event, Frequency, to_events, to_records
+from chronostream.ring import segment_name
+
+__all__ = [
+    "ENCODING",
+    "LATENESS",
+    "SCHEMA",
+    "ZONE",
+    "Encoding",
+    "all_subjects",
+    "decode",
+    "encode",
+    "subject_of",
+]
+
+SCHEMA = "Chronostream-Schema"
+ENCODING = "Chronostream-Encoding"
+LATENESS = "Chronostream-Lateness-Ns"
+ZONE = "Chronostream-Zone"
+
+_FIELDS = frozenset(Event.__slots__)
+
+
+class Encoding(StrEnum):
+    """How an event becomes a payload."""
+
+    JSON = "json"
+    """One object with the eight fields of an `Event`, the frequency by its name."""
+    RECORD = "record"
+    """The 128 bytes of `EVENT_DTYPE` as they stand."""
+
+
+def subject_of(name: str, frequency: Frequency) -> str:
+    """Return the subject of a stream's events of one frequency."""
+    return f"{_prefix(name)}.{frequency.label}"
+
+
+def all_subjects(name: str) -> str:
+    """Return the pattern that all subjects of a stream match, and those of no other.
+
+    Raises:
+        InvalidNameError: the name cannot be part of a subject.
+    """
+    return f"{_prefix(name)}.*"
+
+
+def encode(records: npt.NDArray[np.void], events: Sequence[Event], encoding: Encoding) -> list[bytes]:
+    """Return the payloads of events, given both as records and as objects."""
+    if encoding is Encoding.RECORD:
+        raw, size = records.tobytes(), EVENT_DTYPE.itemsize
+        return [raw[at : at + size] for at in range(0, len(raw), size)]
+    return [_json(event) for event in events]
+
+
+def decode(subject: str, headers: Mapping[str, str] | None, payload: bytes) -> Event:
+    """Return the event of a message.
+
+    Raises:
+        BridgeError: it is no event of ours: the payload is not what the headers say, contradicts itself or the
+            subject, or is of another schema.
+    """
+    headers = headers or {}
+    schema, encoding = headers.get(SCHEMA), headers.get(ENCODING)
+    try:
+        if schema != str(SCHEMA_VERSION):
+            raise InvalidValueError(f"its header {SCHEMA} is {schema!r}, expected '{SCHEMA_VERSION}'")
+        if encoding not in list(Encoding):
+            raise InvalidValueError(f"its header {ENCODING} is {encoding!r}, expected one of {', '.join(Encoding)}")
+        event = _from_record(payload) if encoding == Encoding.RECORD else _from_json(payload)
+        if subject.rpartition(".")[2] != event.frequency.label:
+            raise InvalidValueError(f"it holds an event of frequency {event.frequency.label}")
+    except (InvalidValueError, InvalidTypeError) as error:
+        raise BridgeError(f"the message on {subject} is no event: {error}") from None
+    return event
+
+
+def _prefix(name: str) -> str:
+    segment_name(name)
+    if not all(name.split(".")):
+        raise InvalidNameError(f"{name!r} cannot be part of a subject: no '.' at its end, and no two in a row")
+    return f"chronostream.{name}"
+
+
+def _json(event: Event) -> bytes:
+    return json.dumps(
+        {
+            "id": event.id,
+            "timestamp": event.timestamp,
+            "frequency": event.frequency.label,
+            "sequence": event.sequence,
+            "seed": event.seed,
+            "schema_version": event.schema_version,
+            "producer_version": event.producer_version,
+            "instance_id": event.instance_id,
+        },
+        separators=(",", ":"),
+    ).encode()
+
+
+def _from_json(payload: bytes) -> Event:
+    try:
+        fields: Any = json.loads(payload)
+    except ValueError as error:
+        raise InvalidValueError(f"its payload is not JSON: {error}") from None
+    if not isinstance(fields, dict) or fields.keys() != _FIELDS:
+        raise InvalidValueError(f"its payload is not one object with exactly {', '.join(Event.__slots__)}")
+    event = Event(**fields | {"frequency": Frequency.parse(fields["frequency"])})
+    to_records([event])  # It contradicts itself if this is not what the event's own boundary makes of it.
+    return event
+
+
+def _from_record(payload: bytes) -> Event:
+    if len(payload) != EVENT_DTYPE.itemsize:
+        raise InvalidValueError(f"its payload has {len(payload)} bytes, a record has {EVENT_DTYPE.itemsize}")
+    (event,) = to_events(np.frombuffer(payload, EVENT_DTYPE))
+    if to_records([event]).tobytes() != payload:
+        raise InvalidValueError("its record contradicts itself")
+    return event

@@ -1,0 +1,112 @@
+"""What JetStream holds of a stream, from one boundary to another, as arrays."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from chronostream.bridges.connection import ConnectionOptions, Link
+from chronostream.bridges.continuity import order_before
+from chronostream.bridges.encoding import all_subjects
+from chronostream.bridges.jetstream import Origin, default_stream, last_message
+from chronostream.bridges.reader import Reader
+from chronostream.errors import InvalidTypeError, InvalidValueError
+from chronostream.event import Frequency
+
+__all__ = ["fetch", "fetch_origin"]
+
+
+def fetch(
+    connection: ConnectionOptions,
+    name: str,
+    *,
+    stream: str | None = None,
+    frequencies: Iterable[Frequency | str | int] | None = None,
+    start_ns: int | None = None,
+    end_ns: int | None = None,
+    patience_s: float = 5,
+) -> Iterator[npt.NDArray[np.void]]:
+    """Yield the events that JetStream holds when this begins: arrays of `EVENT_DTYPE`, shape ``(n,)``, in order.
+
+    Args:
+        connection: where NATS is.
+        name: the stream's name where it is produced, or what its relay calls it.
+        stream: the JetStream stream; ``CHRONOSTREAM_`` and the name by default.
+        frequencies: which events; all of them if None.
+        start_ns: the first boundary, Unix nanoseconds; the oldest that is held if None.
+        end_ns: the boundary that comes behind the last, not before `start_ns`; none if None.
+        patience_s: how long to wait for a server, at the beginning and whenever it is away.
+
+    Raises:
+        BridgeError: there is no server or no such JetStream stream, or it does not let us in.
+        StreamMismatchError: the JetStream stream holds other events.
+        UnknownFrequencyError: not a frequency that events have.
+        InvalidValueError: the range ends before it starts.
+    """
+    if isinstance(frequencies, str | int):
+        raise InvalidTypeError(f"frequencies are {frequencies!r}, expected a set such as {{'second', 'minute'}}")
+    wanted = None if frequencies is None else np.array([Frequency.parse(each) for each in frequencies], np.uint8)
+    if start_ns is not None and end_ns is not None and end_ns < start_ns:
+        raise InvalidValueError(
+            f"start_ns {start_ns} is later than end_ns {end_ns}: a range ends where it starts or later"
+        )
+    reading = _read(connection, name, stream or default_stream(name), start_ns, end_ns, patience_s)
+    return _in_turns(reading, wanted)
+
+
+def fetch_origin(
+    connection: ConnectionOptions, name: str, *, stream: str | None = None, patience_s: float = 5
+) -> Origin:
+    """Return what the events of a stream in JetStream are; arguments and errors as for `fetch`."""
+
+    async def ask() -> Origin:
+        link = Link(connection, f"chronostream history {name}", patience_s=patience_s)
+        try:
+            _, origin = await Reader(link, stream or default_stream(name), name).open()
+        finally:
+            await link.close()
+        return origin
+
+    return asyncio.run(ask())
+
+
+async def _read(
+    connection: ConnectionOptions,
+    name: str,
+    stream: str,
+    start_ns: int | None,
+    end_ns: int | None,
+    patience_s: float,
+) -> AsyncIterator[npt.NDArray[np.void]]:
+    link = Link(connection, f"chronostream history {name}", patience_s=patience_s)
+    try:
+        reader = Reader(link, stream, name, after=None if start_ns is None else order_before(start_ns))
+        await reader.open()
+        reader.until = (await last_message(await link.ready(), stream, all_subjects(name))).held
+        async for part in reader.parts():
+            records = part.records
+            if end_ns is not None:
+                records = records[records["timestamp"] < end_ns]
+            yield records
+            if len(records) < len(part.records):
+                return
+    finally:
+        await link.close()
+
+
+def _in_turns(
+    parts: AsyncIterator[npt.NDArray[np.void]], wanted: npt.NDArray[np.uint8] | None
+) -> Iterator[npt.NDArray[np.void]]:
+    """Yield what an asynchronous iterator does; between two turns nothing of it runs."""
+
+    async def turn() -> npt.NDArray[np.void] | None:
+        return await anext(parts, None)
+
+    with asyncio.Runner() as runner:
+        while (records := runner.run(turn())) is not None:
+            chosen = records if wanted is None else records[np.isin(records["frequency"], wanted)]
+            if len(chosen):
+                yield chosen

@@ -1,0 +1,179 @@
+"""From JetStream into a ring of the same layout, so that `chronostream.subscribe` works on another host unchanged.
+
+The ring is all that a mirror keeps: it goes on behind the last event in it. So one that was killed takes its own ring
+over, and continues with the next event, which JetStream still has.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import time
+from typing import Any
+
+import numpy as np
+
+from chronostream.bridges.connection import ConnectionOptions, Link
+from chronostream.bridges.continuity import BoundaryContinuity, orders_of
+from chronostream.bridges.jetstream import Origin, default_stream
+from chronostream.bridges.reader import Reader
+from chronostream.bridges.running import first_of
+from chronostream.errors import InvalidValueError, StreamMismatchError
+from chronostream.event import EVENT_DTYPE
+from chronostream.origin import ORIGIN_SIZE, Freshness, MirrorDescription, OriginWriter
+from chronostream.ring import Layout, Producer, segment_name
+from chronostream.version import __version__
+
+__all__ = ["Mirror"]
+
+_log = logging.getLogger(__name__)
+
+_LOOK_S = 0.2
+
+
+class Mirror:
+    """Fills a ring with the events of a stream of other hosts, until told to stop.
+
+    Args:
+        name: the stream's name where it is produced, or what its relay calls it.
+        connection: where NATS is.
+        local_name: the ring's name here; the same by default.
+        stream: the JetStream stream; ``CHRONOSTREAM_`` and the name by default.
+        capacity: events that the ring holds, a power of two. A new one begins with as many of the newest as it holds.
+        stale_after_s: how long after its boundary an event may come before the stream is marked stale.
+        mode: permissions of the ring's segment.
+        group: its group, by name or number.
+
+    Raises:
+        InvalidValueError: something is out of its range.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        connection: ConnectionOptions,
+        *,
+        local_name: str | None = None,
+        stream: str | None = None,
+        capacity: int = 65536,
+        stale_after_s: float = 5,
+        mode: int = 0o600,
+        group: str | int | None = None,
+    ) -> None:
+        if not stale_after_s >= 0:
+            raise InvalidValueError(f"stale_after_s is {stale_after_s}, expected 0 or more")
+        Layout.plan(EVENT_DTYPE, capacity, ORIGIN_SIZE, 1)
+        self._name = name
+        self._local_name = local_name or name
+        segment_name(self._local_name)
+        self._stream = stream or default_stream(name)
+        self._link = Link(connection, f"chronostream mirror {name}")
+        self._capacity = capacity
+        self._stale_after_ns = round(stale_after_s * 1e9)
+        self._options: dict[str, Any] = {"mode": mode, "group": group}
+        self._sequence = 0
+        self._skipped = 0
+        self._stale_since_ns: int | None = None
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Mirror until `stop` is set, then mark the ring closed; it is kept.
+
+        Raises:
+            ProducerActiveError: the local name is live.
+            LayoutMismatchError: there is a stream of that name with another capacity, or that is no mirror.
+            StreamMismatchError: it mirrors another stream, or the JetStream stream holds other events.
+            BridgeError: the server does not let us in.
+        """
+        try:
+            await first_of(self._work(), stop.wait())
+        finally:
+            await self._link.close()
+
+    async def _work(self) -> None:
+        reader = Reader(self._link, self._stream, self._name, newest=self._capacity)
+        _, origin = await reader.open()
+        with contextlib.ExitStack() as closing:
+            ring = self._open_ring(origin)
+            closing.callback(ring.close, unlink=False)
+            state = OriginWriter(ring.application)
+            self._describe(state, origin)
+            reader.after = _last_order(ring)
+            _log.info("ready: stream %r mirrors %r, process %d", self._local_name, self._name, os.getpid())
+            await first_of(self._fill(reader, ring), self._watch(reader, ring, state))
+
+    def _open_ring(self, origin: Origin) -> Producer:
+        return Producer.create(
+            self._local_name,
+            EVENT_DTYPE,
+            self._capacity,
+            application_size=ORIGIN_SIZE,
+            always_wake=True,
+            version=__version__,
+            instance=f"mirror of {origin.name}"[:64],
+            **self._options,
+        )
+
+    def _describe(self, state: OriginWriter, origin: Origin) -> None:
+        wanted = MirrorDescription(
+            source=origin.name,
+            stream=self._stream,
+            frequencies=origin.frequencies,
+            timezone=origin.zone.tz,
+            sequencer=origin.sequencer,
+            zone_data=str(origin.zone),
+        )
+        found = state.description()
+        if found is not None and (found.source, found.stream) != (wanted.source, wanted.stream):
+            raise StreamMismatchError(
+                f"stream {self._local_name!r} mirrors {found.source!r} through JetStream stream {found.stream}, asked "
+                f"for was {wanted.source!r} through {wanted.stream}: use another name, or remove it first "
+                f"(`chronostream remove {self._local_name}`)"
+            )
+        state.describe(wanted)
+
+    async def _fill(self, reader: Reader, ring: Producer) -> None:
+        async for part in reader.parts():
+            ring.publish_many(part.records)
+            self._sequence = part.sequence
+            self._skipped += part.skipped
+
+    async def _watch(self, reader: Reader, ring: Producer, state: OriginWriter) -> None:
+        """Say how fresh the stream is, over and over; end with an error once the ring was removed."""
+        began_ns = time.time_ns()
+        while True:
+            ring.check()
+            now_ns = time.time_ns()
+            due_ns = began_ns
+            if reader.after is not None and reader.origin is not None:
+                due_ns = BoundaryContinuity(reader.origin.frequencies, reader.origin.zone.tz).due_ns(reader.after)
+            self._mark(now_ns, due_ns)
+            state.show(
+                Freshness(
+                    stale=self._stale_since_ns is not None,
+                    stale_since_ns=self._stale_since_ns,
+                    connected=self._link.connected,
+                    checked_ns=now_ns,
+                    sequence=self._sequence,
+                    skipped=self._skipped,
+                )
+            )
+            await asyncio.sleep(_LOOK_S)
+
+    def _mark(self, now_ns: int, due_ns: int) -> None:
+        stale = now_ns > due_ns + self._stale_after_ns
+        if stale and self._stale_since_ns is None:
+            self._stale_since_ns = now_ns
+            _log.warning("%s: stale: an event has been due for %.1f s", self._local_name, (now_ns - due_ns) / 1e9)
+        elif not stale and self._stale_since_ns is not None:
+            self._stale_since_ns = None
+            _log.info("%s: current again", self._local_name)
+
+
+def _last_order(ring: Producer) -> int | None:
+    """Return the order of the last event in the ring."""
+    if not ring.head:
+        return None
+    at = (ring.head - 1) & (ring.capacity - 1)
+    return int(np.asarray(orders_of(ring.records[at : at + 1]))[0])

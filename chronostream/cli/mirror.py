@@ -1,0 +1,91 @@
+"""``chronostream mirror``: a stream of other hosts as a ring on this one."""
+
+from __future__ import annotations
+
+import logging
+from typing import Annotated
+
+import typer
+
+from chronostream.cli.nats import (
+    Credentials,
+    JetStream,
+    NkeySeed,
+    PasswordFile,
+    TlsCa,
+    TlsCertificate,
+    TlsFirst,
+    TlsKey,
+    TokenFile,
+    User,
+    connection_options,
+    run_until_signal,
+)
+from chronostream.cli.options import Name, octal, seconds_of
+
+__all__ = ["mirror"]
+
+_log = logging.getLogger("chronostream")
+
+_Url = Annotated[
+    str,
+    typer.Argument(help="URL of a NATS server, nats://HOST:PORT; of more with commas in between.", show_default=False),
+]
+_As = Annotated[
+    str | None, typer.Option("--as", help="The ring's name on this host. [default: NAME]", show_default=False)
+]
+_Capacity = Annotated[int, typer.Option(help="Events that the ring holds, a power of two.")]
+_StaleAfter = Annotated[str, typer.Option(help="How late an event may come before the stream is marked stale.")]
+_Mode = Annotated[str, typer.Option(help="Permissions of the segment, octal.")]
+_Group = Annotated[str | None, typer.Option(help="Group of the segment.", show_default=False)]
+
+
+def mirror(
+    url: _Url,
+    name: Name,
+    as_: _As = None,
+    stream: JetStream = None,
+    capacity: _Capacity = 65536,
+    stale_after: _StaleAfter = "5s",
+    mode: _Mode = "600",
+    group: _Group = None,
+    user: User = None,
+    password_file: PasswordFile = None,
+    token_file: TokenFile = None,
+    creds: Credentials = None,
+    nkey: NkeySeed = None,
+    tls_ca: TlsCa = None,
+    tls_cert: TlsCertificate = None,
+    tls_key: TlsKey = None,
+    tls_first: TlsFirst = False,
+) -> None:
+    """Fill a ring with the events that a relay delivers to NATS JetStream, until SIGTERM or Ctrl-C.
+
+    The ring is kept, and the next run goes on behind its last event. A name that is live is refused with exit status 3.
+    """
+    connection = connection_options(
+        url,
+        user=user,
+        password_file=password_file,
+        token_file=token_file,
+        credentials=creds,
+        nkey_seed=nkey,
+        tls_ca=tls_ca,
+        tls_certificate=tls_cert,
+        tls_key=tls_key,
+        tls_first=tls_first,
+    )
+    from chronostream.bridges.mirror import Mirror
+
+    mirror = Mirror(
+        name,
+        connection,
+        local_name=as_,
+        stream=stream,
+        capacity=capacity,
+        stale_after_s=seconds_of("--stale-after", stale_after) or 0,
+        mode=octal(mode),
+        group=group,
+    )
+    run_until_signal(mirror.run)
+    _log.info("stopped: stream %r closed, and kept for the next run", as_ or name)

@@ -1,0 +1,118 @@
+"""``chronostream relay``: deliver a stream to other hosts through NATS JetStream."""
+
+from __future__ import annotations
+
+import logging
+from typing import Annotated
+
+import typer
+
+from chronostream.cli.nats import (
+    Credentials,
+    JetStream,
+    NkeySeed,
+    PasswordFile,
+    TlsCa,
+    TlsCertificate,
+    TlsFirst,
+    TlsKey,
+    TokenFile,
+    User,
+    connection_options,
+    run_until_signal,
+)
+from chronostream.cli.options import AnyOwner, Name, seconds_of
+from chronostream.errors import InvalidValueError
+
+__all__ = ["relay"]
+
+_log = logging.getLogger("chronostream")
+
+_To = Annotated[str, typer.Option(help="URL of a NATS server, nats://HOST:PORT; of more with commas in between.")]
+_As = Annotated[str | None, typer.Option("--as", help="The stream's name there. [default: NAME]", show_default=False)]
+_Encoding = Annotated[str, typer.Option(help="Payload: json, or record for the 128 bytes as they stand.")]
+_Replicas = Annotated[
+    int | None, typer.Option(help="Servers that hold each event. [default for a new one: 1]", show_default=False)
+]
+_MaxAge = Annotated[str | None, typer.Option(help="How long JetStream holds an event.", show_default=False)]
+_MaxMessages = Annotated[int | None, typer.Option(help="How many events it holds.", show_default=False)]
+_MaxBytes = Annotated[int | None, typer.Option(help="How many bytes they may take.", show_default=False)]
+_Patience = Annotated[str, typer.Option(help="How long another relay is given to fill a gap of this one.")]
+_AcceptZoneData = Annotated[
+    bool, typer.Option("--accept-zone-data", help="Take this host's zone data for right from now on.")
+]
+_Wait = Annotated[
+    str | None,
+    typer.Option(help="Wait this long, such as 10s, for a stream that is not there yet.", show_default=False),
+]
+
+
+def relay(
+    name: Name,
+    to: _To,
+    as_: _As = None,
+    stream: JetStream = None,
+    encoding: _Encoding = "json",
+    replicas: _Replicas = None,
+    max_age: _MaxAge = None,
+    max_messages: _MaxMessages = None,
+    max_bytes: _MaxBytes = None,
+    patience: _Patience = "5s",
+    accept_zone_data: _AcceptZoneData = False,
+    wait: _Wait = None,
+    any_owner: AnyOwner = False,
+    user: User = None,
+    password_file: PasswordFile = None,
+    token_file: TokenFile = None,
+    creds: Credentials = None,
+    nkey: NkeySeed = None,
+    tls_ca: TlsCa = None,
+    tls_cert: TlsCertificate = None,
+    tls_key: TlsKey = None,
+    tls_first: TlsFirst = False,
+) -> int:
+    """Deliver the events of a stream to NATS JetStream, each once, until the stream is closed or SIGTERM comes.
+
+    It begins where JetStream ends. Ends with exit status 1 if there were events that it could not deliver.
+    """
+    connection = connection_options(
+        to,
+        user=user,
+        password_file=password_file,
+        token_file=token_file,
+        credentials=creds,
+        nkey_seed=nkey,
+        tls_ca=tls_ca,
+        tls_certificate=tls_cert,
+        tls_key=tls_key,
+        tls_first=tls_first,
+    )
+    from chronostream.bridges.encoding import Encoding
+    from chronostream.bridges.jetstream import Limits
+    from chronostream.bridges.relay import Relay
+
+    if encoding not in list(Encoding):
+        raise InvalidValueError(f"--encoding is {encoding!r}, expected one of {', '.join(Encoding)}")
+    relay = Relay(
+        name,
+        connection,
+        to_name=as_,
+        to_stream=stream,
+        limits=Limits(
+            replicas=replicas,
+            max_age_s=seconds_of("--max-age", max_age),
+            max_messages=max_messages,
+            max_bytes=max_bytes,
+        ),
+        encoding=Encoding(encoding),
+        patience_s=seconds_of("--patience", patience) or 0,
+        accept_zone_data=accept_zone_data,
+        any_owner=any_owner,
+        wait_s=seconds_of("--wait", wait) or 0,
+    )
+    report = run_until_signal(relay.run)
+    lost = sum(report.lost.values())
+    _log.info("stopped: %d events delivered, %d could not be", report.delivered, lost)
+    for loss in report.losses:
+        _log.warning("not delivered: %s", loss)
+    return 1 if lost else 0
