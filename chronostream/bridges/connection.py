@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import re
 import ssl
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ import nats.errors
 from nats.aio.client import Client
 from nats.js import JetStreamContext
 
+from chronostream.bridges.running import first_of
 from chronostream.errors import BridgeError, InvalidValueError
 
 __all__ = ["TROUBLE", "ConnectionOptions", "Link", "redact"]
@@ -31,6 +34,8 @@ _RECONNECT_WAIT_S = 0.25
 _CONNECT_TIMEOUT_S = 2
 _PING_INTERVAL_S = 5
 _REQUEST_TIMEOUT_S = 2.0
+_CLOSE_TIMEOUT_S = 1.0
+_RENEW_S = 10.0  # so long nats-py may try to get a connection back, before it is given up for a new one
 _LOOK_S = 0.02
 
 
@@ -84,6 +89,7 @@ class ConnectionOptions:
         for file in (self.credentials, self.nkey_seed):
             if file is not None and not file.is_file():
                 raise InvalidValueError(f"{file} is no file: expected one with credentials for NATS")
+        self._tls()
 
     @property
     def label(self) -> str:
@@ -96,11 +102,7 @@ class ConnectionOptions:
         return redact(str(text), self.password, self.token, *(part.password for part in parts))
 
     def arguments(self) -> dict[str, Any]:
-        """Return what nats-py takes.
-
-        Raises:
-            InvalidValueError: a TLS file is none.
-        """
+        """Return what nats-py takes."""
         return {
             "servers": list(self.servers),
             "user": self.user,
@@ -165,8 +167,9 @@ class Link:
         """
         try:
             async with asyncio.timeout(self.patience_s) as patience:
+                tired_s = time.monotonic() + _RENEW_S
                 while self._client is None or not self._client.is_connected:
-                    if self._client is None or self._client.is_closed:
+                    if self._client is None or self._client.is_closed or time.monotonic() > tired_s:
                         await self._open()
                     else:
                         await asyncio.sleep(_LOOK_S)
@@ -183,7 +186,7 @@ class Link:
         """Let go of the connection; twice is fine."""
         client, self._client = self._client, None
         if client is not None:
-            await client.close()
+            await _close(client)
 
     async def _open(self) -> None:
         await self.close()
@@ -201,7 +204,7 @@ class Link:
                 **self.options.arguments(),
             )
         except BaseException:
-            await client.close()
+            await _close(client)
             raise
         self._client = client
         self._said = ""
@@ -229,6 +232,12 @@ class Link:
     def _server(self) -> str:
         url = None if self._client is None else self._client.connected_url
         return self.options.label if url is None else f"{url.hostname}:{url.port}"
+
+
+async def _close(client: Client) -> None:
+    # After a failed handshake, nats-py waits for ever for the end of TLS.
+    with contextlib.suppress(*TROUBLE):
+        await first_of(client.close(), asyncio.sleep(_CLOSE_TIMEOUT_S))
 
 
 def _check_url(server: str) -> None:

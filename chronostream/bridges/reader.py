@@ -189,7 +189,7 @@ class Reader:
         now_s = time.monotonic()
         if self._troubled_s is None:
             self._troubled_s = now_s
-        text = self._link.options.redact(error) or type(error).__name__
+        text = self._link.options.redact(error) or "no answer in time"
         if isinstance(error, NotFoundError):
             text = f"there is no JetStream stream {self._stream}, or it was removed"
         patience_s = self._link.patience_s

@@ -23,7 +23,7 @@ from chronostream.bridges.continuity import BoundaryContinuity, Continuity, Coun
 from chronostream.bridges.encoding import Encoding, all_subjects, subject_of
 from chronostream.bridges.jetstream import Limits, Origin, Place, default_stream, ensure_stream, last_message
 from chronostream.bridges.publisher import MAX_BATCH, Batch, BatchSizeError, ConflictError, Publisher
-from chronostream.bridges.running import Pauses, first_of
+from chronostream.bridges.running import Pauses, cancel, first_of
 from chronostream.errors import InvalidValueError, StreamNotFoundError
 from chronostream.event import Frequency, event_ids
 
@@ -141,13 +141,13 @@ class Relay:
             StreamMismatchError: the JetStream stream is for other events.
             BridgeError: the server does not let us in.
         """
-        with ThreadPoolExecutor(1, "chronostream-relay") as self._waiter:
-            try:
+        try:
+            with ThreadPoolExecutor(1, "chronostream-relay") as self._waiter:
                 await first_of(self._work(), stop.wait())
-            finally:
-                await self._link.close()
-        if self._backlog is not None:  # Not before its waiting thread has ended.
-            self._backlog.close()
+        finally:
+            if self._backlog is not None:  # Not before its waiting thread has ended.
+                self._backlog.close()
+            await self._link.close()
         return self.report
 
     async def _work(self) -> None:
@@ -212,8 +212,7 @@ class Relay:
                 following = await self._stage(publisher, backlog, sequence + len(batch.messages))
                 sequence = await answer
             finally:
-                answer.cancel()
-                await asyncio.gather(answer, return_exceptions=True)
+                await cancel([answer])
             self._confirm(backlog, batch)
             batch = following
 
@@ -268,7 +267,7 @@ class Relay:
 
     def _say(self, error: BaseException) -> None:
         """Log each trouble once, until something was delivered again."""
-        text = self._link.options.redact(error) or type(error).__name__
+        text = self._link.options.redact(error) or "no answer in time"
         if text != self._said:
             self._said = text
             _log.warning("%s: cannot deliver now, and tries again: %s", self._name, text)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from typing import Any
 
-__all__ = ["Pauses", "first_of"]
+__all__ = ["Pauses", "cancel", "first_of"]
 
 _SHORTEST_S, _LONGEST_S = 0.02, 2.0
+_CANCEL_AGAIN_S = 0.5
 
 
 async def first_of(*works: Coroutine[Any, Any, object]) -> None:
@@ -18,11 +19,19 @@ async def first_of(*works: Coroutine[Any, Any, object]) -> None:
     try:
         ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancel(tasks)
     for task in ended:
         task.result()
+
+
+async def cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancel tasks until they have ended: `asyncio.wait_for` (before Python 3.12) and nats-py can swallow it once."""
+    left = {task for task in tasks if not task.done()}
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=_CANCEL_AGAIN_S)
+    await asyncio.gather(*tasks, return_exceptions=True)  # So that nobody is told that an error was never looked at.
 
 
 class Pauses:

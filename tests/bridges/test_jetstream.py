@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from nats.js import JetStreamContext
+from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig, StreamInfo
+
+from chronostream import Frequency
+from chronostream.bridges.continuity import order_of
+from chronostream.bridges.jetstream import (
+    Limits,
+    Origin,
+    default_stream,
+    ensure_stream,
+    find_stream,
+    last_message,
+    seek,
+)
+from chronostream.bridges.relay import Relay
+from chronostream.bridges.zones import ZoneData, zone_data
+from chronostream.errors import BridgeError, InvalidValueError, StreamMismatchError
+from chronostream.event import to_events
+from tests.bridges.harness import Source, boundary_events, deliver, in_jetstream, options_of
+
+START_NS = 1_700_000_000_000_000_000
+BERLIN = zone_data("Europe/Berlin")
+OTHER = ZoneData(BERLIN.tz, "0" * 16, "1999a")
+
+
+def origin_of(name: str, **changes: Any) -> Origin:
+    options: dict[str, Any] = {
+        "frequencies": (Frequency.SECOND, Frequency.HOUR),
+        "sequencer": "boundary",
+        "zone": BERLIN,
+    }
+    return Origin(name=name, **(options | changes))
+
+
+def ensured(url: str, origin: Origin, limits: Limits | None = None, **options: Any) -> StreamInfo:
+    return in_jetstream(
+        url, lambda js: ensure_stream(js, default_stream(origin.name), origin, limits or Limits(), **options)
+    )
+
+
+def test_a_stream_is_made_for_one_streams_events_and_says_what_they_are(url: str, name: str) -> None:
+    limits = Limits(max_age_s=3600, max_messages=1000, max_bytes=1 << 20)
+    config = ensured(url, origin_of(name), limits).config
+    assert config.subjects == [f"chronostream.{name}.*"]
+    assert (config.storage, config.retention, config.discard) == (
+        StorageType.FILE,
+        RetentionPolicy.LIMITS,
+        DiscardPolicy.OLD,
+    )
+    assert (config.num_replicas, config.max_age, config.max_msgs, config.max_bytes) == (1, 3600, 1000, 1 << 20)
+    assert Origin.parse(config.metadata) == origin_of(name)
+
+
+def test_a_stream_that_is_as_wanted_is_left_as_it_is(url: str, name: str) -> None:
+    first = ensured(url, origin_of(name), Limits(max_age_s=3600))
+    assert ensured(url, origin_of(name)).config == first.config
+
+
+def test_a_name_with_dots_gives_a_stream_name_without() -> None:
+    assert default_stream("market.clock") == "CHRONOSTREAM_market_clock"
+
+
+def test_a_stream_made_by_hand_is_taken_and_told_what_it_holds(url: str, name: str) -> None:
+    async def make(js: JetStreamContext) -> None:
+        config = StreamConfig(subjects=[f"chronostream.{name}.*"], metadata={"owner": "us"}, description="ours")
+        await js.add_stream(config, name=default_stream(name))
+
+    in_jetstream(url, make)
+    config = ensured(url, origin_of(name)).config
+    assert Origin.parse(config.metadata) == origin_of(name)
+    assert (config.description, (config.metadata or {})["owner"]) == ("ours", "us")
+    assert config.allow_atomic
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"subjects": ["chronostream.*.*.*"]}, "subjects"),
+        ({"storage": StorageType.MEMORY}, "storage memory, it must be file"),
+        ({"retention": RetentionPolicy.INTEREST}, "retention interest"),
+        ({"discard": DiscardPolicy.NEW}, "discard new, it must be old"),
+        ({"max_age": 60}, "max_age 60"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_stream_that_is_not_as_it_must_be_is_refused(url: str, name: str, change: dict[str, Any], said: str) -> None:
+    wanted = {"subjects": [f"chronostream.{name}.*"], "name": default_stream(name)} | change
+    if "subjects" in change:
+        wanted["subjects"] = [f"other.{name}.*"]
+    in_jetstream(url, lambda js: js.add_stream(StreamConfig(**wanted)))
+    with pytest.raises(StreamMismatchError, match=said):
+        ensured(url, origin_of(name), Limits(max_age_s=3600))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"frequencies": (Frequency.SECOND,)}, "frequencies second, hour, those of this stream are of second"),
+        ({"sequencer": "counting", "instance": "a"}, "sequencer boundary, those of this stream are of counting"),
+        ({"zone": zone_data("UTC")}, "zone data"),
+        ({"zone": OTHER}, "bring the same data to all hosts"),
+    ],
+    ids=["frequencies", "sequencer", "zone", "zone data"],
+)
+def test_events_that_are_not_like_those_it_holds_are_refused(
+    url: str, name: str, change: dict[str, Any], said: str
+) -> None:
+    ensured(url, origin_of(name))
+    with pytest.raises(StreamMismatchError, match=said):
+        ensured(url, origin_of(name, **change))
+
+
+def test_only_one_counting_producer_may_fill_a_stream(url: str, name: str) -> None:
+    ensured(url, origin_of(name, sequencer="counting", instance="a"))
+    with pytest.raises(StreamMismatchError, match="only one may be relayed; use --sequence boundary"):
+        ensured(url, origin_of(name, sequencer="counting", instance="b"))
+
+
+def test_other_zone_data_can_be_accepted_and_count_from_then_on(url: str, name: str) -> None:
+    ensured(url, origin_of(name))
+    info = ensured(url, origin_of(name, zone=OTHER), accept_zone_data=True)
+    assert Origin.parse(info.config.metadata) == origin_of(name, zone=OTHER)
+    ensured(url, origin_of(name, zone=OTHER))
+
+
+def test_another_zone_cannot_be_accepted(url: str, name: str) -> None:
+    ensured(url, origin_of(name))
+    with pytest.raises(StreamMismatchError, match="zone data"):
+        ensured(url, origin_of(name, zone=zone_data("UTC")), accept_zone_data=True)
+
+
+def test_what_jetstream_will_never_do_is_an_error_at_once(url: str, name: str) -> None:
+    with pytest.raises(BridgeError, match="replicas > 1"):
+        ensured(url, origin_of(name), Limits(replicas=3))
+
+
+@pytest.mark.parametrize("limit", ["replicas", "max_age_s", "max_messages", "max_bytes"])
+def test_a_limit_of_nothing_is_refused(limit: str) -> None:
+    with pytest.raises(InvalidValueError, match=limit):
+        Limits(**{limit: 0})
+
+
+def test_a_stream_of_other_events_is_not_found(url: str, name: str) -> None:
+    ensured(url, origin_of(name))
+    with pytest.raises(StreamMismatchError, match="name another one with --stream"):
+        in_jetstream(url, lambda js: find_stream(js, default_stream(name), "another"))
+
+
+def test_zone_data_unlike_this_hosts_are_flagged(url: str, name: str, caplog: pytest.LogCaptureFixture) -> None:
+    ensured(url, origin_of(name, zone=OTHER))
+    in_jetstream(url, lambda js: find_stream(js, default_stream(name), name))
+    assert f"zone data differ: the events of {name} were made with {OTHER}" in caplog.text
+
+
+def test_each_event_is_found_by_its_order_with_and_without_a_hint(url: str, name: str) -> None:
+    with Source(name, START_NS, frequencies=("second", "minute")) as source:
+        source.advance(130)
+    deliver(Relay(name, options_of(url)))
+    stream, subjects = default_stream(name), f"chronostream.{name}.*"
+    events = to_events(boundary_events(("second", "minute"), START_NS + 1, START_NS + 131 * 10**9))
+
+    async def check(js: JetStreamContext) -> None:
+        await js.delete_msg(stream, 50)
+        await js.delete_msg(stream, 51)
+        await js.purge_stream(stream, seq=10)
+        assert await seek(js, stream, subjects, 0) == 10
+        for place in (1, 9, 10, 60, 131):
+            for hint in (0, place + 1, 5, 10_000):
+                found = await seek(js, stream, subjects, order_of(events[place - 1]), hint)
+                assert found == max(10, place + 1)
+        assert await seek(js, stream, subjects, order_of(events[49])) in (50, 51, 52)  # 50 and 51 are gone
+
+    in_jetstream(url, check)
+
+
+def test_the_end_is_the_last_sequence_even_if_its_message_is_gone(url: str, name: str) -> None:
+    with Source(name, START_NS) as source:
+        source.advance(5)
+    deliver(Relay(name, options_of(url)))
+    stream = default_stream(name)
+
+    async def check(js: JetStreamContext) -> None:
+        await js.delete_msg(stream, 5)
+        place = await last_message(js, stream, f"chronostream.{name}.*")
+        assert (place.sequence, place.held) == (5, 4)
+        await js.purge_stream(stream)
+        place = await last_message(js, stream, f"chronostream.{name}.*")
+        assert (place.sequence, place.held, place.event) == (5, 0, None)
+
+    in_jetstream(url, check)

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from chronostream.bridges.running import Pauses, first_of
+
+
+def test_the_first_that_ends_ends_the_others() -> None:
+    ended = []
+
+    async def wait_for_ever() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(True)
+
+    asyncio.run(first_of(asyncio.sleep(0), wait_for_ever(), wait_for_ever()))
+    assert ended == [True, True]
+
+
+def test_what_the_first_raises_is_raised() -> None:
+    async def fail() -> None:
+        raise ValueError("this")
+
+    with pytest.raises(ValueError, match="this"):
+        asyncio.run(first_of(fail(), asyncio.Event().wait()))
+
+
+def test_one_that_swallows_its_cancellation_is_cancelled_again() -> None:
+    async def stubborn() -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            await asyncio.Event().wait()
+
+    asyncio.run(asyncio.wait_for(first_of(asyncio.sleep(0.01), stubborn()), 20))
+
+
+def test_pauses_grow_until_they_are_reset(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    pauses = Pauses()
+
+    async def run() -> None:
+        for _ in range(10):
+            await pauses.wait()
+        pauses.reset()
+        await pauses.wait()
+
+    asyncio.run(run())
+    assert slept[0] <= 0.02
+    assert 1 <= slept[9] <= 2
+    assert slept[10] <= 0.02
