@@ -1,12 +1,14 @@
 """The past: what a stream must have held, computed, replayed into a ring, and compared with what it holds.
 
-``expected`` makes the events of a range from their boundaries, ``replay`` publishes them into a ring, and ``verify``
-compares any events with them. They know nothing of the engine: what both share is the rule of docs/time.md.
+``expected`` makes the events of a range from their boundaries, ``replay`` publishes them into a ring, ``fill`` those
+that somebody kept, and ``verify`` compares any events with them. They know nothing of the engine: what both share is
+the rule of docs/time.md.
 """
 
 from __future__ import annotations
 
 from chronostream.backfill.expectation import count_expected, expected, expected_chunks
+from chronostream.backfill.filling import fill
 from chronostream.backfill.replaying import replay
 from chronostream.backfill.report import Fault, FaultKind, Report
 from chronostream.backfill.stream import verify_stream
@@ -20,6 +22,7 @@ __all__ = [
     "count_expected",
     "expected",
     "expected_chunks",
+    "fill",
     "instant_ns",
     "replay",
     "verify",

@@ -21,7 +21,7 @@ from chronostream.sequencer import BoundarySequencer
 from chronostream.state import STATE_SIZE, Checkpoint, Description, Published, StateWriter
 from chronostream.version import __version__
 
-__all__ = ["replay"]
+__all__ = ["open_new_ring", "replay"]
 
 # A paced replay, too, finds out within this time that its stream was removed.
 _LONGEST_WAIT_NS = 5_000_000_000
@@ -110,7 +110,7 @@ def _replay(
     stop: StopFlag,
     on_progress: Callable[[int], object] | None,
 ) -> int:
-    producer = _open_ring(config)
+    producer = open_new_ring(config)
     reached_ns = span.start
     try:
         state = StateWriter(producer.application)
@@ -174,7 +174,15 @@ def _checkpoint(
     return Checkpoint(head, clock.boot_id(), SchedulerState(*clock.both_ns(), tuple(floors)), published)
 
 
-def _open_ring(config: StreamConfig) -> rings.Producer:
+def open_new_ring(config: StreamConfig) -> rings.Producer:
+    """Make the ring of a stream that does not exist yet.
+
+    Raises:
+        StreamExistsError: it does, dead or closed.
+        ProducerActiveError: it does, and is live.
+        OutOfSharedMemoryError: there is no room for it.
+    """
+
     def refuse(producer: rings.Producer) -> None:
         if producer.taken_over:
             raise StreamExistsError(

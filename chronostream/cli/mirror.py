@@ -7,20 +7,7 @@ from typing import Annotated
 
 import typer
 
-from chronostream.cli.nats import (
-    Credentials,
-    JetStream,
-    NkeySeed,
-    PasswordFile,
-    TlsCa,
-    TlsCertificate,
-    TlsFirst,
-    TlsKey,
-    TokenFile,
-    User,
-    connection_options,
-    run_until_signal,
-)
+from chronostream.cli.nats import Connect, JetStream, run_until_signal, takes_connection
 from chronostream.cli.options import Name, octal, seconds_of
 
 __all__ = ["mirror"]
@@ -32,7 +19,7 @@ _Url = Annotated[
     typer.Argument(help="URL of a NATS server, nats://HOST:PORT; of more with commas in between.", show_default=False),
 ]
 _As = Annotated[
-    str | None, typer.Option("--as", help="The ring's name on this host. [default: NAME]", show_default=False)
+    str | None, typer.Option("--as", help="The ring's name on this host; the same by default.", show_default=False)
 ]
 _Capacity = Annotated[int, typer.Option(help="Events that the ring holds, a power of two.")]
 _StaleAfter = Annotated[str, typer.Option(help="How late an event may come before the stream is marked stale.")]
@@ -40,41 +27,23 @@ _Mode = Annotated[str, typer.Option(help="Permissions of the segment, octal.")]
 _Group = Annotated[str | None, typer.Option(help="Group of the segment.", show_default=False)]
 
 
+@takes_connection
 def mirror(
     url: _Url,
     name: Name,
+    connect: Connect,
     as_: _As = None,
     stream: JetStream = None,
     capacity: _Capacity = 65536,
     stale_after: _StaleAfter = "5s",
     mode: _Mode = "600",
     group: _Group = None,
-    user: User = None,
-    password_file: PasswordFile = None,
-    token_file: TokenFile = None,
-    creds: Credentials = None,
-    nkey: NkeySeed = None,
-    tls_ca: TlsCa = None,
-    tls_cert: TlsCertificate = None,
-    tls_key: TlsKey = None,
-    tls_first: TlsFirst = False,
 ) -> None:
     """Fill a ring with the events that a relay delivers to NATS JetStream, until SIGTERM or Ctrl-C.
 
     The ring is kept, and the next run goes on behind its last event. A name that is live is refused with exit status 3.
     """
-    connection = connection_options(
-        url,
-        user=user,
-        password_file=password_file,
-        token_file=token_file,
-        credentials=creds,
-        nkey_seed=nkey,
-        tls_ca=tls_ca,
-        tls_certificate=tls_cert,
-        tls_key=tls_key,
-        tls_first=tls_first,
-    )
+    connection = connect(url)
     from chronostream.bridges.mirror import Mirror
 
     mirror = Mirror(

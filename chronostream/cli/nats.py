@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import inspect
 import logging
 import signal
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar
 
 import typer
 
@@ -17,103 +19,64 @@ from chronostream.errors import InvalidValueError
 if TYPE_CHECKING:
     from chronostream.bridges.connection import ConnectionOptions
 
-__all__ = [
-    "Credentials",
-    "JetStream",
-    "NkeySeed",
-    "PasswordFile",
-    "TlsCa",
-    "TlsCertificate",
-    "TlsFirst",
-    "TlsKey",
-    "TokenFile",
-    "User",
-    "connection_options",
-    "run_until_signal",
-]
+__all__ = ["Connect", "FromNats", "JetStream", "NatsName", "run_until_signal", "takes_connection"]
 
 _T = TypeVar("_T")
-_HELP = "How to reach NATS"
+Connect: TypeAlias = Callable[[str], "ConnectionOptions"]
+"""Makes of a URL, or of several with commas in between, how to reach NATS."""
 
 JetStream = Annotated[
     str | None,
-    typer.Option("--stream", help="The JetStream stream. [default: CHRONOSTREAM_NAME]", show_default=False),
-]
-User = Annotated[
-    str | None, typer.Option(help="User name, with --password-file.", show_default=False, rich_help_panel=_HELP)
-]
-PasswordFile = Annotated[
-    Path | None, typer.Option(help="File with the user's password.", show_default=False, rich_help_panel=_HELP)
-]
-TokenFile = Annotated[Path | None, typer.Option(help="File with a token.", show_default=False, rich_help_panel=_HELP)]
-Credentials = Annotated[
-    Path | None,
-    typer.Option("--creds", help="File with a JWT and its key's seed.", show_default=False, rich_help_panel=_HELP),
-]
-NkeySeed = Annotated[
-    Path | None, typer.Option("--nkey", help="File with a key's seed.", show_default=False, rich_help_panel=_HELP)
-]
-TlsCa = Annotated[
-    Path | None,
-    typer.Option(help="Certificates to trust instead of the system's.", show_default=False, rich_help_panel=_HELP),
-]
-TlsCertificate = Annotated[
-    Path | None,
-    typer.Option("--tls-cert", help="This side's certificate.", show_default=False, rich_help_panel=_HELP),
-]
-TlsKey = Annotated[
-    Path | None, typer.Option(help="The key of that certificate.", show_default=False, rich_help_panel=_HELP)
-]
-TlsFirst = Annotated[
-    bool, typer.Option("--tls-first", help="Begin with TLS; the server must do the same.", rich_help_panel=_HELP)
+    typer.Option("--stream", help="The JetStream stream; CHRONOSTREAM_ and the name by default.", show_default=False),
 ]
 
+FromNats = Annotated[
+    str | None,
+    typer.Option(help="Take the events that JetStream holds: the URL of a NATS server.", show_default=False),
+]
+NatsName = Annotated[str | None, typer.Option(help="The stream's name there; NAME by default.", show_default=False)]
 
-def connection_options(
-    url: str,
-    *,
-    user: str | None = None,
-    password_file: Path | None = None,
-    token_file: Path | None = None,
-    credentials: Path | None = None,
-    nkey_seed: Path | None = None,
-    tls_ca: Path | None = None,
-    tls_certificate: Path | None = None,
-    tls_key: Path | None = None,
-    tls_first: bool = False,
-) -> ConnectionOptions:
-    """Return how to reach NATS.
 
-    Args:
-        url: one URL, or several with commas in between.
-        user: as for `ConnectionOptions`, like everything that is not a file with a secret.
-        password_file: what is in it, without the line's end.
-        token_file: likewise.
-        credentials: see `ConnectionOptions`.
-        nkey_seed: see `ConnectionOptions`.
-        tls_ca: see `ConnectionOptions`.
-        tls_certificate: see `ConnectionOptions`.
-        tls_key: see `ConnectionOptions`.
-        tls_first: see `ConnectionOptions`.
+def _option(*names: str, help_: str) -> Any:
+    return typer.Option(*names, help=help_, show_default=False, rich_help_panel="How to reach NATS")
 
-    Raises:
-        InvalidValueError: something is out of its range, or a file cannot be read.
-        MissingDependencyError: nats-py is not installed.
+
+_File: TypeAlias = Path | None
+_OPTIONS: dict[str, Any] = {
+    "user": Annotated[str | None, _option(help_="User name, with --password-file; both may be in the URL instead.")],
+    "password_file": Annotated[_File, _option(help_="File with the user's password.")],
+    "token_file": Annotated[_File, _option(help_="File with a token.")],
+    "credentials": Annotated[_File, _option("--creds", help_="File with a JWT and its key's seed.")],
+    "nkey_seed": Annotated[_File, _option("--nkey", help_="File with a key's seed.")],
+    "tls_ca": Annotated[_File, _option(help_="Certificates to trust instead of the system's.")],
+    "tls_certificate": Annotated[_File, _option("--tls-cert", help_="This side's certificate.")],
+    "tls_key": Annotated[_File, _option(help_="The key of that certificate.")],
+    "tls_first": Annotated[bool, _option("--tls-first", help_="Begin with TLS; the server must do the same.")],
+}
+
+
+def takes_connection(command: Callable[..., _T]) -> Callable[..., _T]:
+    """Give a command the options that say how to be let in; it gets them as its argument ``connect``, a `Connect`.
+
+    Secrets come from files, not from the command line, where everybody on the machine could read them.
     """
-    from chronostream.bridges.connection import ConnectionOptions
+    own = inspect.signature(command, eval_str=True)
+    parameters = [each for each in own.parameters.values() if each.name != "connect"]
+    for name, annotation in _OPTIONS.items():
+        default = False if name == "tls_first" else None
+        parameters.append(
+            inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default, annotation=annotation)
+        )
 
-    return ConnectionOptions(
-        servers=tuple(part.strip() for part in url.split(",")),
-        user=user,
-        password=_secret(password_file),
-        token=_secret(token_file),
-        credentials=credentials,
-        nkey_seed=nkey_seed,
-        tls_ca=tls_ca,
-        tls_certificate=tls_certificate,
-        tls_key=tls_key,
-        tls_first=tls_first,
-    )
+    @functools.wraps(command)
+    def with_connection(**arguments: Any) -> _T:
+        how = {name: arguments.pop(name) for name in _OPTIONS}
+        return command(connect=functools.partial(_connection, how), **arguments)
+
+    del with_connection.__wrapped__  # Its signature is not the one to look at.
+    with_connection.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]  # inspect reads it
+    with_connection.__annotations__ = {each.name: each.annotation for each in parameters}
+    return with_connection
 
 
 def run_until_signal(work: Callable[[asyncio.Event], Awaitable[_T]]) -> _T:
@@ -129,6 +92,18 @@ def run_until_signal(work: Callable[[asyncio.Event], Awaitable[_T]]) -> _T:
         return await work(stop)
 
     return asyncio.run(run())
+
+
+def _connection(how: dict[str, Any], url: str) -> ConnectionOptions:
+    from chronostream.bridges.connection import ConnectionOptions
+
+    options = {name: value for name, value in how.items() if not name.endswith("_file")}
+    return ConnectionOptions(
+        servers=tuple(part.strip() for part in url.split(",")),
+        password=_secret(how["password_file"]),
+        token=_secret(how["token_file"]),
+        **options,
+    )
 
 
 def _secret(file: Path | None) -> str | None:

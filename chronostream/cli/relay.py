@@ -7,20 +7,7 @@ from typing import Annotated
 
 import typer
 
-from chronostream.cli.nats import (
-    Credentials,
-    JetStream,
-    NkeySeed,
-    PasswordFile,
-    TlsCa,
-    TlsCertificate,
-    TlsFirst,
-    TlsKey,
-    TokenFile,
-    User,
-    connection_options,
-    run_until_signal,
-)
+from chronostream.cli.nats import Connect, JetStream, run_until_signal, takes_connection
 from chronostream.cli.options import AnyOwner, Name, seconds_of
 from chronostream.errors import InvalidValueError
 
@@ -29,11 +16,11 @@ __all__ = ["relay"]
 _log = logging.getLogger("chronostream")
 
 _To = Annotated[str, typer.Option(help="URL of a NATS server, nats://HOST:PORT; of more with commas in between.")]
-_As = Annotated[str | None, typer.Option("--as", help="The stream's name there. [default: NAME]", show_default=False)]
-_Encoding = Annotated[str, typer.Option(help="Payload: json, or record for the 128 bytes as they stand.")]
-_Replicas = Annotated[
-    int | None, typer.Option(help="Servers that hold each event. [default for a new one: 1]", show_default=False)
+_As = Annotated[
+    str | None, typer.Option("--as", help="The stream's name there; the same by default.", show_default=False)
 ]
+_Encoding = Annotated[str, typer.Option(help="Payload: json, or record for the 128 bytes as they stand.")]
+_Replicas = Annotated[int | None, typer.Option(help="Servers that hold each event; 1 by default.", show_default=False)]
 _MaxAge = Annotated[str | None, typer.Option(help="How long JetStream holds an event.", show_default=False)]
 _MaxMessages = Annotated[int | None, typer.Option(help="How many events it holds.", show_default=False)]
 _MaxBytes = Annotated[int | None, typer.Option(help="How many bytes they may take.", show_default=False)]
@@ -47,9 +34,11 @@ _Wait = Annotated[
 ]
 
 
+@takes_connection
 def relay(
     name: Name,
     to: _To,
+    connect: Connect,
     as_: _As = None,
     stream: JetStream = None,
     encoding: _Encoding = "json",
@@ -61,32 +50,12 @@ def relay(
     accept_zone_data: _AcceptZoneData = False,
     wait: _Wait = None,
     any_owner: AnyOwner = False,
-    user: User = None,
-    password_file: PasswordFile = None,
-    token_file: TokenFile = None,
-    creds: Credentials = None,
-    nkey: NkeySeed = None,
-    tls_ca: TlsCa = None,
-    tls_cert: TlsCertificate = None,
-    tls_key: TlsKey = None,
-    tls_first: TlsFirst = False,
 ) -> int:
     """Deliver the events of a stream to NATS JetStream, each once, until the stream is closed or SIGTERM comes.
 
     It begins where JetStream ends. Ends with exit status 1 if there were events that it could not deliver.
     """
-    connection = connection_options(
-        to,
-        user=user,
-        password_file=password_file,
-        token_file=token_file,
-        credentials=creds,
-        nkey_seed=nkey,
-        tls_ca=tls_ca,
-        tls_certificate=tls_cert,
-        tls_key=tls_key,
-        tls_first=tls_first,
-    )
+    connection = connect(to)
     from chronostream.bridges.encoding import Encoding
     from chronostream.bridges.jetstream import Limits
     from chronostream.bridges.relay import Relay

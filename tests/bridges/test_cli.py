@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from chronostream import event_ids
 from chronostream.bridges.jetstream import default_stream
 from chronostream.cli import main
 from chronostream.errors import StreamNotFoundError
-from chronostream.ring import inspect
+from chronostream.ring import Consumer, inspect
 from tests.bridges.harness import (
     ROOT,
     TIMEOUT_S,
@@ -18,6 +19,7 @@ from tests.bridges.harness import (
     Server,
     Source,
     boundary_events,
+    in_jetstream,
     segments,
     status_of,
     stored_ids,
@@ -156,3 +158,38 @@ def test_without_nats_py_the_commands_say_what_to_install(arguments: list[str]) 
     )
     assert ended.returncode == 1
     assert b"pip install 'chronostream[nats]'" in ended.stderr
+
+
+def test_a_ring_is_filled_with_what_jetstream_holds_and_both_verify(url: str, name: str) -> None:
+    ids = emit(name, 100)
+    Command("relay", name, "--to", url).finish()
+    replay = ["replay", f"{name}-past", "--from-nats", url, "--nats-name", name]
+    status, printed = Command(*replay, "--from", str(START_NS + 11 * 10**9)).finish()
+    assert (status, printed) == (0, f"stream '{name}-past': 90 events, closed and kept\n")
+    with Consumer.attach(f"{name}-past") as consumer:
+        assert event_ids(consumer.read()).tolist() == ids[10:]
+    assert Command("verify", f"{name}-past").finish()[0] == 0
+    status, printed = Command("verify", name, "--from-nats", url, "--format", "json").finish()
+    assert (status, json.loads(printed)["ok"]) == (0, True)
+
+
+def test_a_hole_in_jetstream_is_a_fault(url: str, name: str) -> None:
+    ids = emit(name, 20)
+    Command("relay", name, "--to", url).finish()
+    in_jetstream(url, lambda js: js.delete_msg(default_stream(name), 7))
+    status, printed = Command("verify", name, "--from-nats", url).finish()
+    assert (status, ids[6] in printed) == (1, True)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["replay", "clock"],
+        ["replay", "clock", "--from", "0"],
+        ["replay", "clock", "--from-nats", "nats://host", "--speed", "1x"],
+        ["verify", "clock", "--from-nats", "nats://host", "--allow-missed"],
+    ],
+    ids=" ".join,
+)
+def test_what_does_not_go_together_is_wrong_usage(arguments: list[str]) -> None:
+    assert main(arguments) == 2
