@@ -11,9 +11,9 @@ from chronostream.event import EVENT_DTYPE, Frequency
 from chronostream.lateness import percentile_ns
 from chronostream.origin import Freshness, MirrorDescription, OriginReader
 from chronostream.ring import Consumer, RingStatus
-from chronostream.state import StateReader
+from chronostream.state import Description, StateReader
 
-__all__ = ["EngineStatus", "FrequencyStatus", "Lateness", "MirrorStatus", "StreamStatus", "stream_status"]
+__all__ = ["EngineStatus", "FrequencyStatus", "Lateness", "MirrorStatus", "StreamStatus", "describe", "stream_status"]
 
 _PERCENTILES = (50, 99, 99.9)
 
@@ -130,6 +130,23 @@ def stream_status(name: str, *, any_owner: bool = False) -> StreamStatus:
             return StreamStatus(ring_status, _engine_status(StateReader(consumer.application)))
         except CorruptSegmentError:
             return StreamStatus(ring_status, None)  # A ring of events that no engine writes, such as a replay.
+
+
+def describe(area: memoryview) -> Description | None:
+    """Return what the stream with this application area is, by its engine or its mirror; None if neither says.
+
+    Raises:
+        CorruptSegmentError: it was written by another version, or is damaged.
+    """
+    mirror = _mirror_status(area)
+    if mirror is not None:
+        of = mirror.description
+        return Description(of.frequencies, of.timezone, of.sequencer)
+    try:
+        state = StateReader(area)
+    except CorruptSegmentError:
+        return None  # Too small to be an engine's.
+    return state.description()
 
 
 def _mirror_status(area: memoryview) -> MirrorStatus | None:

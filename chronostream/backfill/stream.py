@@ -16,6 +16,7 @@ from chronostream.errors import CorruptSegmentError, InvalidValueError, LayoutMi
 from chronostream.event import EVENT_DTYPE, Frequency
 from chronostream.ring import Consumer
 from chronostream.state import Description, StateReader
+from chronostream.status import describe
 
 __all__ = ["verify_stream"]
 
@@ -68,7 +69,7 @@ def verify_stream(
         if consumer.dtype != EVENT_DTYPE:
             raise LayoutMismatchError(f"ring {name!r} carries records of {consumer.dtype}, not events")
         state = _state(consumer)
-        said = None if state is None else state.description()
+        said = describe(consumer.application)
         if said is None and frequencies is None:
             raise InvalidValueError(f"stream {name!r} does not say what it is: give its frequencies, and its zone")
         known = () if said is None else said.frequencies
@@ -100,7 +101,7 @@ def verify_stream(
             sequencer=kind,
             version=version,
             instance=instance,
-            missed=missed if said is not None and (allow_missed or kind == "counting") else None,
+            missed=missed if state is not None and said is not None and (allow_missed or kind == "counting") else None,
             limit=limit,
         )
 

@@ -10,7 +10,8 @@ from chronostream.bridges.jetstream import Origin
 from chronostream.bridges.zones import zone_data
 from chronostream.errors import StreamMismatchError
 from chronostream.event import EVENT_DTYPE, Event, event_ids
-from chronostream.state import Description, StateReader
+from chronostream.state import Description
+from chronostream.status import describe
 from chronostream.stream import EventStream, subscribe
 
 __all__ = ["Backlog"]
@@ -129,11 +130,10 @@ class Backlog:
 
 
 def _describe(stream: EventStream) -> Description:
-    application = stream.consumer.application
-    description = StateReader(application).description() if len(application) else None
+    description = describe(stream.consumer.application)
     if description is None:
         raise StreamMismatchError(
-            f"stream {stream.consumer.name!r} is not an engine's, so that nothing says which events must follow which: "
-            "relay the stream of a producer"
+            f"stream {stream.consumer.name!r} is neither an engine's nor a mirror's, so that nothing says which events "
+            "must follow which: relay the stream of a producer"
         )
     return description

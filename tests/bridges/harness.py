@@ -314,11 +314,11 @@ class Running:
         self.join()
 
 
-def deliver(relay: Relay) -> RelayReport:
+def deliver(relay: Relay, timeout_s: float = TIMEOUT_S) -> RelayReport:
     """Run a relay whose stream is closed until everything is delivered."""
 
     async def run() -> RelayReport:
-        async with asyncio.timeout(TIMEOUT_S):
+        async with asyncio.timeout(timeout_s):
             return await relay.run(asyncio.Event())
 
     return asyncio.run(run())

@@ -5,6 +5,7 @@ import time
 import pytest
 
 from chronostream import event_ids, subscribe
+from chronostream.backfill import verify_stream
 from chronostream.bridges.mirror import Mirror
 from chronostream.bridges.relay import Relay
 from chronostream.errors import (
@@ -145,6 +146,14 @@ def test_a_mirror_says_what_it_mirrors(url: str, name: str) -> None:
         description = status(name).description
     assert (description.source, description.timezone, description.sequencer) == (name, "UTC", "boundary")
     assert [frequency.label for frequency in description.frequencies] == ["second", "minute"]
+
+
+def test_a_mirror_is_verified_by_what_it_says_of_itself(url: str, name: str) -> None:
+    deliver_seconds(url, name, 0, 100)
+    with Running(mirror(url, name)):
+        wait_until(lambda: len(held(name)) == 102)
+    report = verify_stream(f"{name}-mirror")
+    assert (report.ok, report.found) == (True, 102)
 
 
 def test_a_stream_is_stale_while_an_event_is_overdue_and_only_then(url: str, name: str) -> None:
