@@ -6,11 +6,13 @@ from typing import Annotated
 
 import typer
 
+from chronostream.cli.list import list_
 from chronostream.cli.record import record
 from chronostream.cli.remove import remove
 from chronostream.cli.run import run
 from chronostream.cli.status import status
 from chronostream.cli.tail import tail
+from chronostream.cli.top import top
 from chronostream.version import __version__
 
 __all__ = ["app"]
@@ -38,5 +40,5 @@ def _options(
     pass
 
 
-for command in (run, tail, status, record, remove):
-    app.command()(command)
+for command in (run, tail, list_, status, top, record, remove):
+    app.command(command.__name__.rstrip("_"))(command)

@@ -105,7 +105,8 @@ def _stream(before: StreamStatus | None, now: StreamStatus, elapsed_s: float) ->
         now=now,
         rate=_rate(now.ring.head - before.ring.head, elapsed_s) if before else None,
         frequencies=tuple(
-            _frequency(frequencies.get(known.frequency), known) for known in (now.engine.frequencies if now.engine else ())
+            _frequency(frequencies.get(known.frequency), known)
+            for known in (now.engine.frequencies if now.engine else ())
         ),
         consumers=tuple(
             _consumer(_reader(readers, consumer), before.ring.head if before else 0, consumer, now, elapsed_s)

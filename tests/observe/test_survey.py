@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from chronostream.observe import survey as module
+from chronostream import ring
 from chronostream.observe.survey import survey
 from chronostream.ring import Producer
 from tests.engine_harness import Run
@@ -44,7 +44,7 @@ def test_what_is_no_segment_at_all_is_broken(name: str) -> None:
 
 
 def test_a_stream_that_vanishes_while_one_looks_is_left_out(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module.ring, "list_names", lambda: [run.name, "vanished"])
+    monkeypatch.setattr(ring, "list_names", lambda: [run.name, "vanished"])
     found = survey()
     assert ([stream.ring.name for stream in found.streams], found.broken) == ([run.name], ())
 
