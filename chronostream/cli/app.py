@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from chronostream.cli.doctor import doctor
 from chronostream.cli.list import list_
 from chronostream.cli.record import record
 from chronostream.cli.remove import remove
@@ -40,5 +41,5 @@ def _options(
     pass
 
 
-for command in (run, tail, list_, status, top, record, remove):
+for command in (run, tail, list_, status, top, record, doctor, remove):
     app.command(command.__name__.rstrip("_"))(command)
