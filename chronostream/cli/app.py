@@ -8,6 +8,7 @@ import typer
 
 from chronostream.cli.doctor import doctor
 from chronostream.cli.list import list_
+from chronostream.cli.metrics import metrics
 from chronostream.cli.record import record
 from chronostream.cli.remove import remove
 from chronostream.cli.run import run
@@ -41,5 +42,5 @@ def _options(
     pass
 
 
-for command in (run, tail, list_, status, top, record, doctor, remove):
+for command in (run, tail, list_, status, top, record, metrics, doctor, remove):
     app.command(command.__name__.rstrip("_"))(command)
