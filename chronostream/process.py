@@ -40,6 +40,7 @@ from chronostream.errors import (
     StartError,
 )
 from chronostream.status import StreamStatus, stream_status
+from chronostream.systemd import Watchdog, notify
 
 __all__ = ["ProducerProcess", "child_main", "run", "start", "stop_producer", "stopped_by_signals"]
 
@@ -79,6 +80,11 @@ class ProducerProcess:
         if self._child is not None:
             return self._child.poll() is None
         return _runs(self._process)
+
+    @property
+    def exit_status(self) -> int | None:
+        """How the process ended, negative for a signal; None while it runs, and for one that was detached."""
+        return None if self._child is None else self._child.poll()
 
     def status(self) -> StreamStatus:
         """Return the stream's status; errors as for `chronostream.status.stream_status`."""
@@ -165,6 +171,8 @@ def run(
         on_ready: called once the stream can be subscribed to.
         for_good: the program ends right afterwards; what signals still come meanwhile is ignored.
 
+    systemd, if it asks for that, is told when the stream is ready, that its engine still turns, and when it stops.
+
     Raises:
         InvalidValueError: the time is negative.
         ChronoStreamError: as for `chronostream.Engine`.
@@ -179,8 +187,11 @@ def run(
                 timer.start()
             if on_ready is not None:
                 on_ready(engine)
-            engine.run(stop)
+            watchdog = Watchdog()
+            notify("READY=1")
+            engine.run(stop, each_turn=watchdog.feed, longest_wait_s=watchdog.interval_s)
         finally:
+            notify("STOPPING=1")
             if timer is not None:
                 timer.cancel()
 
