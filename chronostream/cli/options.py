@@ -11,7 +11,7 @@ import typer
 
 from chronostream.errors import InvalidValueError
 
-__all__ = ["AnyOwner", "Format", "FormatOption", "Frequencies", "Name", "seconds_of"]
+__all__ = ["AnyOwner", "Format", "FormatOption", "Frequencies", "Name", "octal", "seconds_of"]
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?", re.ASCII)
 _UNITS_S = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -46,3 +46,15 @@ def seconds_of(option: str, text: str | None) -> float | None:
     if math.isinf(seconds):
         raise InvalidValueError(f"{option} is {text!r}, expected a duration such as 10s, 500ms, 5m or 1h")
     return seconds
+
+
+def octal(option: str, text: str) -> int:
+    """Return permissions such as ``640``.
+
+    Raises:
+        InvalidValueError: it is none.
+    """
+    try:
+        return int(text, 8)
+    except ValueError:
+        raise InvalidValueError(f"{option} is {text!r}, expected octal permissions such as 600 or 640") from None
