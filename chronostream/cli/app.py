@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
 from chronostream.cli.doctor import doctor
+from chronostream.cli.examples import EXAMPLES
 from chronostream.cli.list import list_
 from chronostream.cli.metrics import metrics
 from chronostream.cli.record import record
@@ -21,6 +24,7 @@ __all__ = ["app"]
 
 app = typer.Typer(
     help="One heartbeat for every process on this machine: aligned wall-clock events in a shared-memory ring.",
+    epilog="Exit statuses: 0 done, 1 failed, 2 wrong usage, 3 the name is live already.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -42,5 +46,18 @@ def _options(
     pass
 
 
+def _help(command: Callable[..., object]) -> str:
+    """Return a command's docstring with each paragraph in one line, which the terminal's width then breaks."""
+    text = (inspect.getdoc(command) or "").replace("[", "\\[")  # It is no markup.
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
+
+
+def _examples(name: str) -> str:
+    return "\n".join(
+        ["Examples", *(f"  [dim]# {meaning}[/]\n  chronostream {arguments}" for arguments, meaning in EXAMPLES[name])]
+    )
+
+
 for command in (run, tail, list_, status, top, record, metrics, doctor, remove):
-    app.command(command.__name__.rstrip("_"))(command)
+    name = command.__name__.rstrip("_")
+    app.command(name, help=_help(command), epilog=_examples(name))(command)

@@ -17,7 +17,10 @@ _BAD = ("bad ", typer.colors.RED)
 
 
 def doctor(format_: FormatOption = Format.TEXT) -> None:
-    """Look whether this machine is fit for exact time: core, shared memory, clock, timers, permissions, zone data.
+    """Look whether this machine is fit for exact time.
+
+    It looks at the core in use, the kernel, shared memory, the clock and how one waits for it, permissions, the zone
+    data and the streams that there are, and tries a stream of its own.
 
     Each finding has a verdict and, unless all is well, what to do. With a bad one streams do not work, and the exit
     status is 1.

@@ -19,9 +19,10 @@ _NUMBERS = ("pid", "head", "capacity", "consumers", "lost")
 
 
 def list_(format_: FormatOption = Format.TEXT, any_owner: AnyOwner = False) -> None:
-    """List all streams of this machine, one line each: state, producer, what it carries, and who reads it.
+    """List all streams of this machine, one line each.
 
-    States: live; closed by its producer and kept; dead, which is closed by nobody; broken, which `status` explains.
+    A stream is live; or closed by its producer, and kept; or dead, its producer having died without closing it; or
+    broken, and then `chronostream status` says why. LOST is what its consumers of now have lost together.
     """
     found = survey(any_owner=any_owner)
     rows = sorted([_row(stream) for stream in found.streams] + [_broken(stream) for stream in found.broken], key=_name)

@@ -24,10 +24,10 @@ _Address = Annotated[str, typer.Option(help="Address to answer on; 0.0.0.0 for a
 
 
 def metrics(port: _Port = 9464, address: _Address = "127.0.0.1", any_owner: AnyOwner = False) -> None:
-    """Answer Prometheus at /metrics until SIGTERM or Ctrl-C: all streams of this machine, as they are when it asks.
+    """Answer Prometheus at /metrics until SIGTERM or Ctrl-C.
 
-    Nothing is remembered from one scrape to the next, and a stream that is broken fails none. Needs prometheus-client:
-    pip install 'chronostream[metrics]'.
+    All streams of this machine as they are when it asks: events, missed boundaries, lateness, state, and consumers' lag
+    and losses. A stream that is broken fails no scrape. Needs prometheus-client: pip install 'chronostream[metrics]'.
     """
     client = require("prometheus_client", "chronostream[metrics]")
     from chronostream.observe.metrics import StreamCollector

@@ -53,9 +53,9 @@ def record(
     format_: FormatOption = Format.TEXT,
     any_owner: AnyOwner = False,
 ) -> None:
-    """Record a stream into Parquet files until it is closed, or until SIGTERM or Ctrl-C.
+    """Record a stream into Parquet files.
 
-    Each file is complete or absent. Run it again, after a crash as well, and it goes on behind the last file; what the
+    It ends when the stream is closed, or by SIGTERM or Ctrl-C. Each file is complete or absent. Run it again, after a crash as well, and it goes on behind the last file; what the
     ring no longer held by then is reported. A file is finished when its day is over, when it is old or large enough,
     when half a ring waits for it, and at the end. Needs pyarrow: pip install 'chronostream[arrow]'.
     """

@@ -28,9 +28,7 @@ _PAGE = 10
 _MOVES = {"up": -1, "k": -1, "down": 1, "j": 1, "page up": -_PAGE, "page down": _PAGE}
 _QUITS = ("quit", "q", "Q")
 
-_Names = Annotated[
-    list[str] | None, typer.Argument(help="Only these streams.", metavar="[NAME]...", show_default=False)
-]
+_Names = Annotated[list[str] | None, typer.Argument(help="Only these streams.", metavar="NAME", show_default=False)]
 _Interval = Annotated[str, typer.Option(help="How often to look, such as 500ms or 2s.")]
 _Window = Annotated[str, typer.Option(help="Rates, losses and the last column of lateness are of this long.")]
 _Once = Annotated[bool, typer.Option("--once", help="Print one picture and end, as happens in a pipe anyway.")]
@@ -43,7 +41,11 @@ def top(
     once: _Once = False,
     any_owner: AnyOwner = False,
 ) -> None:
-    """Watch all streams live: rates, lateness, missed boundaries, and how far each consumer is behind.
+    """Watch all streams live, until q or Ctrl-C.
+
+    For each: its rate, how late its events are, what was missed, and how far each consumer is behind and what it lost.
+    The bars under SHAPE are the lateness of all events, from below 1 µs to above 4 s, each bar four times the one
+    before.
 
     Keys: q ends, space holds the picture, up and down (or k and j) move when there is more than fits. In a pipe, one
     picture is printed after one interval.
