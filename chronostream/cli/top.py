@@ -87,7 +87,9 @@ class _Watch:
         from chronostream.cli.top_view import Frame
 
         line = f" q quit   space {'go on' if self.held else 'hold'}" if keys else ""
-        return Frame(self._survey, self._changes, self._history.window_s, line, self.skipped)
+        there = {stream.ring.name for stream in self._survey.streams} | {each.name for each in self._survey.broken}
+        missing = tuple(name for name in self._names or () if name not in there)
+        return Frame(self._survey, self._changes, self._history.window_s, missing, line, self.skipped)
 
 
 def _run(watch: _Watch, console: Console) -> None:

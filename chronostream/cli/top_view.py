@@ -30,6 +30,7 @@ _HEIGHTS = "▁▂▃▄▅▆▇█"
 _POWERS = range(10, 33, 2)
 _CAUTION, _DANGER = 0.5, 0.9
 _LATE_NS = 100_000_000
+_DURATION_WIDTH = len("99.9 ms")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ class Frame:
         survey: what there is.
         changes: what happened to it.
         window_s: since when.
+        missing: streams that were asked for and are not there.
         keys: the line at the bottom; none for a picture that nobody can answer.
         skipped: how many lines the reader has moved down.
     """
@@ -47,6 +49,7 @@ class Frame:
     survey: Survey
     changes: tuple[StreamChange, ...]
     window_s: float
+    missing: tuple[str, ...] = ()
     keys: str = ""
     skipped: int = 0
 
@@ -86,9 +89,12 @@ class Frame:
         ]
         panels += [(broken.name, _broken(broken)) for broken in self.survey.broken]
         panels.sort(key=lambda panel: panel[0])
-        nothing = Text("\n  No streams on this machine: start one with `chronostream run NAME`.\n", "dim")
-        group = Group(*(panel for _, panel in panels)) if panels else nothing
-        return console.render_lines(group, options.update(height=None))
+        shown = [panel for _, panel in panels]
+        if self.missing:
+            shown.append(Text(f"\n  Not on this machine: {', '.join(self.missing)}", "dim"))
+        elif not shown:
+            shown.append(Text("\n  No streams on this machine: start one with `chronostream run NAME`.", "dim"))
+        return console.render_lines(Group(*shown), options.update(height=None))
 
 
 def shape_text(counts: npt.NDArray[np.uint64]) -> str:
@@ -165,8 +171,10 @@ def _frequencies(frequencies: Iterable[FrequencyChange], now_ns: int, window_s: 
     table = _table()
     table.add_column("EVENT", width=10, no_wrap=True)
     table.add_column("LAST", min_width=9, no_wrap=True)
-    for title in ("SEQUENCE", "MISSED", "LATE p50", "p99", "p99.9", "MAX", f"MAX {window_s:g} s"):
-        table.add_column(title, justify="right", no_wrap=True)
+    for title, width in (("SEQUENCE", 11), ("MISSED", 7)):
+        table.add_column(title, justify="right", no_wrap=True, min_width=width)
+    for title in ("LATE p50", "p99", "p99.9", "MAX", f"MAX {window_s:g} s"):
+        table.add_column(title, justify="right", no_wrap=True, min_width=_DURATION_WIDTH)
     table.add_column("1µs  SHAPE  4s", no_wrap=True, min_width=len(_POWERS) + 1)
     for frequency in frequencies:
         now = frequency.now
@@ -197,11 +205,11 @@ def _missed(frequency: FrequencyChange) -> Text:
 def _consumers(consumers: Iterable[ConsumerChange], capacity: int) -> RenderableType:
     table = _table()
     table.add_column("CONSUMER", width=24, no_wrap=True, overflow="ellipsis")
-    for title in ("PID", "READS"):
-        table.add_column(title, justify="right", no_wrap=True)
+    for title, width in (("PID", 7), ("READS", 8)):
+        table.add_column(title, justify="right", no_wrap=True, min_width=width)
     table.add_column("LAG", no_wrap=True, width=_BAR_CELLS + 2)
-    table.add_column("", justify="right", no_wrap=True)
-    table.add_column("LOST", justify="right", no_wrap=True)
+    for title, width in (("", 16), ("LOST", 10)):
+        table.add_column(title, justify="right", no_wrap=True, min_width=width)
     for consumer in consumers:
         table.add_row(
             Text(consumer.now.label or "unnamed", "" if consumer.now.label else "dim"),

@@ -124,6 +124,14 @@ def test_without_streams_it_says_how_to_start_one() -> None:
     assert "No streams on this machine: start one with `chronostream run NAME`." in drawn(survey([]))
 
 
+def test_a_stream_that_was_asked_for_and_is_not_there_is_named() -> None:
+    found = survey(["nowhere"])
+    console = Console(file=io.StringIO(), width=80)
+    console.print(Frame(found, (), 10, missing=("nowhere",)))
+    assert isinstance(console.file, io.StringIO)
+    assert "Not on this machine: nowhere" in console.file.getvalue()
+
+
 def test_it_is_as_wide_as_the_paper(name: str) -> None:
     with Producer.create(name, "<i8", 8), Consumer.attach(name, label="a reader with a rather long name"):
         for width in (60, 100, 200):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 
 import numpy as np
@@ -13,7 +14,7 @@ from chronostream.observe.metrics import StreamCollector
 from chronostream.ring import Consumer, Producer
 from chronostream.sequencer import BoundarySequencer
 from tests.engine_harness import HOUR, NOON_S, NS, SECOND, Run
-from tests.ring.harness import overwrite
+from tests.ring.harness import ROOT, overwrite
 
 
 def scraped(*names: str) -> dict[str, Metric]:
@@ -158,3 +159,18 @@ def test_a_stream_that_is_gone_is_not_told_any_more(run: Run) -> None:
     assert run.name in generate_latest(registry).decode()
     run.engine.ring.close(unlink=True)
     assert run.name not in generate_latest(registry).decode()
+
+
+def test_the_documentation_lists_each_metric_with_its_type_and_its_labels(run: Run) -> None:
+    run.after(1)
+    with Consumer.attach(run.name):
+        found = {
+            (
+                family.name + ("_total" if family.type == "counter" else ""),
+                family.type,
+                frozenset(family.samples[0].labels) - {"le"},
+            )
+            for family in scraped(run.name).values()
+        }
+    table = re.findall(r"(?m)^\| `(\w+)` \| (\w+) \| (.*?) \|", (ROOT / "docs/operating.md").read_text())
+    assert {(name, kind, frozenset(re.findall(r"`(\w+)`", labels))) for name, kind, labels in table} == found
