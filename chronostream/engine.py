@@ -38,6 +38,7 @@ _log = logging.getLogger(__name__)
 
 # The stream of a day, too, finds out within this time that it was removed.
 _LONGEST_WAIT_NS = 5_000_000_000
+_SECOND_NS = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,23 +112,36 @@ class Engine:
         """The ring that this engine publishes into."""
         return self._ring
 
-    def run(self, stop: StopFlag | None = None) -> None:
+    def run(
+        self,
+        stop: StopFlag | None = None,
+        *,
+        each_turn: Callable[[], object] | None = None,
+        longest_wait_s: float | None = None,
+    ) -> None:
         """Emit until `stop` is set, then mark the stream closed.
 
         Args:
             stop: anything with ``is_set()``. A `Stop` ends a wait at once, a `threading.Event` within 0.25 s; without
                 one, only an exception such as KeyboardInterrupt ends this.
+            each_turn: called before each look at what is due, such as a sign of life for a supervisor.
+            longest_wait_s: how long at most from one such call to the next; never longer than 5 seconds.
 
         Raises:
             StreamRemovedError: somebody deleted the stream.
         """
+        longest_wait_ns = _LONGEST_WAIT_NS
+        if longest_wait_s is not None:
+            longest_wait_ns = min(longest_wait_ns, int(longest_wait_s * _SECOND_NS))
         with Stop() as never:
             wanted = never if stop is None else stop
             try:
                 while not wanted.is_set():
+                    if each_turn is not None:
+                        each_turn()
                     deadline_ns = self.step()
                     self._ring.check()
-                    latest_ns = self._clock.realtime_ns() + _LONGEST_WAIT_NS
+                    latest_ns = self._clock.realtime_ns() + longest_wait_ns
                     self._clock.wait(min(deadline_ns, latest_ns), wanted, while_spinning=self._keep_warm)
             finally:
                 self.close()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["BUCKETS", "bucket_of", "bucket_top_ns", "percentile_ns"]
+__all__ = ["BUCKETS", "bucket_of", "bucket_top_ns", "events_below", "percentile_ns"]
 
 _CUT_BITS = 4
 _CUT = 1 << _CUT_BITS
@@ -47,3 +47,13 @@ def percentile_ns(counts: npt.NDArray[np.uint64], percent: float) -> int | None:
         return None
     wanted = max(1, -int(-total * percent // 100))
     return bucket_top_ns(int(np.searchsorted(cumulative, wanted)))
+
+
+def events_below(counts: npt.NDArray[np.uint64], power: int) -> int:
+    """Return how many events were late by less than ``2**power`` nanoseconds: exactly, as no bucket lies on both sides.
+
+    Args:
+        counts: events per bucket, shape ``(BUCKETS,)``.
+        power: 0 to 42; beyond that nothing is told apart.
+    """
+    return int(counts[: bucket_of(1 << power)].sum())

@@ -41,8 +41,9 @@ from chronostream.errors import (
 )
 from chronostream.priority import apply_priority
 from chronostream.status import StreamStatus, stream_status
+from chronostream.systemd import Watchdog, notify
 
-__all__ = ["ProducerProcess", "child_main", "run", "start", "stop_producer"]
+__all__ = ["ProducerProcess", "child_main", "run", "start", "stop_producer", "stopped_by_signals"]
 
 _log = logging.getLogger(__name__)
 
@@ -80,6 +81,11 @@ class ProducerProcess:
         if self._child is not None:
             return self._child.poll() is None
         return _runs(self._process)
+
+    @property
+    def exit_status(self) -> int | None:
+        """How the process ended, negative for a signal; None while it runs, and for one that was detached."""
+        return None if self._child is None else self._child.poll()
 
     def status(self) -> StreamStatus:
         """Return the stream's status; errors as for `chronostream.status.stream_status`."""
@@ -166,6 +172,8 @@ def run(
         on_ready: called once the stream can be subscribed to.
         for_good: the program ends right afterwards; what signals still come meanwhile is ignored.
 
+    systemd, if it asks for that, is told when the stream is ready, that its engine still turns, and when it stops.
+
     Raises:
         InvalidValueError: the time is negative, or there is no such processor as `config` asks for.
         ChronoStreamError: as for `chronostream.Engine`.
@@ -173,7 +181,7 @@ def run(
     if for_s is not None and not for_s >= 0:
         raise InvalidValueError(f"for_s is {for_s}, expected 0 or more")
     apply_priority(realtime=config.realtime, cpu=config.cpu)
-    with Stop() as stop, _stopped_by_signals(stop, for_good=for_good), Engine(config) as engine:
+    with Stop() as stop, stopped_by_signals(stop, for_good=for_good), Engine(config) as engine:
         timer = None if for_s is None else threading.Timer(min(for_s, threading.TIMEOUT_MAX), stop.set)
         try:
             if timer is not None:
@@ -181,8 +189,11 @@ def run(
                 timer.start()
             if on_ready is not None:
                 on_ready(engine)
-            engine.run(stop)
+            watchdog = Watchdog()
+            notify("READY=1")
+            engine.run(stop, each_turn=watchdog.feed, longest_wait_s=watchdog.interval_s)
         finally:
+            notify("STOPPING=1")
             if timer is not None:
                 timer.cancel()
 
@@ -219,10 +230,33 @@ def stop_producer(name: str, timeout_s: float = _STOP_TIMEOUT_S) -> None:
         raise AccessDeniedError(f"process {found.pid}, the producer of stream {name!r}, is another user's") from None
 
 
+@contextmanager
+def stopped_by_signals(stop: Stop, *, for_good: bool = False) -> Iterator[None]:
+    """Have SIGTERM, SIGINT and SIGHUP set `stop` while the block runs, instead of what they do. Main thread only.
+
+    Args:
+        stop: what is set.
+        for_good: ignore them from the end of the block on: the process is about to end anyway.
+    """
+
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    # Who starts a program with `nohup` wants it to outlive its terminal.
+    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    wanted = [number for number in _STOP_SIGNALS if not (ignored and number is signal.SIGHUP)]
+    before = {number: signal.signal(number, handle) for number in wanted}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_IGN if for_good else handler)
+
+
 def child_main(order: dict[str, Any]) -> int:
     """Run what `start` ordered; return the process's exit status."""
     logging.basicConfig(format="%(asctime)s %(name)s %(levelname)s: %(message)s")
-    with Stop() as stop, _stopped_by_signals(stop, for_good=True):
+    with Stop() as stop, stopped_by_signals(stop, for_good=True):
         try:
             config = StreamConfig(**order["config"])
             apply_priority(realtime=config.realtime, cpu=config.cpu)
@@ -266,22 +300,6 @@ def _runs(process: psutil.Process) -> bool:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
-
-
-@contextmanager
-def _stopped_by_signals(stop: Stop, *, for_good: bool) -> Iterator[None]:
-    def handle(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
-
-    # Who starts a program with `nohup` wants it to outlive its terminal.
-    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-    wanted = [number for number in _STOP_SIGNALS if not (ignored and number is signal.SIGHUP)]
-    before = {number: signal.signal(number, handle) for number in wanted}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, signal.SIG_IGN if for_good else handler)
 
 
 def _stop_with_parent(parent: int, stop: Stop) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
 
 from chronostream import ring
 from chronostream.errors import CorruptSegmentError
 from chronostream.event import EVENT_DTYPE, Frequency
-from chronostream.lateness import percentile_ns
+from chronostream.lateness import BUCKETS, percentile_ns
 from chronostream.origin import Freshness, MirrorDescription, OriginReader
 from chronostream.ring import Consumer, RingStatus
 from chronostream.state import Description, StateReader
@@ -18,17 +21,33 @@ __all__ = ["EngineStatus", "FrequencyStatus", "Lateness", "MirrorStatus", "Strea
 _PERCENTILES = (50, 99, 99.9)
 
 
+def _no_events() -> npt.NDArray[np.uint64]:
+    return np.zeros(BUCKETS, np.uint64)
+
+
 @dataclass(frozen=True, slots=True)
 class Lateness:
     """How late the events of a frequency became visible, in nanoseconds.
 
     The percentiles are exact to within 6.25 % up to 73 minutes; beyond that they are 73 minutes. The maximum is exact.
+
+    Attributes:
+        counts: events per bucket of `chronostream.lateness`, shape ``(BUCKETS,)``.
     """
 
     p50_ns: int
     p99_ns: int
     p99_9_ns: int
     max_ns: int
+    counts: npt.NDArray[np.uint64] = field(default_factory=_no_events, repr=False, compare=False)
+
+    @classmethod
+    def of(cls, counts: npt.NDArray[np.uint64], largest_ns: int) -> Self | None:
+        """Return the percentiles of a histogram whose largest lateness is known; None without events."""
+        p50, p99, p99_9 = (percentile_ns(counts, percent) for percent in _PERCENTILES)
+        if p50 is None or p99 is None or p99_9 is None:
+            return None
+        return cls(min(p50, largest_ns), min(p99, largest_ns), min(p99_9, largest_ns), largest_ns, counts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +126,9 @@ class StreamStatus:
             return plain
         engine = asdict(self.engine)
         engine["frequencies"] = {entry.pop("frequency").label: entry for entry in engine["frequencies"]}
+        for entry in engine["frequencies"].values():
+            if entry["lateness"] is not None:
+                del entry["lateness"]["counts"]  # some hundred numbers that nobody reads
         return plain | engine
 
 
@@ -174,17 +196,9 @@ def _engine_status(state: StateReader) -> EngineStatus | None:
                 last_timestamp=last.timestamp if last.sequence else None,
                 last_sequence=last.sequence or None,
                 missed=known.missed,
-                lateness=_lateness(state, known.frequency),
+                lateness=Lateness.of(*state.lateness(known.frequency)),
             )
             for known in checkpoint.scheduler.frequencies
             for last in [checkpoint.published[known.frequency]]
         ),
     )
-
-
-def _lateness(state: StateReader, frequency: Frequency) -> Lateness | None:
-    counts, largest_ns = state.lateness(frequency)
-    p50, p99, p99_9 = (percentile_ns(counts, percent) for percent in _PERCENTILES)
-    if p50 is None or p99 is None or p99_9 is None:
-        return None
-    return Lateness(min(p50, largest_ns), min(p99, largest_ns), min(p99_9, largest_ns), largest_ns)

@@ -260,6 +260,28 @@ def test_without_a_stop_an_exception_ends_a_run_and_closes_the_stream(
     assert inspect(run.name).state == "closed"
 
 
+@pytest.mark.parametrize(("longest_wait_s", "gap_s"), [(None, 5), (60, 5), (0.5, 0.5)])
+def test_each_turn_comes_often_enough_for_a_supervisor(
+    monkeypatch: pytest.MonkeyPatch, longest_wait_s: float | None, gap_s: float
+) -> None:
+    with Run(DAY) as run:
+        engine = run.start()
+        turns: list[int] = []
+
+        def wait(deadline_ns: int, *_: object, **__: object) -> None:
+            run.clock.advance(deadline_ns - run.clock.realtime_ns())
+
+        def turn() -> None:
+            turns.append(run.clock.realtime_ns())
+            if len(turns) == 4:
+                stop.set()
+
+        monkeypatch.setattr(run.clock, "wait", wait)
+        with Stop() as stop:
+            engine.run(stop, each_turn=turn, longest_wait_s=longest_wait_s)
+    assert [(now_ns - START_NS) / NS for now_ns in turns] == [0, gap_s, 2 * gap_s, 3 * gap_s]
+
+
 def test_on_the_real_clock_an_event_is_visible_at_its_boundary_and_never_before() -> None:
     with Run() as run:
         engine = Engine(run.config())

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chronostream.lateness import BUCKETS, bucket_of, bucket_top_ns, percentile_ns
+from chronostream.lateness import BUCKETS, bucket_of, bucket_top_ns, events_below, percentile_ns
 
 _LAST_NS = 1 << 42
 
@@ -74,3 +74,8 @@ def test_billions_of_events_have_exact_percentiles() -> None:
     counts = np.zeros(BUCKETS, np.uint64)
     counts[3], counts[5] = 999_000_000_000, 1_000_000_000
     assert (percentile_ns(counts, 99.9), percentile_ns(counts, 99.91)) == (3, 5)
+
+
+@given(st.lists(st.integers(0, 1 << 45), max_size=50), st.integers(0, 42))
+def test_below_a_power_of_two_the_events_are_counted_exactly(lateness_ns: list[int], power: int) -> None:
+    assert events_below(_counts(*lateness_ns), power) == sum(late < 1 << power for late in lateness_ns)

@@ -53,7 +53,7 @@ def mirror(
         stream=stream,
         capacity=capacity,
         stale_after_s=seconds_of("--stale-after", stale_after) or 0,
-        mode=octal(mode),
+        mode=octal("--mode", mode),
         group=group,
     )
     run_until_signal(mirror.run)

@@ -48,13 +48,13 @@ def seconds_of(option: str, text: str | None) -> float | None:
     return seconds
 
 
-def octal(text: str) -> int:
-    """Return the permissions that the option ``--mode`` names.
+def octal(option: str, text: str) -> int:
+    """Return permissions such as ``640``.
 
     Raises:
-        InvalidValueError: it names none.
+        InvalidValueError: it is none.
     """
     try:
         return int(text, 8)
     except ValueError:
-        raise InvalidValueError(f"--mode is {text!r}, expected octal permissions such as 600 or 640") from None
+        raise InvalidValueError(f"{option} is {text!r}, expected octal permissions such as 600 or 640") from None

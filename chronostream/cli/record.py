@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import json
-import logging
 import re
-import signal
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from chronostream.cli.log import log_to_stderr
 from chronostream.cli.options import AnyOwner, Format, FormatOption, Name, seconds_of
 from chronostream.clock import Stop
 from chronostream.errors import InvalidValueError
+from chronostream.process import stopped_by_signals
 from chronostream.recorder import Recorder, Report
 
 __all__ = ["record"]
@@ -53,19 +50,18 @@ def record(
     format_: FormatOption = Format.TEXT,
     any_owner: AnyOwner = False,
 ) -> None:
-    """Record a stream into Parquet files until it is closed, or until SIGTERM or Ctrl-C.
+    """Record a stream into Parquet files.
 
-    Each file is complete or absent. Run it again, after a crash as well, and it goes on behind the last file; what the
-    ring no longer held by then is reported. A file is finished when its day is over, when it is old or large enough,
-    when half a ring waits for it, and at the end. Needs pyarrow: pip install 'chronostream[arrow]'.
+    It ends when the stream is closed, or by SIGTERM or Ctrl-C. Each file is complete or absent. Run it again, after a
+    crash as well, and it goes on behind the last file; what the ring no longer held by then is reported. A file is
+    finished when its day is over, when it is old or large enough, when half a ring waits for it, and at the end. Needs
+    pyarrow: pip install 'chronostream[arrow]'.
     """
     if from_ not in ("oldest", "next"):
         raise InvalidValueError(f"--from is {from_!r}, expected oldest or next")
     every_s, for_s = seconds_of("--every", every), seconds_of("--for", for_)
     max_bytes = _bytes_of("--max-size", max_size)
-    logging.Formatter.converter = time.gmtime
-    logging.basicConfig(format="%(asctime)sZ %(levelname)s %(message)s", datefmt="%Y-%m-%dT%H:%M:%S")
-    logging.getLogger("chronostream").setLevel(logging.INFO)
+    log_to_stderr()
     with Recorder(
         name,
         to,
@@ -77,25 +73,12 @@ def record(
         any_owner=any_owner,
     ) as recorder:
         try:
-            with Stop() as stop, _stopped_by_signals(stop):
+            with Stop() as stop, stopped_by_signals(stop):
                 recorder.run(stop, for_s=for_s)
         finally:
             report = recorder.report
             print(json.dumps(_plain(name, to, report)) if format_ is Format.JSON else _text(name, to, report))
             sys.stdout.flush()
-
-
-@contextmanager
-def _stopped_by_signals(stop: Stop) -> Iterator[None]:
-    before = {
-        number: signal.signal(number, lambda *_: stop.set())
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-    }
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _plain(name: str, to: Path, report: Report) -> dict[str, object]:

@@ -18,7 +18,10 @@ _Force = Annotated[bool, typer.Option("--force", help="Stop its producer first, 
 
 
 def remove(name: Name, force: _Force = False) -> None:
-    """Delete a stream, with its events and its sequences. Refused with exit status 3 while its producer lives."""
+    """Delete a stream, with its events and its sequences.
+
+    Refused with exit status 3 while its producer lives, unless --force stops that first.
+    """
     try:
         ring.remove(name)
     except ProducerActiveError:

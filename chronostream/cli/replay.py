@@ -78,7 +78,7 @@ def replay(
     if from_nats is not None:
         if timezone is not None or speed != "max" or instance_id is not None:
             raise InvalidValueError("--timezone, --speed and --instance-id do not go with --from-nats: it has them all")
-        config = StreamConfig(name=name, capacity=capacity, mode=octal(mode), group=group, remove=remove)
+        config = StreamConfig(name=name, capacity=capacity, mode=octal("--mode", mode), group=group, remove=remove)
         source = nats_name or name
         return _from_nats(connect(from_nats), source, stream, config, frequency, start_ns, end_ns)
     if start_ns is None or end_ns is None:
@@ -96,7 +96,7 @@ def replay(
             speed=speed,
             capacity=capacity,
             instance_id=instance_id,
-            mode=octal(mode),
+            mode=octal("--mode", mode),
             group=group,
             remove=remove,
             stop=stop,

@@ -19,7 +19,11 @@ _Name = Annotated[str | None, typer.Argument(help="The stream's name; all of the
 
 
 def status(name: _Name = None, format_: FormatOption = Format.TEXT, any_owner: AnyOwner = False) -> None:
-    """Show all streams, or one: producer, ring, last events, missed counts, lateness, and consumers."""
+    """Show all streams, or one, in full.
+
+    The producer and the ring, the clock as the scheduler sees it, for each frequency the last event, what was missed
+    and how late events were, and the registered consumers with their lag and losses.
+    """
     if name is not None:
         found = stream_status(name, any_owner=any_owner)
         typer.echo(json.dumps(found.as_dict()) if format_ is Format.JSON else _text(found))

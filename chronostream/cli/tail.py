@@ -42,9 +42,9 @@ def tail(
     format_: FormatOption = Format.TEXT,
     any_owner: AnyOwner = False,
 ) -> None:
-    """Print the events of a stream as they come, until the stream is closed.
+    """Print the events of a stream as they come.
 
-    Losses are reported on stderr. A stream that is closed but kept is drained, and then this ends.
+    It ends when the stream is closed; one that is closed already is drained first. Losses are reported on stderr.
     """
     if from_ not in ("next", "oldest"):
         raise InvalidValueError(f"--from is {from_!r}, expected next or oldest")

@@ -27,6 +27,7 @@ class ConsumerStatus:
         lag: records published that it has neither read nor lost.
         lost: records that were overwritten before it read them.
         started_ns: when it attached, Unix time.
+        place: its place in the table of consumers, which no other has at the same time.
     """
 
     label: str
@@ -34,6 +35,7 @@ class ConsumerStatus:
     lag: int
     lost: int
     started_ns: int
+    place: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,7 @@ def _consumers(segment: Segment, head: int) -> tuple[ConsumerStatus, ...]:
             lag=max(0, head - int(entry["tail"])),
             lost=int(entry["lost"]),
             started_ns=int(entry["started_ns"]),
+            place=place,
         )
         for place, entry in enumerate(table)
         if int(entry["tail"]) != FREE_TAIL and segment.place_taken(place)

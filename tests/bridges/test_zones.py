@@ -6,7 +6,7 @@ from importlib import resources
 from pathlib import Path
 
 import pytest
-import tzdata  # type: ignore[import-untyped]  # it brings no types
+import tzdata
 
 from chronostream.bridges.zones import ZoneData, zone_data
 

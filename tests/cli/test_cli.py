@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import typer
 
 from chronostream import ring
 from chronostream.cli import app, main
+from chronostream.cli.examples import EXAMPLES
 from chronostream.config import StreamConfig
 from chronostream.engine import Engine
 from chronostream.event import EVENT_DTYPE
@@ -24,6 +26,7 @@ from tests.process_harness import Programs
 from tests.ring.harness import TIMEOUT_S, path_of
 
 Capture = pytest.CaptureFixture[str]
+COMMANDS: dict[str, Any] = typer.main.get_command(app.app).commands  # type: ignore[attr-defined]
 
 
 def refused(capfd: Capture, *arguments: str) -> tuple[int, str]:
@@ -87,16 +90,39 @@ def test_wrong_input_is_one_clear_line_and_status_2(
 def test_a_command_alone_shows_what_there_is(capfd: Capture) -> None:
     assert main([]) == 2
     out, err = capfd.readouterr()
-    assert all(command in out for command in ("run", "tail", "status", "remove"))
+    assert all(command in out for command in COMMANDS)
     assert err == "chronostream: Missing command. (see `chronostream --help`)\n"
 
 
-@pytest.mark.parametrize("command", [[], ["run"], ["tail"], ["status"], ["remove"]], ids=str)
+@pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)], ids=str)
 def test_help_is_status_0(capfd: Capture, command: list[str]) -> None:
     assert main([*command, "--help"]) == 0
     out, err = capfd.readouterr()
     assert "Usage: chronostream" in out
     assert err == ""
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_command_has_examples_that_mean_something_to_it(
+    capfd: Capture, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    assert main([name, "--help"]) == 0
+    text = capfd.readouterr().out
+    command = COMMANDS[name]
+    for arguments, meaning in EXAMPLES[name]:
+        assert f"# {meaning}" in text
+        assert f"chronostream {arguments}" in text
+        own_name, *rest = shlex.split(arguments)
+        assert own_name == name
+        command.make_context(name, rest)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_first_sentence_of_a_command_fits_on_its_line(name: str) -> None:
+    first = (COMMANDS[name].help or "").split("\n\n")[0]
+    assert first.endswith(".")
+    assert len(first) <= 65
 
 
 def test_the_version_is_shown(capfd: Capture) -> None:

@@ -61,7 +61,7 @@ def test_registered_consumers_are_listed_with_what_they_have_lost(
     producer.publish_many(range(10))
     quick.read(1)
     first, second = inspect(ring.name).consumers
-    assert second == ConsumerStatus("quick one", os.getpid(), 3, 6, 12345)
+    assert second == ConsumerStatus("quick one", os.getpid(), 3, 6, 12345, 1)
     assert (first.lag, first.lost) == (10, 0)
     slow.close()
     unregistered.close()

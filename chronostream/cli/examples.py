@@ -1,0 +1,56 @@
+"""Examples for the help of each command: what people want to do, and how to say it."""
+
+from __future__ import annotations
+
+__all__ = ["EXAMPLES"]
+
+EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
+    "run": (
+        ("run market-clock -f second -f minute", "seconds and minutes of UTC"),
+        ("run billing -f day --timezone Europe/Berlin --sequence boundary", "days, numbered alike on every host"),
+        ("run --config streams.toml", "all streams of a file"),
+        ("run market-clock --config streams.toml --capacity 1024", "one of them, with another ring"),
+    ),
+    "tail": (
+        ("tail market-clock", "what comes from now on"),
+        ("tail market-clock -f minute --from oldest --count 10", "ten minutes, from the oldest that is left"),
+        ("tail market-clock --wait 30s --format json", "JSON lines, once the stream is there"),
+    ),
+    "list": (
+        ("list", "a table"),
+        ("list --format json", "for programs"),
+    ),
+    "status": (
+        ("status market-clock", "one stream, in full"),
+        ("status --format json", "all of them, for programs"),
+    ),
+    "top": (
+        ("top", "everything, once a second"),
+        ("top market-clock --interval 200ms --window 1m", "one stream, more often"),
+        ("top --once", "one picture"),
+    ),
+    "record": (
+        ("record market-clock --to /var/lib/clock", "a new file each day, or after an hour"),
+        ("record market-clock --to clock --every 10m --max-size 64MB", "smaller ones, more often"),
+    ),
+    "replay": (
+        ("replay last-week --from 2026-02-13 --to 2026-02-20 -f hour", "the hours of a week, at once"),
+        ("replay rehearsal --from 2026-02-20T09:00 --to 2026-02-20T10:00 -f second --speed 60x", "an hour in a minute"),
+    ),
+    "verify": (("verify market-clock", "what the ring holds, against what it must be"),),
+    "relay": (("relay market-clock --to nats://127.0.0.1:4222", "every event into JetStream, once"),),
+    "mirror": (("mirror nats://127.0.0.1:4222 market-clock", "the same stream on this host"),),
+    "metrics": (
+        ("metrics", "at http://127.0.0.1:9464/metrics"),
+        ("metrics --port 9000 --address 0.0.0.0", "for other machines, too"),
+    ),
+    "doctor": (
+        ("doctor", "findings and advice"),
+        ("doctor --format json", "for programs"),
+    ),
+    "remove": (
+        ("remove market-clock", "a stream that is closed or dead"),
+        ("remove market-clock --force", "one that lives, too"),
+    ),
+}
+"""By command: its arguments, and what they are for."""

@@ -1,0 +1,74 @@
+"""``chronostream list``: one line a stream."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import typer
+
+from chronostream.cli.options import AnyOwner, Format, FormatOption
+from chronostream.event import EVENT_DTYPE
+from chronostream.observe.survey import Broken, survey
+from chronostream.status import StreamStatus
+
+__all__ = ["list_"]
+
+_COLUMNS = ("name", "state", "pid", "carries", "head", "capacity", "consumers", "lost")
+_NUMBERS = ("pid", "head", "capacity", "consumers", "lost")
+
+
+def list_(format_: FormatOption = Format.TEXT, any_owner: AnyOwner = False) -> None:
+    """List all streams of this machine, one line each.
+
+    A stream is live; or closed by its producer, and kept; or dead, its producer having died without closing it; or
+    broken, and then `chronostream status` says why. LOST is what its consumers of now have lost together.
+    """
+    found = survey(any_owner=any_owner)
+    rows = sorted([_row(stream) for stream in found.streams] + [_broken(stream) for stream in found.broken], key=_name)
+    if format_ is Format.JSON:
+        typer.echo(json.dumps(rows))
+    elif not rows:
+        typer.echo("no streams on this machine: start one with `chronostream run NAME`", err=True)
+    else:
+        typer.echo(_table([dict(zip(_COLUMNS, map(str.upper, _COLUMNS), strict=True)), *map(_texts, rows)]))
+
+
+def _row(stream: StreamStatus) -> dict[str, Any]:
+    of = stream.ring
+    lost = sum(consumer.lost for consumer in of.consumers)
+    found = (of.name, of.state, of.pid, _carries(stream), of.head, of.capacity, len(of.consumers), lost)
+    return dict(zip(_COLUMNS, found, strict=True))
+
+
+def _carries(stream: StreamStatus) -> str:
+    """Return what is in a stream as one word, so that columns can be told apart by the spaces between them."""
+    if stream.engine is not None:
+        return ",".join(each.frequency.label for each in stream.engine.frequencies)
+    if stream.ring.dtype == EVENT_DTYPE:
+        return "events"
+    text = str(stream.ring.dtype)
+    return "records" if " " in text else text
+
+
+def _broken(stream: Broken) -> dict[str, Any]:
+    return dict.fromkeys(_COLUMNS) | {"name": stream.name, "state": "broken", "error": stream.error}
+
+
+def _name(row: dict[str, Any]) -> str:
+    return str(row["name"])
+
+
+def _texts(row: dict[str, Any]) -> dict[str, str]:
+    return {column: "-" if row[column] is None else str(row[column]) for column in _COLUMNS}
+
+
+def _table(rows: list[dict[str, str]]) -> str:
+    widths = {column: max(len(row[column]) for row in rows) for column in _COLUMNS}
+    return "\n".join(
+        "  ".join(
+            row[column].rjust(widths[column]) if column in _NUMBERS else row[column].ljust(widths[column])
+            for column in _COLUMNS
+        ).rstrip()
+        for row in rows
+    )

@@ -1,0 +1,252 @@
+"""What ``chronostream top`` looks like: what happened to the streams, drawn by `rich`. It asks nobody for anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from rich import box
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.panel import Panel
+from rich.segment import Segment, SegmentLines
+from rich.table import Table
+from rich.text import Text
+
+from chronostream.cli.figures import age_text, count_text, duration_text, rate_text, size_text, utc_text
+from chronostream.lateness import events_below
+from chronostream.observe.change import ConsumerChange, FrequencyChange, StreamChange
+from chronostream.observe.survey import Broken, Survey
+
+__all__ = ["Frame", "shape_text"]
+
+_SECOND_NS = 1_000_000_000
+_STATES = {"live": "green", "closed": "blue", "dead": "red"}
+_BAR_CELLS = 20
+_EIGHTHS = " ▏▎▍▌▋▊▉█"
+_HEIGHTS = "▁▂▃▄▅▆▇█"
+# The columns of a shape end at these powers of two nanoseconds, 1 µs to 4.3 s; one more is for what is later.
+_POWERS = range(10, 33, 2)
+_CAUTION, _DANGER = 0.5, 0.9
+_LATE_NS = 100_000_000
+_DURATION_WIDTH = len("99.9 ms")
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One picture. On a screen it is cut to the height, from line `skipped` on; on paper it is as long as it is.
+
+    Attributes:
+        survey: what there is.
+        changes: what happened to it.
+        window_s: since when.
+        missing: streams that were asked for and are not there.
+        keys: the line at the bottom; none for a picture that nobody can answer.
+        skipped: how many lines the reader has moved down.
+    """
+
+    survey: Survey
+    changes: tuple[StreamChange, ...]
+    window_s: float
+    missing: tuple[str, ...] = ()
+    keys: str = ""
+    skipped: int = 0
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Draw it."""
+        head = console.render_lines(_head(self.survey), options.update(height=None))
+        body = self._body(console, options)
+        if not self.keys:
+            yield SegmentLines(head + body, new_lines=True)
+            return
+        room = max(1, options.size.height - len(head) - 1)
+        first = min(self.skipped, max(0, len(body) - room))
+        shown = body[first : first + room]
+        foot = self.keys
+        if len(body) > room:
+            foot += f"   ↑ ↓ lines {first + 1} to {first + len(shown)} of {len(body)}"
+        blank = [Segment(" " * options.max_width)]
+        yield SegmentLines(
+            [
+                *head,
+                *shown,
+                *[blank] * (room - len(shown)),
+                *console.render_lines(Text(foot, "dim", no_wrap=True, overflow="ellipsis"), options.update(height=1)),
+            ],
+            new_lines=True,
+        )
+
+    def hidden(self, console: Console) -> int:
+        """Return how many lines do not fit onto the console's screen at once."""
+        options = console.options
+        head = console.render_lines(_head(self.survey), options.update(height=None))
+        return max(0, len(self._body(console, options)) - max(1, console.height - len(head) - 1))
+
+    def _body(self, console: Console, options: ConsoleOptions) -> list[list[Segment]]:
+        panels: list[tuple[str, RenderableType]] = [
+            (change.now.ring.name, _stream(change, self.survey.realtime_ns, self.window_s)) for change in self.changes
+        ]
+        panels += [(broken.name, _broken(broken)) for broken in self.survey.broken]
+        panels.sort(key=lambda panel: panel[0])
+        shown = [panel for _, panel in panels]
+        if self.missing:
+            shown.append(Text(f"\n  Not on this machine: {', '.join(self.missing)}", "dim"))
+        elif not shown:
+            shown.append(Text("\n  No streams on this machine: start one with `chronostream run NAME`.", "dim"))
+        return console.render_lines(Group(*shown), options.update(height=None))
+
+
+def shape_text(counts: npt.NDArray[np.uint64]) -> str:
+    """Return a lateness histogram as a row of bars, below 1 µs to above 4 s, each column four times the last.
+
+    A bar's height is the logarithm of its count, so that one late event among millions is seen.
+    """
+    ends = [events_below(counts, power) for power in _POWERS] + [int(counts.sum())]
+    columns = [end - start for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+    highest = max(columns)
+    if not highest:
+        return "·" * len(columns)
+    steps = len(_HEIGHTS) - 1
+    return "".join(
+        _HEIGHTS[round(steps * np.log1p(column) / np.log1p(highest))] if column else "·" for column in columns
+    )
+
+
+def _head(survey: Survey) -> RenderableType:
+    states = [stream.ring.state for stream in survey.streams]
+    counts = [f"{states.count(state)} {state}" for state in _STATES if state in states]
+    if survey.broken:
+        counts.append(f"{len(survey.broken)} broken")
+    grid = Table.grid(expand=True)
+    grid.add_column(no_wrap=True, overflow="ellipsis")
+    grid.add_column(justify="right", no_wrap=True)
+    streams = "1 stream" if len(states) + len(survey.broken) == 1 else f"{len(states) + len(survey.broken)} streams"
+    grid.add_row(
+        Text.assemble((" chronostream", "bold"), f"  {streams}", (f"  {', '.join(counts)}", "dim")),
+        Text(utc_text(survey.realtime_ns, "%Y-%m-%d %H:%M:%S UTC "), "bold"),
+    )
+    return grid
+
+
+def _stream(change: StreamChange, now_ns: int, window_s: float) -> Panel:
+    of, engine = change.now.ring, change.now.engine
+    colour = _STATES[of.state]
+    condition = engine.condition if engine and of.state == "live" else ""
+    if condition not in ("", "running"):
+        colour = "yellow" if condition == "holding" else "red"
+    parts: list[RenderableType] = [_facts(change, now_ns)]
+    if change.frequencies:
+        parts.append(_frequencies(change.frequencies, now_ns, window_s))
+    parts.append(_consumers(change.consumers, of.capacity))
+    rate = "" if change.rate is None or of.state != "live" else f"  {rate_text(change.rate)}"
+    title = Text.assemble(
+        (f"● {of.name}", f"bold {colour}"), f"  {of.state}", f"  {condition}" if condition else "", rate
+    )
+    return Panel(
+        Group(*parts),
+        title=title,
+        title_align="left",
+        border_style="red" if colour == "red" else "bright_black",
+        box=box.ROUNDED,
+        padding=(0, 1),
+    )
+
+
+def _facts(change: StreamChange, now_ns: int) -> Text:
+    of, engine = change.now.ring, change.now.engine
+    carries = str(of.dtype) if of.dtype.names is None else f"records of {of.dtype.itemsize} bytes"
+    facts = [
+        f"pid {of.pid}" + ("" if of.same_namespace else " of another container"),
+        f"generation {of.generation}",
+        f"{'up' if of.state == 'live' else 'begun'} {age_text((now_ns - of.started_ns) / _SECOND_NS)}"
+        + ("" if of.state == "live" else " ago"),
+        f"{engine.timezone}, {engine.sequencer} sequences" if engine else carries,
+        f"{count_text(of.head)} published, ring of {count_text(of.capacity)}, {size_text(of.segment_size)}",
+    ]
+    return Text("   ".join(facts), "dim", no_wrap=True, overflow="ellipsis")
+
+
+def _frequencies(frequencies: Iterable[FrequencyChange], now_ns: int, window_s: float) -> Table:
+    table = _table()
+    table.add_column("EVENT", width=10, no_wrap=True)
+    table.add_column("LAST", min_width=9, no_wrap=True)
+    for title, width in (("SEQUENCE", 11), ("MISSED", 7)):
+        table.add_column(title, justify="right", no_wrap=True, min_width=width)
+    for title in ("LATE p50", "p99", "p99.9", "MAX", f"MAX {window_s:g} s"):
+        table.add_column(title, justify="right", no_wrap=True, min_width=_DURATION_WIDTH)
+    table.add_column("1µs  SHAPE  4s", no_wrap=True, min_width=len(_POWERS) + 1)
+    for frequency in frequencies:
+        now = frequency.now
+        if now.last_timestamp is None or now.last_sequence is None or now.lateness is None:
+            table.add_row(now.frequency.label, Text("none yet", "dim"), "", _missed(frequency))
+            continue
+        late = now.lateness
+        table.add_row(
+            now.frequency.label,
+            f"{age_text((now_ns - now.last_timestamp) / _SECOND_NS)} ago",
+            count_text(now.last_sequence),
+            _missed(frequency),
+            *(_late(ns) for ns in (late.p50_ns, late.p99_ns, late.p99_9_ns, late.max_ns)),
+            _late(frequency.recent.max_ns) if frequency.recent else Text("-", "dim"),
+            Text(shape_text(late.counts), "cyan"),
+        )
+    return table
+
+
+def _late(ns: int) -> Text:
+    return Text(duration_text(ns), "yellow" if ns >= _LATE_NS else "")
+
+
+def _missed(frequency: FrequencyChange) -> Text:
+    return _count_and_news(frequency.now.missed, frequency.missed, "yellow")
+
+
+def _consumers(consumers: Iterable[ConsumerChange], capacity: int) -> RenderableType:
+    table = _table()
+    table.add_column("CONSUMER", width=24, no_wrap=True, overflow="ellipsis")
+    for title, width in (("PID", 7), ("READS", 8)):
+        table.add_column(title, justify="right", no_wrap=True, min_width=width)
+    table.add_column("LAG", no_wrap=True, width=_BAR_CELLS + 2)
+    for title, width in (("", 16), ("LOST", 10)):
+        table.add_column(title, justify="right", no_wrap=True, min_width=width)
+    for consumer in consumers:
+        table.add_row(
+            Text(consumer.now.label or "unnamed", "" if consumer.now.label else "dim"),
+            str(consumer.now.pid),
+            "" if consumer.rate is None else rate_text(consumer.rate),
+            _bar(consumer.fill),
+            f"{count_text(consumer.now.lag)} of {count_text(capacity)}",
+            _count_and_news(consumer.now.lost, consumer.lost, "red"),
+        )
+    return table if table.rows else Text("no registered consumers", "dim")
+
+
+def _bar(fill: float) -> Text:
+    eighths = round(fill * _BAR_CELLS * 8)
+    if fill > 0:
+        eighths = max(1, eighths)  # A little is not nothing.
+    cells = ("█" * (eighths // 8) + (_EIGHTHS[eighths % 8] if eighths % 8 else "")).ljust(_BAR_CELLS)
+    colour = "green" if fill < _CAUTION else "yellow" if fill < _DANGER else "red"
+    return Text.assemble(("▕", "dim"), (cells, colour), ("▏", "dim"))
+
+
+def _count_and_news(count: int, news: int, colour: str) -> Text:
+    text = Text(count_text(count), colour if count else "")
+    if news:
+        text.append(f" +{count_text(news)}", f"bold {colour}")
+    return text
+
+
+def _broken(stream: Broken) -> Panel:
+    return Panel(
+        Text(stream.error),
+        title=Text.assemble((f"● {stream.name}", "bold red"), "  broken"),
+        title_align="left",
+        border_style="red",
+        box=box.ROUNDED,
+    )
+
+
+def _table() -> Table:
+    return Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bright_black")

@@ -1,0 +1,184 @@
+"""The streams of this machine as Prometheus metrics: a collector that looks when it is asked, and keeps nothing.
+
+It needs the package ``prometheus-client`` (extra ``metrics``). Serving it is not known here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import numpy.typing as npt
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from chronostream.lateness import BUCKETS, bucket_top_ns, events_below
+from chronostream.observe.survey import Broken, survey
+from chronostream.ring import ConsumerStatus
+from chronostream.scheduler import Condition
+from chronostream.status import EngineStatus, FrequencyStatus, StreamStatus
+
+__all__ = ["StreamCollector"]
+
+_SECOND_NS = 1_000_000_000
+_STATES = ("live", "closed", "dead", "broken")
+# A bucket of ours ends before each power of two, so that these counts are exact. From 1 µs to 69 s.
+_POWERS = range(10, 37)
+_BOUNDS = [repr(((1 << power) - 1) / _SECOND_NS) for power in _POWERS]
+# What the events of a bucket are taken to have been late by, for the sum: the middle of the bucket.
+_TOPS_NS = np.array([bucket_top_ns(bucket) for bucket in range(BUCKETS)], dtype=np.float64)
+_MIDDLES_NS = (_TOPS_NS + np.concatenate([[0.0], _TOPS_NS[:-1] + 1])) / 2
+
+_STREAM, _FREQUENCY = ("stream",), ("stream", "frequency")
+_CONSUMER = ("stream", "consumer", "pid", "place")
+
+
+class StreamCollector(Collector):
+    """Looks at all streams each time that metrics are asked for; one that is broken is reported as such.
+
+    Args:
+        names: only these streams; all of them by default.
+        any_owner: trust streams of other users too.
+    """
+
+    def __init__(self, names: Iterable[str] | None = None, *, any_owner: bool = False) -> None:
+        self._names = None if names is None else tuple(names)
+        self._any_owner = any_owner
+
+    def describe(self) -> Iterable[Metric]:
+        """Say nothing beforehand, so that registering does not look."""
+        return []
+
+    def collect(self) -> Iterable[Metric]:
+        """Return the metrics of this moment."""
+        found = survey(self._names, any_owner=self._any_owner)
+        families = _Families()
+        for stream in found.streams:
+            families.add_stream(stream)
+        for broken in found.broken:
+            families.add_broken(broken)
+        return families
+
+
+class _Families:
+    """All metrics, filled stream by stream."""
+
+    def __init__(self) -> None:
+        self.state = GaugeMetricFamily(
+            "chronostream_state", "1 for the state that the stream is in, 0 for the others.", labels=("stream", "state")
+        )
+        self.info = GaugeMetricFamily(
+            "chronostream_stream_info",
+            "1; the labels tell what the stream is.",
+            labels=("stream", "timezone", "sequencer", "instance", "version"),
+        )
+        self.generation = GaugeMetricFamily(
+            "chronostream_generation", "How many producers the stream has had.", labels=_STREAM
+        )
+        self.started = GaugeMetricFamily(
+            "chronostream_producer_start_time_seconds", "When the last producer began, Unix time.", labels=_STREAM
+        )
+        self.records = CounterMetricFamily(
+            "chronostream_records_published", "Records published: the ring's head.", labels=_STREAM
+        )
+        self.capacity = GaugeMetricFamily(
+            "chronostream_capacity_records", "Records that the ring holds.", labels=_STREAM
+        )
+        self.size = GaugeMetricFamily(
+            "chronostream_segment_bytes", "Shared memory that the stream takes.", labels=_STREAM
+        )
+        self.condition = GaugeMetricFamily(
+            "chronostream_condition",
+            "1 for the condition that the scheduler is in, 0 for the others.",
+            labels=("stream", "condition"),
+        )
+        self.situations = CounterMetricFamily(
+            "chronostream_situations",
+            "How often the scheduler met with each kind of situation, in this run.",
+            labels=("stream", "kind"),
+        )
+        self.events = CounterMetricFamily("chronostream_events", "Events emitted.", labels=_FREQUENCY)
+        self.missed = CounterMetricFamily(
+            "chronostream_missed_boundaries", "Boundaries that were never emitted.", labels=_FREQUENCY
+        )
+        self.last = GaugeMetricFamily(
+            "chronostream_last_event_timestamp_seconds", "Boundary of the last event, Unix time.", labels=_FREQUENCY
+        )
+        self.lateness = HistogramMetricFamily(
+            "chronostream_lateness_seconds",
+            "How long after their boundary events became visible. The sum is of the middles of finer buckets.",
+            labels=_FREQUENCY,
+        )
+        self.latest = GaugeMetricFamily(
+            "chronostream_lateness_max_seconds", "The largest lateness of all events.", labels=_FREQUENCY
+        )
+        self.lag = GaugeMetricFamily(
+            "chronostream_consumer_lag_records", "Records published that the consumer has not read.", labels=_CONSUMER
+        )
+        self.lost = CounterMetricFamily(
+            "chronostream_consumer_lost_records", "Records overwritten before the consumer read them.", labels=_CONSUMER
+        )
+
+    def __iter__(self) -> Iterator[Metric]:
+        """Return the metrics in the order in which they stand above."""
+        return iter(vars(self).values())
+
+    def add_stream(self, stream: StreamStatus) -> None:
+        of, engine = stream.ring, stream.engine
+        labels = [of.name]
+        self._add_state(of.name, of.state)
+        timezone, sequencer = (engine.timezone, engine.sequencer) if engine else ("", "")
+        self.info.add_metric([of.name, timezone, sequencer, of.instance, of.version], 1)
+        self.generation.add_metric(labels, of.generation)
+        self.started.add_metric(labels, of.started_ns / _SECOND_NS)
+        self.records.add_metric(labels, of.head)
+        self.capacity.add_metric(labels, of.capacity)
+        self.size.add_metric(labels, of.segment_size)
+        if engine is not None:
+            self._add_engine(of.name, engine)
+        for consumer in of.consumers:
+            self._add_consumer(of.name, consumer)
+
+    def add_broken(self, broken: Broken) -> None:
+        self._add_state(broken.name, "broken")
+
+    def _add_state(self, name: str, state: str) -> None:
+        for each in _STATES:
+            self.state.add_metric([name, each], float(each == state))
+
+    def _add_engine(self, name: str, engine: EngineStatus) -> None:
+        for condition in Condition:
+            self.condition.add_metric([name, condition.value], float(condition.value == engine.condition))
+        for kind, count in engine.counts.items():
+            self.situations.add_metric([name, kind], count)
+        for frequency in engine.frequencies:
+            self._add_frequency(name, engine.sequencer, frequency)
+
+    def _add_frequency(self, name: str, sequencer: str, of: FrequencyStatus) -> None:
+        labels = [name, of.frequency.label]
+        counts = of.lateness.counts if of.lateness else np.zeros(BUCKETS, np.uint64)
+        # A counted sequence is how many there were. Otherwise the histogram is, but for one in whose midst a producer
+        # was killed.
+        events = (of.last_sequence or 0) if sequencer == "counting" else int(counts.sum())
+        self.events.add_metric(labels, events)
+        self.missed.add_metric(labels, of.missed)
+        self.lateness.add_metric(labels, _buckets(counts), _sum_s(counts))
+        if of.last_timestamp is not None:
+            self.last.add_metric(labels, of.last_timestamp / _SECOND_NS)
+        if of.lateness is not None:
+            self.latest.add_metric(labels, of.lateness.max_ns / _SECOND_NS)
+
+    def _add_consumer(self, name: str, consumer: ConsumerStatus) -> None:
+        labels = [name, consumer.label, str(consumer.pid), str(consumer.place)]
+        self.lag.add_metric(labels, consumer.lag)
+        self.lost.add_metric(labels, consumer.lost)
+
+
+def _buckets(counts: npt.NDArray[np.uint64]) -> list[tuple[str, float]]:
+    """Return a histogram's cumulative counts by upper bound in seconds."""
+    cumulative = [float(events_below(counts, power)) for power in _POWERS]
+    return [*zip(_BOUNDS, cumulative, strict=True), ("+Inf", float(counts.sum()))]
+
+
+def _sum_s(counts: npt.NDArray[np.uint64]) -> float:
+    return float(counts @ _MIDDLES_NS) / _SECOND_NS

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import importlib
+import re
+import signal
+import socket
+import urllib.request
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from chronostream.cli import main
+from chronostream.ring import Producer
+from tests.process_harness import Programs
+from tests.ring.harness import TIMEOUT_S, overwrite
+
+
+def fetch(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=TIMEOUT_S) as answer:
+        assert answer.status == 200
+        text: str = answer.read().decode()
+        return text
+
+
+def test_it_answers_over_http_with_the_streams_of_that_moment(programs: Programs, name: str) -> None:
+    program = programs.chronostream("metrics", "--port", "0")
+    ready = re.fullmatch(r"\S+Z INFO ready: (http://127\.0\.0\.1:\d+/metrics)", program.err.line())
+    assert ready
+    assert name not in fetch(ready[1])
+    producer = programs.run(name, "--frequency", "second", "--frequency", "hour")
+    tail = programs.chronostream("tail", name, "--from", "oldest")
+    tail.out.line()
+    found = {family.name: family for family in text_string_to_metric_families(fetch(ready[1]))}
+    events = [sample for sample in found["chronostream_events"].samples if sample.labels["stream"] == name]
+    assert {sample.labels["frequency"] for sample in events} == {"second", "hour"}
+    assert sum(sample.value for sample in events) >= 1
+    [reader] = [s for s in found["chronostream_consumer_lag_records"].samples if s.labels["stream"] == name]
+    assert (reader.labels["consumer"], reader.labels["pid"]) == ("chronostream tail", str(tail.pid))
+    producer.stop(signal.SIGKILL)
+    assert f'chronostream_state{{state="dead",stream="{name}"}} 1.0' in fetch(ready[1])
+    assert program.stop()[0] == 0
+    assert program.err.rest().endswith(" INFO stopped\n")
+
+
+def test_a_broken_stream_and_one_that_vanishes_fail_no_scrape(programs: Programs, name: str) -> None:
+    program = programs.chronostream("metrics", "--port", "0")
+    url = program.err.line().rpartition(" ")[2]
+    producer = Producer.create(name, "<i8", 8)
+    assert f'chronostream_state{{state="live",stream="{name}"}} 1.0' in fetch(url)
+    overwrite(name, 12, b"\xff" * 4)
+    assert f'chronostream_state{{state="broken",stream="{name}"}} 1.0' in fetch(url)
+    producer.close(unlink=True)
+    assert name not in fetch(url)
+    assert program.stop(signal.SIGINT)[0] == 0
+
+
+def test_a_port_that_is_taken_is_one_clear_line_and_status_2(capfd: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert main(["metrics", "--port", str(port)]) == 2
+    assert capfd.readouterr().err == (
+        f"chronostream: cannot answer on 127.0.0.1, port {port}: Address already in use\n"
+    )
+
+
+def test_without_its_package_it_says_what_to_install(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(name: str) -> None:
+        raise ModuleNotFoundError(name=name)
+
+    monkeypatch.setattr(importlib, "import_module", missing)
+    assert main(["metrics"]) == 1
+    assert "pip install 'chronostream[metrics]'" in capfd.readouterr().err

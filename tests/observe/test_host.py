@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import os
+import sys
+import zoneinfo
+from pathlib import Path
+
+import pytest
+
+from chronostream.observe import host as module
+from chronostream.observe.host import (
+    Host,
+    ZoneData,
+    clock_sync,
+    may_be_realtime,
+    reading_ns,
+    sleeps_by,
+    zone_data,
+)
+from tests.ring.harness import in_fork
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Host:
+    """A machine that tells nothing yet."""
+    return Host(proc=tmp_path / "proc", sys=tmp_path / "sys", shm=tmp_path / "shm")
+
+
+def tell(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def test_what_the_system_tells_is_read(host: Host) -> None:
+    tell(host.sys / "devices/system/clocksource/clocksource0/current_clocksource", "hpet\n")
+    tell(host.proc / "self/timerslack_ns", "50000\n")
+    tell(host.proc / "sys/kernel/osrelease", "3.10.0-1160.el7.x86_64\n")
+    assert host.clocksource() == "hpet"
+    assert host.timer_slack_ns() == 50000
+    assert host.kernel()[1:] == ("3.10.0-1160.el7.x86_64", (3, 10))
+
+
+def test_what_the_system_does_not_tell_is_none(host: Host) -> None:
+    assert (host.clocksource(), host.timer_slack_ns(), host.room()) == (None, None, None)
+
+
+def test_this_machine_tells() -> None:
+    here = Host()
+    room = here.room()
+    assert room is not None
+    assert 0 < room.free <= room.size
+    assert room.writable
+    assert here.kernel()[1] == os.uname().release
+    assert sleeps_by() in ("timerfd", "sleep")
+    assert reading_ns() > 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_what_this_user_may_not_write_to_is_not_writable() -> None:
+    def look_as_nobody() -> None:
+        os.setuid(65534)
+        room = Host(shm=Path("/")).room()
+        os._exit(0 if room is not None and not room.writable else 1)
+
+    assert in_fork(look_as_nobody) == 0
+
+
+def test_asking_for_real_time_changes_nothing() -> None:
+    before = os.sched_getscheduler(0), os.sched_getparam(0)
+    assert may_be_realtime() in (True, False)
+    assert (os.sched_getscheduler(0), os.sched_getparam(0)) == before
+
+
+def test_who_may_not_be_real_time_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "sched_setscheduler", refuse)
+    assert may_be_realtime() is False
+
+
+def test_who_is_real_time_already_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getscheduler", lambda _: os.SCHED_FIFO)
+    monkeypatch.setattr(os, "sched_setscheduler", lambda *_: pytest.fail("it gave its priority up"))
+    assert may_be_realtime() is True
+
+
+def test_the_kernel_says_how_wrong_the_clock_can_be() -> None:
+    sync = clock_sync()
+    assert sync is not None
+    assert 0 <= sync.largest_error_s < 3600
+
+
+def test_elsewhere_than_on_linux_such_things_are_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert (clock_sync(), may_be_realtime(), module.realtime_limit()) == (None, None, 0)
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "release"),
+    [
+        ("tzdata.zi", "# version 2024a\n# ddeps\n", "2024a"),
+        ("+VERSION", "2023c\n", "2023c"),
+        ("tzdata.zi", "R A 1916\n", None),
+        ("other", "2023c\n", None),
+    ],
+)
+def test_zone_files_say_their_release_in_one_place_or_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, text: str, release: str | None
+) -> None:
+    tell(tmp_path / "Europe/Berlin", "")
+    tell(tmp_path / file, text)
+    monkeypatch.setattr(zoneinfo, "TZPATH", ("/nowhere", str(tmp_path)))
+    found = zone_data()
+    assert (found.system, found.system_release) == (tmp_path, release)
+    assert found.package_release is not None
+
+
+def test_without_files_and_package_there_are_no_zones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(zoneinfo, "TZPATH", ())
+    monkeypatch.setitem(sys.modules, "tzdata", None)
+    assert zone_data() == ZoneData(None, None, None)

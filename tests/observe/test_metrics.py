@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import Metric
+from prometheus_client.parser import text_string_to_metric_families
+
+from chronostream.observe.metrics import StreamCollector
+from chronostream.ring import Consumer, Producer
+from chronostream.sequencer import BoundarySequencer
+from tests.engine_harness import HOUR, NOON_S, NS, SECOND, Run
+from tests.ring.harness import ROOT, overwrite
+
+
+def scraped(*names: str) -> dict[str, Metric]:
+    """Return what Prometheus would read, by the metric's name."""
+    registry = CollectorRegistry()
+    registry.register(StreamCollector(names))
+    return {family.name: family for family in text_string_to_metric_families(generate_latest(registry).decode())}
+
+
+def values(family: Metric, suffix: str = "", **wanted: str) -> list[float]:
+    """Return the values of the samples with these labels."""
+    return [
+        sample.value
+        for sample in family.samples
+        if sample.name == family.name + suffix and wanted.items() <= sample.labels.items()
+    ]
+
+
+def buckets(family: Metric, **wanted: str) -> Iterator[tuple[float, float]]:
+    for sample in family.samples:
+        if sample.name.endswith("_bucket") and wanted.items() <= sample.labels.items():
+            yield float(sample.labels["le"]), sample.value
+
+
+def test_events_and_missed_boundaries_are_counted_by_frequency(run: Run) -> None:
+    run.after(1)
+    run.after(5)
+    found = scraped(run.name)
+    assert values(found["chronostream_events"], "_total", stream=run.name, frequency="second") == [2]
+    assert values(found["chronostream_missed_boundaries"], "_total", stream=run.name, frequency="second") == [4]
+    assert values(found["chronostream_events"], "_total", stream=run.name, frequency="day") == [0]
+    assert values(found["chronostream_last_event_timestamp_seconds"], frequency="second") == [NOON_S + 2]
+    assert values(found["chronostream_last_event_timestamp_seconds"], frequency="day") == []
+
+
+def test_events_of_computed_sequences_are_counted_too() -> None:
+    with Run(SECOND, HOUR, sequencer="boundary") as run:
+        run.start({"sequencer": BoundarySequencer()})
+        run.after(1)
+        run.after(1)
+        assert values(scraped(run.name)["chronostream_events"], "_total", frequency="second") == [2]
+
+
+def test_lateness_is_a_histogram_that_no_event_is_missing_from(run: Run) -> None:
+    for seconds in (0.5, 1, 1.0003, 1.2, 6):
+        run.after(seconds)
+    lateness_s = [0, 0, 0.0003, 0.2003, 5.2003]
+    found = scraped(run.name)["chronostream_lateness_seconds"]
+    seen = list(buckets(found, frequency="second"))
+    assert [count for _, count in seen] == [sum(late <= bound for late in lateness_s) for bound, _ in seen]
+    assert [bound for bound, _ in seen] == sorted({bound for bound, _ in seen})
+    assert seen[-1] == (float("inf"), 5)
+    assert values(found, "_count", frequency="second") == [5]
+    [total_s] = values(found, "_sum", frequency="second")
+    assert total_s == pytest.approx(sum(lateness_s), rel=1 / 32)
+    [largest_s] = values(scraped(run.name)["chronostream_lateness_max_seconds"], frequency="second")
+    assert largest_s == pytest.approx(5.2003)
+
+
+def test_a_frequency_without_events_has_an_empty_histogram(run: Run) -> None:
+    found = scraped(run.name)["chronostream_lateness_seconds"]
+    assert {count for _, count in buckets(found, frequency="day")} == {0}
+    assert values(found, "_sum", frequency="day") == [0]
+
+
+def test_the_ring_and_the_producer_are_told(run: Run) -> None:
+    run.after(1)
+    run.restart()
+    run.after(1)
+    found = scraped(run.name)
+    assert values(found["chronostream_generation"], stream=run.name) == [2]
+    assert values(found["chronostream_records_published"], "_total", stream=run.name) == [2]
+    assert values(found["chronostream_capacity_records"], stream=run.name) == [64]
+    [info] = found["chronostream_stream_info"].samples
+    assert info.labels == {
+        "stream": run.name,
+        "timezone": "Europe/Berlin",
+        "sequencer": "counting",
+        "instance": "host",
+        "version": "1",
+    }
+
+
+def states(name: str) -> dict[str, float]:
+    return {sample.labels["state"]: sample.value for sample in scraped(name)["chronostream_state"].samples}
+
+
+def test_a_stream_is_in_one_state(run: Run) -> None:
+    assert states(run.name) == {"live": 1, "closed": 0, "dead": 0, "broken": 0}
+    run.die()
+    assert states(run.name) == {"live": 0, "closed": 0, "dead": 1, "broken": 0}
+    run.start()
+    run.engine.close()
+    assert states(run.name) == {"live": 0, "closed": 1, "dead": 0, "broken": 0}
+
+
+def test_a_scheduler_is_in_one_condition_and_its_situations_are_counted(run: Run) -> None:
+    run.after(1)
+    run.clock.step(-100 * NS)
+    run.look()
+    found = scraped(run.name)
+    now = {sample.labels["condition"]: sample.value for sample in found["chronostream_condition"].samples}
+    assert now == {"running": 0, "holding": 1, "held": 0, "quarantined": 0}
+    assert values(found["chronostream_situations"], "_total", kind="step_back") == [1]
+
+
+def test_each_consumer_has_its_lag_and_its_losses_even_two_of_one_name(name: str) -> None:
+    with (
+        Producer.create(name, np.dtype([("price", "f8"), ("size", "i8")]), 8) as producer,
+        Consumer.attach(name, label="reader") as first,
+        Consumer.attach(name, label="reader"),
+    ):
+        producer.publish_many([(1.0, number) for number in range(20)])
+        first.read()
+        found = scraped(name)
+    told = {"stream": name, "consumer": "reader", "pid": str(os.getpid())}
+    assert values(found["chronostream_consumer_lag_records"], place="0", **told) == [0]
+    assert values(found["chronostream_consumer_lost_records"], "_total", place="0", **told) == [12]
+    assert values(found["chronostream_consumer_lag_records"], place="1", **told) == [20]
+    assert values(found["chronostream_events"], "_total") == []  # it carries none
+
+
+def test_a_label_may_hold_any_text(name: str) -> None:
+    label = 'a "quoted"\\name\nof two lines ü'
+    with Producer.create(name, "<i8", 8), Consumer.attach(name, label=label):
+        [sample] = scraped(name)["chronostream_consumer_lag_records"].samples
+    assert sample.labels["consumer"] == label
+
+
+def test_a_broken_stream_is_told_as_such_and_fails_no_other(run: Run, name: str) -> None:
+    Producer.create(name, "<i8", 8).close(unlink=False)
+    overwrite(name, 12, b"\xff" * 4)
+    found = scraped(run.name, name)
+    assert values(found["chronostream_state"], stream=name, state="broken") == [1]
+    assert values(found["chronostream_state"], stream=run.name, state="live") == [1]
+    assert values(found["chronostream_capacity_records"], stream=name) == []
+
+
+def test_a_stream_that_is_gone_is_not_told_any_more(run: Run) -> None:
+    registry = CollectorRegistry()
+    registry.register(StreamCollector([run.name]))
+    assert run.name in generate_latest(registry).decode()
+    run.engine.ring.close(unlink=True)
+    assert run.name not in generate_latest(registry).decode()
+
+
+def test_the_documentation_lists_each_metric_with_its_type_and_its_labels(run: Run) -> None:
+    run.after(1)
+    with Consumer.attach(run.name):
+        found = {
+            (
+                family.name + ("_total" if family.type == "counter" else ""),
+                family.type,
+                frozenset(family.samples[0].labels) - {"le"},
+            )
+            for family in scraped(run.name).values()
+        }
+    table = re.findall(r"(?m)^\| `(\w+)` \| (\w+) \| (.*?) \|", (ROOT / "docs/operating.md").read_text())
+    assert {(name, kind, frozenset(re.findall(r"`(\w+)`", labels))) for name, kind, labels in table} == found
