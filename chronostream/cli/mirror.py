@@ -39,7 +39,9 @@ def mirror(
     mode: _Mode = "600",
     group: _Group = None,
 ) -> None:
-    """Fill a ring with the events that a relay delivers to NATS JetStream, until SIGTERM or Ctrl-C.
+    """Fill a ring with what a relay delivers to NATS JetStream.
+
+    It goes on until SIGTERM or Ctrl-C.
 
     The ring is kept, and the next run goes on behind its last event. A name that is live is refused with exit status 3.
     """

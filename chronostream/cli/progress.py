@@ -1,29 +1,47 @@
-"""A bar for what takes long: on a terminal, on stderr; in a pipe, nothing."""
+"""A progress bar for work that takes a while: on a terminal only, so that a pipe or a log gets none."""
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 __all__ = ["progress"]
 
+_REFRESHES_A_SECOND = 8
+
 
 @contextmanager
-def progress(label: str, total: int | None) -> Iterator[Callable[[int], object] | None]:
-    """Give a function to call with what has been done since its last call; None where nobody sees it.
+def progress(what: str, total: float | None = None) -> Iterator[Callable[[float], None]]:
+    """Show on stderr how far something is, while the block runs; hand the block what to call as it goes on.
+
+    ::
+
+        with progress("verifying", len(events)) as done:
+            for part in parts:
+                ...
+                done(len(part))
 
     Args:
-        label: what is being done.
-        total: how much there is to do; None if that is not known.
+        what: what is being done, such as ``"verifying"``.
+        total: how much there is to do, in any unit; None while nobody knows.
     """
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield None
+    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+        yield lambda _: None
         return
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(label, total=total)
-        yield lambda done: bar.advance(task, done)
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(show_speed=True),
+        TimeRemainingColumn(elapsed_when_finished=True),
+        console=Console(stderr=True),
+        transient=True,  # What is left on the terminal is the command's own result.
+        refresh_per_second=_REFRESHES_A_SECOND,
+    )
+    with bar:
+        task = bar.add_task(what, total=total)
+        yield lambda amount: bar.advance(task, amount)

@@ -51,7 +51,9 @@ def relay(
     wait: _Wait = None,
     any_owner: AnyOwner = False,
 ) -> int:
-    """Deliver the events of a stream to NATS JetStream, each once, until the stream is closed or SIGTERM comes.
+    """Deliver the events of a stream to NATS JetStream, each once.
+
+    It goes on until the stream is closed or SIGTERM comes.
 
     It begins where JetStream ends. Ends with exit status 1 if there were events that it could not deliver.
     """

@@ -67,7 +67,7 @@ def replay(
     nats_name: NatsName = None,
     stream: JetStream = None,
 ) -> int:
-    """Publish the events of a past range into a new stream, and close it.
+    """Publish the events of a past range into a new stream.
 
     They are, to the last bit, what `chronostream run --sequence boundary` would have emitted then; and that command
     goes on with the stream where the range ends. No consumer is waited for. With --from-nats they are not computed, but

@@ -59,7 +59,9 @@ def verify(
     nats_name: NatsName = None,
     stream: JetStream = None,
 ) -> int:
-    """Compare what a stream's ring, or JetStream, holds with what it must be, and name each event that is not.
+    """Compare a stream with what it must be.
+
+    What the ring, or JetStream, holds is compared, and each event that is absent or foreign is named.
 
     Absent, foreign, duplicate, altered and misplaced events are faults, and the exit status is 1 then. Of counted
     sequences, what can be checked: that they follow each other, and that what is absent was counted as missed.

@@ -169,4 +169,4 @@ def test_a_bar_is_shown_on_a_terminal(name: str) -> None:
                 pass  # How Linux says that nobody has the other side open any more.
             process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 0
-    assert b"/20" in shown
+    assert b"100%" in shown

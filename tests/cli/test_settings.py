@@ -27,6 +27,8 @@ settle = "3s"
 mode = "640"
 group = 0
 remove = true
+realtime = true
+cpu = 0
 """
 
 
@@ -66,6 +68,8 @@ def test_each_key_sets_what_its_flag_sets(tmp_path: Path) -> None:
         mode=0o640,
         group=0,
         remove=True,
+        realtime=True,
+        cpu=0,
     )
 
 

@@ -222,7 +222,7 @@ def test_a_stream_that_cannot_be_made_is_bad(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_stream_that_mangles_its_records_is_bad(monkeypatch: pytest.MonkeyPatch) -> None:
-    reader = SimpleNamespace(read=lambda: np.array([1, 2]))
+    reader = SimpleNamespace(read=lambda: np.array([1, 2]), application=memoryview(bytes(0)))
     monkeypatch.setattr(Consumer, "attach", lambda *_, **__: nullcontext(reader))
     told = finding("trial")
     assert (told.verdict, told.found) == (Verdict.BAD, "published 1, 2, 3, read [1, 2]")
