@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 from nats.aio.client import Client
 from nats.js import JetStreamContext
-from nats.js.api import Header
 from nats.js.errors import APIError
 
 from chronostream.bridges.encoding import ENCODING, LATENESS, SCHEMA, ZONE, Encoding, encode, subject_of
@@ -27,6 +26,8 @@ __all__ = ["MAX_BATCH", "Batch", "BatchSizeError", "ConflictError", "Publisher"]
 MAX_BATCH = 1000
 """Events in one batch: what a server takes unless it was told to take fewer."""
 
+_ID, _EXPECTED = "Nats-Msg-Id", "Nats-Expected-Last-Sequence"
+_BATCH, _BATCH_PLACE, _BATCH_COMMIT = "Nats-Batch-Id", "Nats-Batch-Sequence", "Nats-Batch-Commit"
 _Message = tuple[str, bytes, dict[str, str]]
 # Another last sequence (in two wordings); an event that is there, or on its way; a batch that a failover tore apart.
 _CONFLICTS = frozenset({10071, 10164, 10158, 10201, 10175, 10176, 10200})
@@ -116,16 +117,16 @@ class Publisher:
         messages: list[_Message] = []
         for event, payload in zip(events, encode(records, events, self._encoding), strict=True):
             headers = {
-                Header.MSG_ID.value: event.id,
+                _ID: event.id,
                 LATENESS: str(now_ns - event.timestamp),
                 **self._fixed,
             }
             messages.append((subject_of(self._name, event.frequency), payload, headers))
-        messages[0][2][Header.EXPECTED_LAST_SEQUENCE.value] = str(behind)
+        messages[0][2][_EXPECTED] = str(behind)
         if len(messages) > 1:
             batch_id = self._client.new_inbox()[-22:]
             for number, (_, _, headers) in enumerate(messages, 1):
-                headers[Header.BATCH_ID.value] = batch_id
-                headers[Header.BATCH_SEQUENCE.value] = str(number)
-            messages[-1][2][Header.BATCH_COMMIT.value] = "1"
+                headers[_BATCH] = batch_id
+                headers[_BATCH_PLACE] = str(number)
+            messages[-1][2][_BATCH_COMMIT] = "1"
         return messages

@@ -13,8 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from chronostream import event_ids
-from chronostream.ring import Consumer
+from chronostream import event_ids, subscribe
 from tests.bridges.harness import Cluster, Command, Source, boundary_events, segments
 
 START_NS = 1_711_845_000_000_000_000  # 2024-03-31T00:30Z: half an hour before Europe/Berlin loses an hour
@@ -127,11 +126,11 @@ class _Stage:
     def held(self, side: str, count: int) -> list[str]:
         """Return the ids in a mirror's ring, once there are so many, or nothing more can be hoped for."""
         deadline_s = time.monotonic() + _PATIENCE_S
-        with Consumer.attach(f"{self._own}-mirror-{side}", register=False) as consumer:
-            while consumer.lag < count and time.monotonic() < deadline_s:
+        with subscribe(f"{self._own}-mirror-{side}", start="oldest", wait_s=_PATIENCE_S) as events:
+            while events.lag < count and time.monotonic() < deadline_s:
                 time.sleep(0.05)
                 assert all(command.running for command in self._commands.values()), "a command ended by itself"
-            ids: list[str] = event_ids(consumer.read()).tolist()
+            ids: list[str] = event_ids(events.read()).tolist()
         return ids
 
     def _source(self, side: str) -> Source:
