@@ -199,7 +199,8 @@ def test_it_ends_cleanly_when_its_starter_is_killed_though_a_fork_of_that_one_li
     programs: Programs, name: str
 ) -> None:
     program = programs.python(
-        "-c", START.format(name=name) + "; import os, time; print(os.fork(), flush=True); time.sleep(60)"
+        "-c",
+        START.format(name=name) + "; import os, time; print(os.fork() or os.setsid() or 0, flush=True); time.sleep(60)",
     )
     pid, fork = int(program.out.line()), int(program.out.line()) or int(program.out.line())
     program.send_signal(signal.SIGKILL)
