@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-__all__ = ["age_text", "count_text", "duration_text", "rate_text", "size_text", "utc_text"]
+__all__ = ["age_text", "count_text", "duration_text", "printable_text", "rate_text", "size_text", "utc_text"]
 
 _SECOND_NS = 1_000_000_000
 _DURATIONS = (("s", _SECOND_NS), ("ms", 1_000_000), ("µs", 1000))
@@ -49,7 +49,12 @@ def size_text(size: int) -> str:
     for unit, power in (("GiB", 30), ("MiB", 20)):
         if size >= 1 << power:
             return f"{size / (1 << power):.1f} {unit}"
-    return f"{size / 1024:.1f} KiB"
+    return f"{size >> 10} KiB"
+
+
+def printable_text(text: str) -> str:
+    """Return text that another program wrote without what a terminal would obey."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
 def utc_text(ns: int, form: str = "%Y-%m-%dT%H:%M:%SZ") -> str:

@@ -9,7 +9,7 @@ import typer
 
 from chronostream.cli.options import AnyOwner, Format, FormatOption
 from chronostream.event import EVENT_DTYPE
-from chronostream.observe.survey import Broken, survey
+from chronostream.observe.survey import Unreadable, survey
 from chronostream.status import StreamStatus
 
 __all__ = ["list_"]
@@ -22,10 +22,13 @@ def list_(format_: FormatOption = Format.TEXT, any_owner: AnyOwner = False) -> N
     """List all streams of this machine, one line each.
 
     A stream is live; or closed by its producer, and kept; or dead, its producer having died without closing it; or
-    broken, and then `chronostream status` says why. LOST is what its consumers of now have lost together.
+    broken, or another user's and denied, and then `chronostream status` says why. LOST is what its consumers of now
+    have lost together.
     """
     found = survey(any_owner=any_owner)
-    rows = sorted([_row(stream) for stream in found.streams] + [_broken(stream) for stream in found.broken], key=_name)
+    rows = sorted(
+        [_row(stream) for stream in found.streams] + [_unreadable(stream) for stream in found.unreadable], key=_name
+    )
     if format_ is Format.JSON:
         typer.echo(json.dumps(rows))
     elif not rows:
@@ -45,14 +48,16 @@ def _carries(stream: StreamStatus) -> str:
     """Return what is in a stream as one word, so that columns can be told apart by the spaces between them."""
     if stream.engine is not None:
         return ",".join(each.frequency.label for each in stream.engine.frequencies)
+    if stream.mirror is not None:
+        return ",".join(frequency.label for frequency in stream.mirror.description.frequencies)
     if stream.ring.dtype == EVENT_DTYPE:
         return "events"
     text = str(stream.ring.dtype)
     return "records" if " " in text else text
 
 
-def _broken(stream: Broken) -> dict[str, Any]:
-    return dict.fromkeys(_COLUMNS) | {"name": stream.name, "state": "broken", "error": stream.error}
+def _unreadable(stream: Unreadable) -> dict[str, Any]:
+    return dict.fromkeys(_COLUMNS) | {"name": stream.name, "state": stream.state, "error": stream.error}
 
 
 def _name(row: dict[str, Any]) -> str:

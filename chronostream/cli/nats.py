@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-import logging
 import signal
-import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar
 
 import typer
 
+from chronostream.cli.log import log_to_stderr
 from chronostream.errors import InvalidValueError
 
 if TYPE_CHECKING:
@@ -81,9 +80,7 @@ def takes_connection(command: Callable[..., _T]) -> Callable[..., _T]:
 
 def run_until_signal(work: Callable[[asyncio.Event], Awaitable[_T]]) -> _T:
     """Log to stderr, and run `work` with an event that SIGTERM, SIGINT and SIGHUP set; return what it returns."""
-    logging.Formatter.converter = time.gmtime
-    logging.basicConfig(format="%(asctime)sZ %(levelname)s %(message)s", datefmt="%Y-%m-%dT%H:%M:%S")
-    logging.getLogger("chronostream").setLevel(logging.INFO)
+    log_to_stderr()
 
     async def run() -> _T:
         stop = asyncio.Event()

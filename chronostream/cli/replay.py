@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,6 +16,7 @@ from chronostream.clock import Stop
 from chronostream.config import StreamConfig
 from chronostream.errors import InvalidValueError, StreamMismatchError
 from chronostream.event import Frequency
+from chronostream.process import stopped_by_signals
 
 if TYPE_CHECKING:
     from chronostream.bridges.connection import ConnectionOptions
@@ -86,7 +84,7 @@ def replay(
         raise InvalidValueError(f"Missing option '{absent}': a range has a start and an end, unless it is --from-nats")
     chosen, zone = frequency or ["second"], timezone or "UTC"
     total = count_expected(chosen, start_ns, end_ns, zone)
-    with _stopped_by_signals() as stop, progress(name, total) as on_progress:
+    with Stop() as stop, stopped_by_signals(stop), progress(name, total) as on_progress:
         count = replay_range(
             name,
             start_ns,
@@ -128,19 +126,8 @@ def _from_nats(
         sequencer=origin.sequencer,  # type: ignore[arg-type]  # checked by it
     )
     parts = fetch(connection, source, stream=stream, frequencies=chosen, start_ns=start_ns, end_ns=end_ns)
-    with _stopped_by_signals() as stop, progress(config.name, None) as on_progress:
+    with Stop() as stop, stopped_by_signals(stop), progress(config.name, None) as on_progress:
         count = fill(config, parts, stop=stop, on_progress=on_progress)
         ended = not stop.is_set()
     typer.echo(f"stream {config.name!r}: {count} events, {'removed' if config.remove else 'closed and kept'}")
     return 0 if ended else _INTERRUPTED
-
-
-@contextmanager
-def _stopped_by_signals() -> Iterator[Stop]:
-    with Stop() as stop:
-        before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGTERM, signal.SIGINT)}
-        try:
-            yield stop
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)

@@ -81,10 +81,10 @@ _Remove = Annotated[
 _Realtime = Annotated[
     bool | None,
     typer.Option(
-        "--realtime",
+        "--realtime/--no-realtime",
         help="Ask for real-time scheduling (SCHED_FIFO), and say so if it is not permitted.",
         envvar="CHRONOSTREAM_REALTIME",
-        show_default=False,
+        show_default="no-realtime",
     ),
 ]
 _Cpu = Annotated[int | None, _option("Run on this processor only.", "CPU", False, min=0)]

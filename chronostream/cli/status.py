@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
 from chronostream import ring
+from chronostream.cli.figures import printable_text, size_text, utc_text
 from chronostream.cli.options import AnyOwner, Format, FormatOption
-from chronostream.errors import AccessDeniedError, ChronoStreamError, StreamNotFoundError
+from chronostream.observe.survey import survey
 from chronostream.status import EngineStatus, FrequencyStatus, MirrorStatus, StreamStatus, stream_status
 
 __all__ = ["status"]
@@ -28,32 +29,22 @@ def status(name: _Name = None, format_: FormatOption = Format.TEXT, any_owner: A
         found = stream_status(name, any_owner=any_owner)
         typer.echo(json.dumps(found.as_dict()) if format_ is Format.JSON else _text(found))
         return
-    streams: list[StreamStatus | str] = []
-    plain: list[dict[str, object]] = []
-    for each in ring.list_names():
-        try:
-            found = stream_status(each, any_owner=any_owner)
-        except StreamNotFoundError:
-            continue  # Removed since it was listed.
-        except ChronoStreamError as error:
-            state = "denied" if isinstance(error, AccessDeniedError) else "broken"
-            streams.append(f"{each}  {state}\n  {error}")
-            plain.append({"name": each, "state": state, "error": str(error)})
-        else:
-            streams.append(found)
-            plain.append(found.as_dict())
+    everything = survey(any_owner=any_owner)
+    shown = [(each.ring.name, _text(each), each.as_dict()) for each in everything.streams]
+    shown += [(each.name, f"{each.name}  {each.state}\n  {each.error}", asdict(each)) for each in everything.unreadable]
+    shown.sort(key=lambda each: each[0])
     if format_ is Format.JSON:
-        typer.echo(json.dumps(plain))
+        typer.echo(json.dumps([plain for _, _, plain in shown]))
     else:
-        texts = [each if isinstance(each, str) else _text(each) for each in streams]
+        texts = [text for _, text, _ in shown]
         typer.echo("\n\n".join(texts) or "no streams on this machine: start one with `chronostream run NAME`")
 
 
 def _text(stream: StreamStatus) -> str:
     of = stream.ring
     lines = [
-        f"{of.name}  {of.state}  pid {of.pid}  generation {of.generation}  since {_time(of.started_ns)}",
-        f"  ring       head {of.head}  capacity {of.capacity}  {_size(of.segment_size)}  {ring.CORE} core here",
+        f"{of.name}  {of.state}  pid {of.pid}  generation {of.generation}  since {utc_text(of.started_ns)}",
+        f"  ring       head {of.head}  capacity {of.capacity}  {size_text(of.segment_size)}  {ring.CORE} core here",
     ]
     if stream.mirror is not None:
         lines += _mirror_lines(stream.mirror)
@@ -62,9 +53,9 @@ def _text(stream: StreamStatus) -> str:
     else:
         lines += _engine_lines(stream.engine)
     if of.instance:
-        lines.append(f"  instance   {_printable(of.instance)}  version {_printable(of.version)}")
+        lines.append(f"  instance   {printable_text(of.instance)}  version {printable_text(of.version)}")
     lines += [
-        f"  consumer   {_printable(consumer.label)}  pid {consumer.pid}  lag {consumer.lag}  lost {consumer.lost}"
+        f"  consumer   {printable_text(consumer.label)}  pid {consumer.pid}  lag {consumer.lag}  lost {consumer.lost}"
         for consumer in of.consumers
     ] or ["  consumers  none registered"]
     return "\n".join(lines)
@@ -81,32 +72,21 @@ def _engine_lines(engine: EngineStatus) -> list[str]:
 
 def _mirror_lines(mirror: MirrorStatus) -> list[str]:
     of, fresh = mirror.description, mirror.freshness
-    state = "current" if fresh.stale_since_ns is None else f"stale since {_time(fresh.stale_since_ns)}"
+    state = "current" if fresh.stale_since_ns is None else f"stale since {utc_text(fresh.stale_since_ns)}"
     link = "connected" if fresh.connected else "not connected"
     return [
         f"  mirror     of {of.source} through JetStream stream {of.stream}, up to message {fresh.sequence}",
-        f"  fresh      {state}, seen {_time(fresh.checked_ns)}  {link}  skipped {fresh.skipped}",
+        f"  fresh      {state}, seen {utc_text(fresh.checked_ns)}  {link}  skipped {fresh.skipped}",
         f"  clock      zone {of.timezone}  sequence {of.sequencer}  zone data {of.zone_data}",
     ]
 
 
 def _frequency_line(of: FrequencyStatus) -> str:
-    last = "none yet" if of.last_timestamp is None else f"last {_time(of.last_timestamp)} sequence {of.last_sequence}"
+    last = (
+        "none yet" if of.last_timestamp is None else f"last {utc_text(of.last_timestamp)} sequence {of.last_sequence}"
+    )
     late = ""
     if of.lateness is not None:
         figures = (of.lateness.p50_ns, of.lateness.p99_ns, of.lateness.p99_9_ns, of.lateness.max_ns)
         late = "  late p50/p99/p99.9/max {:.1f}/{:.1f}/{:.1f}/{:.1f} µs".format(*(ns / 1000 for ns in figures))
     return f"  {of.frequency.label:<10} {last}  missed {of.missed}{late}"
-
-
-def _printable(text: str) -> str:
-    """Return text that another program wrote without what a terminal would obey."""
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
-
-
-def _size(size: int) -> str:
-    return f"{size / 2**20:.1f} MiB" if size >= 1 << 20 else f"{size >> 10} KiB"
-
-
-def _time(ns: int) -> str:
-    return f"{datetime.fromtimestamp(ns // 1_000_000_000, UTC):%Y-%m-%dT%H:%M:%SZ}"

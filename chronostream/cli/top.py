@@ -87,7 +87,7 @@ class _Watch:
         from chronostream.cli.top_view import Frame
 
         line = f" q quit   space {'go on' if self.held else 'hold'}" if keys else ""
-        there = {stream.ring.name for stream in self._survey.streams} | {each.name for each in self._survey.broken}
+        there = {stream.ring.name for stream in self._survey.streams} | {each.name for each in self._survey.unreadable}
         missing = tuple(name for name in self._names or () if name not in there)
         return Frame(self._survey, self._changes, self._history.window_s, missing, line, self.skipped)
 

@@ -14,15 +14,17 @@ from rich.segment import Segment, SegmentLines
 from rich.table import Table
 from rich.text import Text
 
-from chronostream.cli.figures import age_text, count_text, duration_text, rate_text, size_text, utc_text
+from chronostream.cli.figures import age_text, count_text, duration_text, printable_text, rate_text, size_text, utc_text
 from chronostream.lateness import events_below
 from chronostream.observe.change import ConsumerChange, FrequencyChange, StreamChange
-from chronostream.observe.survey import Broken, Survey
+from chronostream.observe.survey import Survey, Unreadable
+from chronostream.status import StreamStatus
 
 __all__ = ["Frame", "shape_text"]
 
 _SECOND_NS = 1_000_000_000
-_STATES = {"live": "green", "closed": "blue", "dead": "red"}
+_STATES = {"live": "green", "closed": "blue", "dead": "red", "broken": "red", "denied": "yellow"}
+_CONDITIONS = {"holding": "yellow", "held": "red", "quarantined": "red", "stale": "red", "not connected": "red"}
 _BAR_CELLS = 20
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 _HEIGHTS = "▁▂▃▄▅▆▇█"
@@ -87,7 +89,7 @@ class Frame:
         panels: list[tuple[str, RenderableType]] = [
             (change.now.ring.name, _stream(change, self.survey.realtime_ns, self.window_s)) for change in self.changes
         ]
-        panels += [(broken.name, _broken(broken)) for broken in self.survey.broken]
+        panels += [(unreadable.name, _unreadable(unreadable)) for unreadable in self.survey.unreadable]
         panels.sort(key=lambda panel: panel[0])
         shown = [panel for _, panel in panels]
         if self.missing:
@@ -114,14 +116,12 @@ def shape_text(counts: npt.NDArray[np.uint64]) -> str:
 
 
 def _head(survey: Survey) -> RenderableType:
-    states = [stream.ring.state for stream in survey.streams]
+    states = [stream.ring.state for stream in survey.streams] + [stream.state for stream in survey.unreadable]
     counts = [f"{states.count(state)} {state}" for state in _STATES if state in states]
-    if survey.broken:
-        counts.append(f"{len(survey.broken)} broken")
     grid = Table.grid(expand=True)
     grid.add_column(no_wrap=True, overflow="ellipsis")
     grid.add_column(justify="right", no_wrap=True)
-    streams = "1 stream" if len(states) + len(survey.broken) == 1 else f"{len(states) + len(survey.broken)} streams"
+    streams = "1 stream" if len(states) == 1 else f"{len(states)} streams"
     grid.add_row(
         Text.assemble((" chronostream", "bold"), f"  {streams}", (f"  {', '.join(counts)}", "dim")),
         Text(utc_text(survey.realtime_ns, "%Y-%m-%d %H:%M:%S UTC "), "bold"),
@@ -130,11 +130,9 @@ def _head(survey: Survey) -> RenderableType:
 
 
 def _stream(change: StreamChange, now_ns: int, window_s: float) -> Panel:
-    of, engine = change.now.ring, change.now.engine
-    colour = _STATES[of.state]
-    condition = engine.condition if engine and of.state == "live" else ""
-    if condition not in ("", "running"):
-        colour = "yellow" if condition == "holding" else "red"
+    of = change.now.ring
+    condition = _condition(change.now) if of.state == "live" else ""
+    colour = _CONDITIONS.get(condition, _STATES[of.state])
     parts: list[RenderableType] = [_facts(change, now_ns)]
     if change.frequencies:
         parts.append(_frequencies(change.frequencies, now_ns, window_s))
@@ -153,18 +151,36 @@ def _stream(change: StreamChange, now_ns: int, window_s: float) -> Panel:
     )
 
 
+def _condition(stream: StreamStatus) -> str:
+    """Return how the clock, or the way from another host, is; empty for a ring that knows of neither."""
+    if stream.engine is not None:
+        return stream.engine.condition
+    if stream.mirror is None:
+        return ""
+    freshness = stream.mirror.freshness
+    return "not connected" if not freshness.connected else "stale" if freshness.stale else "current"
+
+
 def _facts(change: StreamChange, now_ns: int) -> Text:
-    of, engine = change.now.ring, change.now.engine
-    carries = str(of.dtype) if of.dtype.names is None else f"records of {of.dtype.itemsize} bytes"
+    of = change.now.ring
     facts = [
         f"pid {of.pid}" + ("" if of.same_namespace else " of another container"),
         f"generation {of.generation}",
         f"{'up' if of.state == 'live' else 'begun'} {age_text((now_ns - of.started_ns) / _SECOND_NS)}"
         + ("" if of.state == "live" else " ago"),
-        f"{engine.timezone}, {engine.sequencer} sequences" if engine else carries,
+        _what(change.now),
         f"{count_text(of.head)} published, ring of {count_text(of.capacity)}, {size_text(of.segment_size)}",
     ]
     return Text("   ".join(facts), "dim", no_wrap=True, overflow="ellipsis")
+
+
+def _what(stream: StreamStatus) -> str:
+    if stream.engine is not None:
+        return f"{stream.engine.timezone}, {stream.engine.sequencer} sequences"
+    if stream.mirror is not None:
+        return f"mirror of {printable_text(stream.mirror.description.source)}, {stream.mirror.description.timezone}"
+    dtype = stream.ring.dtype
+    return str(dtype) if dtype.names is None else f"records of {dtype.itemsize} bytes"
 
 
 def _frequencies(frequencies: Iterable[FrequencyChange], now_ns: int, window_s: float) -> Table:
@@ -212,7 +228,7 @@ def _consumers(consumers: Iterable[ConsumerChange], capacity: int) -> Renderable
         table.add_column(title, justify="right", no_wrap=True, min_width=width)
     for consumer in consumers:
         table.add_row(
-            Text(consumer.now.label or "unnamed", "" if consumer.now.label else "dim"),
+            Text(printable_text(consumer.now.label) or "unnamed", "" if consumer.now.label else "dim"),
             str(consumer.now.pid),
             "" if consumer.rate is None else rate_text(consumer.rate),
             _bar(consumer.fill),
@@ -238,12 +254,13 @@ def _count_and_news(count: int, news: int, colour: str) -> Text:
     return text
 
 
-def _broken(stream: Broken) -> Panel:
+def _unreadable(stream: Unreadable) -> Panel:
+    colour = _STATES[stream.state]
     return Panel(
-        Text(stream.error),
-        title=Text.assemble((f"● {stream.name}", "bold red"), "  broken"),
+        Text(printable_text(stream.error)),
+        title=Text.assemble((f"● {stream.name}", f"bold {colour}"), f"  {stream.state}"),
         title_align="left",
-        border_style="red",
+        border_style=colour,
         box=box.ROUNDED,
     )
 

@@ -224,13 +224,13 @@ def _zone_data(zones: ZoneData) -> Finding:
 
 def _streams() -> Finding:
     found = survey()
-    troubled = [f"{broken.name} is broken ({broken.error})" for broken in found.broken]
+    troubled = [f"{each.name} is broken ({each.error})" for each in found.unreadable if each.state == "broken"]
     for stream in found.streams:
         if stream.ring.state == "dead":
             troubled.append(f"{stream.ring.name} has lost its producer")
         elif stream.ring.state == "live" and stream.engine and stream.engine.condition in ("held", "quarantined"):
             troubled.append(f"{stream.ring.name} does not trust the clock ({stream.engine.condition})")
-    count = len(found.streams) + len(found.broken)
+    count = len(found.streams) + len(found.unreadable)
     text = f"{count} on this machine"
     if not troubled:
         return Finding("streams", Verdict.OK, text)

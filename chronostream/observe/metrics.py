@@ -13,7 +13,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from chronostream.lateness import BUCKETS, bucket_top_ns, events_below
-from chronostream.observe.survey import Broken, survey
+from chronostream.observe.survey import Unreadable, survey
+from chronostream.origin import Freshness
 from chronostream.ring import ConsumerStatus
 from chronostream.scheduler import Condition
 from chronostream.status import EngineStatus, FrequencyStatus, StreamStatus
@@ -21,7 +22,7 @@ from chronostream.status import EngineStatus, FrequencyStatus, StreamStatus
 __all__ = ["StreamCollector"]
 
 _SECOND_NS = 1_000_000_000
-_STATES = ("live", "closed", "dead", "broken")
+_STATES = ("live", "closed", "dead", "broken", "denied")
 # A bucket of ours ends before each power of two, so that these counts are exact. From 1 µs to 69 s.
 _POWERS = range(10, 37)
 _BOUNDS = [repr(((1 << power) - 1) / _SECOND_NS) for power in _POWERS]
@@ -34,7 +35,7 @@ _CONSUMER = ("stream", "consumer", "pid", "place")
 
 
 class StreamCollector(Collector):
-    """Looks at all streams each time that metrics are asked for; one that is broken is reported as such.
+    """Looks at all streams each time that metrics are asked for; one that cannot be read is reported as such.
 
     Args:
         names: only these streams; all of them by default.
@@ -55,8 +56,8 @@ class StreamCollector(Collector):
         families = _Families()
         for stream in found.streams:
             families.add_stream(stream)
-        for broken in found.broken:
-            families.add_broken(broken)
+        for unreadable in found.unreadable:
+            families.add_unreadable(unreadable)
         return families
 
 
@@ -112,6 +113,15 @@ class _Families:
         self.latest = GaugeMetricFamily(
             "chronostream_lateness_max_seconds", "The largest lateness of all events.", labels=_FREQUENCY
         )
+        self.stale = GaugeMetricFamily(
+            "chronostream_mirror_stale", "1 while an event of a mirrored stream is overdue.", labels=_STREAM
+        )
+        self.connected = GaugeMetricFamily(
+            "chronostream_mirror_connected", "1 while the mirror is connected to JetStream.", labels=_STREAM
+        )
+        self.skipped = CounterMetricFamily(
+            "chronostream_mirror_skipped_messages", "Messages that were no events, or not in order.", labels=_STREAM
+        )
         self.lag = GaugeMetricFamily(
             "chronostream_consumer_lag_records", "Records published that the consumer has not read.", labels=_CONSUMER
         )
@@ -127,7 +137,8 @@ class _Families:
         of, engine = stream.ring, stream.engine
         labels = [of.name]
         self._add_state(of.name, of.state)
-        timezone, sequencer = (engine.timezone, engine.sequencer) if engine else ("", "")
+        what = engine or (stream.mirror and stream.mirror.description)
+        timezone, sequencer = (what.timezone, what.sequencer) if what else ("", "")
         self.info.add_metric([of.name, timezone, sequencer, of.instance, of.version], 1)
         self.generation.add_metric(labels, of.generation)
         self.started.add_metric(labels, of.started_ns / _SECOND_NS)
@@ -136,11 +147,13 @@ class _Families:
         self.size.add_metric(labels, of.segment_size)
         if engine is not None:
             self._add_engine(of.name, engine)
+        if stream.mirror is not None:
+            self._add_freshness(of.name, stream.mirror.freshness)
         for consumer in of.consumers:
             self._add_consumer(of.name, consumer)
 
-    def add_broken(self, broken: Broken) -> None:
-        self._add_state(broken.name, "broken")
+    def add_unreadable(self, stream: Unreadable) -> None:
+        self._add_state(stream.name, stream.state)
 
     def _add_state(self, name: str, state: str) -> None:
         for each in _STATES:
@@ -153,6 +166,11 @@ class _Families:
             self.situations.add_metric([name, kind], count)
         for frequency in engine.frequencies:
             self._add_frequency(name, engine.sequencer, frequency)
+
+    def _add_freshness(self, name: str, freshness: Freshness) -> None:
+        self.stale.add_metric([name], float(freshness.stale))
+        self.connected.add_metric([name], float(freshness.connected))
+        self.skipped.add_metric([name], freshness.skipped)
 
     def _add_frequency(self, name: str, sequencer: str, of: FrequencyStatus) -> None:
         labels = [name, of.frequency.label]

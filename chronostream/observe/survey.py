@@ -1,28 +1,32 @@
-"""One look at all streams of this machine, in which one that is broken hides no other."""
+"""One look at all streams of this machine, in which one that cannot be read hides no other."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 from chronostream import ring
-from chronostream.errors import ChronoStreamError, StreamNotFoundError
+from chronostream.errors import AccessDeniedError, ChronoStreamError, StreamNotFoundError
 from chronostream.status import StreamStatus, stream_status
 
-__all__ = ["Broken", "Survey", "survey"]
+__all__ = ["Survey", "Unreadable", "survey"]
 
 
 @dataclass(frozen=True, slots=True)
-class Broken:
-    """A stream whose status cannot be had: damaged, of another version, or another user's.
+class Unreadable:
+    """A stream whose status cannot be had.
 
     Attributes:
         name: the stream's name.
+        state: ``"denied"`` for one that this user may not read, ``"broken"`` for one that is damaged or of another
+            version.
         error: why.
     """
 
     name: str
+    state: Literal["broken", "denied"]
     error: str
 
 
@@ -34,13 +38,13 @@ class Survey:
         realtime_ns: when, Unix nanoseconds.
         monotonic_ns: when, by a clock that nobody sets: for differences between two surveys.
         streams: the streams whose status can be had, by name.
-        broken: the others, by name.
+        unreadable: the others, by name.
     """
 
     realtime_ns: int
     monotonic_ns: int
     streams: tuple[StreamStatus, ...]
-    broken: tuple[Broken, ...]
+    unreadable: tuple[Unreadable, ...]
 
 
 def survey(names: Iterable[str] | None = None, *, any_owner: bool = False) -> Survey:
@@ -48,14 +52,17 @@ def survey(names: Iterable[str] | None = None, *, any_owner: bool = False) -> Su
 
     Args:
         names: only these; one that is not there is left out.
-        any_owner: trust streams of other users too; otherwise they count as broken.
+        any_owner: trust streams of other users too; otherwise they are denied.
     """
-    streams, broken = [], []
+    streams: list[StreamStatus] = []
+    unreadable: list[Unreadable] = []
     for name in sorted(set(ring.list_names() if names is None else names)):
         try:
             streams.append(stream_status(name, any_owner=any_owner))
         except StreamNotFoundError:
             continue  # Removed since it was listed.
+        except AccessDeniedError as error:
+            unreadable.append(Unreadable(name, "denied", str(error)))
         except (ChronoStreamError, OSError) as error:
-            broken.append(Broken(name, str(error)))
-    return Survey(time.time_ns(), time.monotonic_ns(), tuple(streams), tuple(broken))
+            unreadable.append(Unreadable(name, "broken", str(error)))
+    return Survey(time.time_ns(), time.monotonic_ns(), tuple(streams), tuple(unreadable))

@@ -39,7 +39,7 @@ def test_rates_have_three_figures(rate: float, text: str) -> None:
     assert rate_text(rate) == text
 
 
-@pytest.mark.parametrize(("size", "text"), [(512, "0.5 KiB"), (8 << 20, "8.0 MiB"), (3 << 29, "1.5 GiB")])
+@pytest.mark.parametrize(("size", "text"), [(45056, "44 KiB"), (8 << 20, "8.0 MiB"), (3 << 29, "1.5 GiB")])
 def test_sizes_have_their_unit(size: int, text: str) -> None:
     assert size_text(size) == text
 

@@ -12,6 +12,7 @@ from chronostream.cli import main
 from chronostream.event import EVENT_DTYPE
 from chronostream.ring import Consumer, Producer
 from tests.engine_harness import DAY, SECOND, Run
+from tests.mirror_harness import mirrored
 from tests.ring.harness import overwrite
 
 
@@ -48,6 +49,11 @@ def test_a_ring_without_an_engine_says_what_it_carries_in_one_word(
 ) -> None:
     with Producer.create(name, dtype, 8):
         assert line(capfd, name)[3] == carries
+
+
+def test_a_mirror_carries_what_it_mirrors(name: str, capfd: pytest.CaptureFixture[str]) -> None:
+    with mirrored(name):
+        assert line(capfd, name)[3] == "second,hour"
 
 
 def test_losses_of_all_consumers_are_added_up(name: str, capfd: pytest.CaptureFixture[str]) -> None:

@@ -60,7 +60,11 @@ def test_option_environment_file_and_default_come_in_this_order(
     assert (found.engine.timezone, found.engine.sequencer) == ("Europe/Berlin", "counting")
 
 
-def test_every_option_of_a_stream_can_be_set_by_the_environment(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_every_option_of_a_stream_can_be_set_by_the_environment(
+    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, name: str
+) -> None:
+    processors = os.sched_getaffinity(0)
+    request.addfinalizer(lambda: os.sched_setaffinity(0, processors))
     for key, value in {
         "FREQUENCY": "minute second",
         "TIMEZONE": "Europe/Berlin",
@@ -75,6 +79,8 @@ def test_every_option_of_a_stream_can_be_set_by_the_environment(monkeypatch: pyt
         "MODE": "640",
         "GROUP": "root",
         "REMOVE": "false",
+        "REALTIME": "false",
+        "CPU": str(min(processors)),
     }.items():
         monkeypatch.setenv(f"CHRONOSTREAM_{key}", value)
     assert main(["run", name, "--for", "10ms"]) == 0
@@ -83,6 +89,7 @@ def test_every_option_of_a_stream_can_be_set_by_the_environment(monkeypatch: pyt
     assert (found.ring.capacity, found.ring.instance, found.engine.sequencer) == (32, "me", "boundary")
     assert [known.frequency.label for known in found.engine.frequencies] == ["second", "minute"]
     assert path_of(name).stat().st_mode & 0o777 == 0o640
+    assert os.sched_getaffinity(0) == {min(processors)}
 
 
 def test_the_file_itself_can_be_named_by_the_environment(

@@ -139,7 +139,7 @@ def test_a_closed_stream_a_dead_producer_and_a_ring_of_something_else_are_told_a
 def test_a_broken_segment_among_others_is_shown_as_such_and_alone_is_an_error(
     engine: Engine, name: str, capfd: Capture, only: Any
 ) -> None:
-    broken = f"{name}-broken"
+    broken = f"broken-{name}"
     path_of(broken).write_bytes(b"something else" * 1000)
     only(broken, f"{name}-just-removed", name)
     try:

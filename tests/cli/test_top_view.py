@@ -11,9 +11,10 @@ from rich.console import Console
 from chronostream.cli.top_view import Frame, shape_text
 from chronostream.lateness import BUCKETS, bucket_of
 from chronostream.observe.change import changes
-from chronostream.observe.survey import Broken, Survey, survey
+from chronostream.observe.survey import Survey, Unreadable, survey
 from chronostream.ring import Consumer, Producer
 from tests.engine_harness import DAY, NOON_S, NS, SECOND, Run
+from tests.mirror_harness import mirrored
 
 
 def drawn(after: Survey, before: Survey | None = None, width: int = 120) -> str:
@@ -33,7 +34,9 @@ def test_the_head_counts_streams_by_their_state(name: str) -> None:
     with Producer.create(name, "<i8", 8), Run() as closed:
         closed.start().close()
         found = survey([name, closed.name])
-        found = dataclasses.replace(found, realtime_ns=NOON_S * NS, broken=(Broken("torn", "it is damaged"),))
+        found = dataclasses.replace(
+            found, realtime_ns=NOON_S * NS, unreadable=(Unreadable("torn", "broken", "it is damaged"),)
+        )
         picture = drawn(found)
     head = picture.splitlines()[0]
     assert head.split("  ")[:3] == [" chronostream", "3 streams", "1 live, 1 closed, 1 broken"]
@@ -66,6 +69,26 @@ def test_a_clock_that_is_not_trusted_is_told() -> None:
         run.clock.step(-1000 * NS)
         run.look()
         assert f"● {run.name}  live  held" in drawn(survey([run.name]))
+
+
+@pytest.mark.parametrize(
+    ("stale", "connected", "condition"),
+    [(False, True, "current"), (True, True, "stale"), (True, False, "not connected")],
+)
+def test_a_mirror_is_told_with_its_source_and_how_fresh_it_is(
+    name: str, stale: bool, connected: bool, condition: str
+) -> None:
+    with mirrored(name, stale=stale, connected=connected):
+        picture = drawn(survey([name]))
+    assert f"● {name}  live  {condition} ─" in picture
+    assert "mirror of hub-clock, Europe/Berlin" in picture
+
+
+def test_what_others_wrote_is_shown_without_what_a_terminal_would_obey(name: str) -> None:
+    with Producer.create(name, "<i8", 8), Consumer.attach(name, label="\x1b[2Jgone\x07"):
+        picture = drawn(survey([name]))
+    assert "\x1b" not in picture
+    assert "\ufffd[2Jgone\ufffd" in picture
 
 
 def test_a_stream_that_does_not_live_has_no_rate_and_no_condition() -> None:

@@ -15,6 +15,7 @@ from chronostream.observe import doctor as module
 from chronostream.observe import host as hosts
 from chronostream.observe.doctor import Finding, Verdict, examine
 from chronostream.observe.host import ClockSync, Host, Room, ZoneData
+from chronostream.observe.survey import survey
 from chronostream.ring import Consumer, Producer
 from tests.engine_harness import NS, Run
 from tests.ring.harness import overwrite, path_of
@@ -222,7 +223,8 @@ def test_a_stream_that_cannot_be_made_is_bad(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_stream_that_mangles_its_records_is_bad(monkeypatch: pytest.MonkeyPatch) -> None:
-    reader = SimpleNamespace(read=lambda: np.array([1, 2]), application=memoryview(bytes(0)))
+    reader = SimpleNamespace(read=lambda: np.array([1, 2]))
+    monkeypatch.setattr(module, "survey", lambda: survey([]))  # Others' streams are read as ever.
     monkeypatch.setattr(Consumer, "attach", lambda *_, **__: nullcontext(reader))
     told = finding("trial")
     assert (told.verdict, told.found) == (Verdict.BAD, "published 1, 2, 3, read [1, 2]")

@@ -14,6 +14,7 @@ from chronostream.observe.metrics import StreamCollector
 from chronostream.ring import Consumer, Producer
 from chronostream.sequencer import BoundarySequencer
 from tests.engine_harness import HOUR, NOON_S, NS, SECOND, Run
+from tests.mirror_harness import mirrored
 from tests.ring.harness import ROOT, overwrite
 
 
@@ -103,12 +104,12 @@ def states(name: str) -> dict[str, float]:
 
 
 def test_a_stream_is_in_one_state(run: Run) -> None:
-    assert states(run.name) == {"live": 1, "closed": 0, "dead": 0, "broken": 0}
+    assert states(run.name) == {"live": 1, "closed": 0, "dead": 0, "broken": 0, "denied": 0}
     run.die()
-    assert states(run.name) == {"live": 0, "closed": 0, "dead": 1, "broken": 0}
+    assert states(run.name) == {"live": 0, "closed": 0, "dead": 1, "broken": 0, "denied": 0}
     run.start()
     run.engine.close()
-    assert states(run.name) == {"live": 0, "closed": 1, "dead": 0, "broken": 0}
+    assert states(run.name) == {"live": 0, "closed": 1, "dead": 0, "broken": 0, "denied": 0}
 
 
 def test_a_scheduler_is_in_one_condition_and_its_situations_are_counted(run: Run) -> None:
@@ -153,6 +154,16 @@ def test_a_broken_stream_is_told_as_such_and_fails_no_other(run: Run, name: str)
     assert values(found["chronostream_capacity_records"], stream=name) == []
 
 
+@pytest.mark.parametrize(("stale", "connected"), [(False, True), (True, True), (True, False)])
+def test_a_mirror_is_told_with_how_fresh_it_is(name: str, stale: bool, connected: bool) -> None:
+    with mirrored(name, stale=stale, connected=connected):
+        found = scraped(name)
+    assert values(found["chronostream_mirror_stale"], stream=name) == [stale]
+    assert values(found["chronostream_mirror_connected"], stream=name) == [connected]
+    assert values(found["chronostream_mirror_skipped_messages"], "_total", stream=name) == [3]
+    assert values(found["chronostream_stream_info"], timezone="Europe/Berlin", sequencer="boundary") == [1]
+
+
 def test_a_stream_that_is_gone_is_not_told_any_more(run: Run) -> None:
     registry = CollectorRegistry()
     registry.register(StreamCollector([run.name]))
@@ -161,16 +172,16 @@ def test_a_stream_that_is_gone_is_not_told_any_more(run: Run) -> None:
     assert run.name not in generate_latest(registry).decode()
 
 
-def test_the_documentation_lists_each_metric_with_its_type_and_its_labels(run: Run) -> None:
+def test_the_documentation_lists_each_metric_with_its_type_and_its_labels(run: Run, name: str) -> None:
     run.after(1)
-    with Consumer.attach(run.name):
+    with Consumer.attach(run.name), mirrored(name):
         found = {
             (
                 family.name + ("_total" if family.type == "counter" else ""),
                 family.type,
                 frozenset(family.samples[0].labels) - {"le"},
             )
-            for family in scraped(run.name).values()
+            for family in scraped(run.name, name).values()
         }
     table = re.findall(r"(?m)^\| `(\w+)` \| (\w+) \| (.*?) \|", (ROOT / "docs/operating.md").read_text())
     assert {(name, kind, frozenset(re.findall(r"`(\w+)`", labels))) for name, kind, labels in table} == found

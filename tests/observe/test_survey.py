@@ -21,7 +21,7 @@ def test_all_streams_of_the_machine_are_found(run: Run, name: str) -> None:
 def test_only_those_that_were_asked_for_are_looked_at_and_each_once(run: Run, name: str) -> None:
     found = survey([run.name, name, run.name])
     assert [stream.ring.name for stream in found.streams] == [run.name]
-    assert found.broken == ()
+    assert found.unreadable == ()
 
 
 def test_a_broken_stream_hides_no_other_and_says_why(run: Run, name: str) -> None:
@@ -29,24 +29,25 @@ def test_a_broken_stream_hides_no_other_and_says_why(run: Run, name: str) -> Non
     overwrite(name, 12, b"\xff" * 4)  # the size of the dtype's text
     found = survey([name, run.name])
     assert [stream.ring.name for stream in found.streams] == [run.name]
-    [broken] = found.broken
-    assert broken.name == name
+    [broken] = found.unreadable
+    assert (broken.name, broken.state) == (name, "broken")
     assert "damaged" in broken.error
 
 
-def test_what_is_no_segment_at_all_is_broken(name: str) -> None:
+def test_what_this_user_may_not_trust_is_denied(name: str) -> None:
     path_of(name).mkdir()
     try:
-        [broken] = survey([name]).broken
+        [denied] = survey([name]).unreadable
     finally:
         path_of(name).rmdir()
-    assert "is not a regular file" in broken.error
+    assert (denied.name, denied.state) == (name, "denied")
+    assert "is not a regular file" in denied.error
 
 
 def test_a_stream_that_vanishes_while_one_looks_is_left_out(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ring, "list_names", lambda: [run.name, "vanished"])
     found = survey()
-    assert ([stream.ring.name for stream in found.streams], found.broken) == ([run.name], ())
+    assert ([stream.ring.name for stream in found.streams], found.unreadable) == ([run.name], ())
 
 
 def test_it_says_when(run: Run) -> None:
