@@ -126,18 +126,6 @@ CONSUMER_DTYPE = np.dtype(
 )
 """One place in the table of registered consumers."""
 
-_SIZES = (
-    "layout_version",
-    "dtype_size",
-    "record_size",
-    "capacity",
-    "control_offset",
-    "application_offset",
-    "application_size",
-    "records_offset",
-    "segment_size",
-    "max_consumers",
-)
 _MAX_SEGMENT_SIZE = 1 << 46
 _MAX_CONSUMERS = 4096
 _MAX_DTYPE_SIZE = 1 << 16
@@ -251,11 +239,10 @@ class Layout:
             )
         except InvalidValueError as error:
             raise CorruptSegmentError(f"the segment's header is damaged: {error}") from error
-        expected = planned.sizes()
-        for field in _SIZES:
-            if int(fixed[field]) != expected[field]:
+        for field, expected in planned.sizes().items():
+            if int(fixed[field]) != expected:
                 raise CorruptSegmentError(
-                    f"the segment's header is damaged: {field} is {fixed[field]}, expected {expected[field]}"
+                    f"the segment's header is damaged: {field} is {fixed[field]}, expected {expected}"
                 )
         if segment_size < planned.segment_size:
             raise CorruptSegmentError(
