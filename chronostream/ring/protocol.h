@@ -110,13 +110,18 @@ typedef long long cs_pair __attribute__((vector_size(16), aligned(8), may_alias)
 typedef long long cs_loose_pair __attribute__((vector_size(16), aligned(1), may_alias));
 #define CS_PAIRS 1
 
-/* From this many words on, the processor's own copy is faster still: it need not fetch the lines that it overwrites. Its
- * stores come after earlier ones and before later ones, in any order among themselves, which no step asks about. */
-enum { CS_STRING_WORDS = 512 };
+/* From this many words on, the C library's copy is faster still. It may write past the caches, by stores that are ordered
+ * against no others: hence a fence on either side. In what order it copies, and by what widths, no step asks about. */
+enum { CS_LONG_WORDS = 512 };
 
-static inline void cs_copy_string(void *to, const void *from, uint64_t size)
+static inline void cs_copy_long(void *to, const void *from, uint64_t words)
 {
-    __asm__ __volatile__("rep movsb" : "+D"(to), "+S"(from), "+c"(size) : : "memory");
+    atomic_signal_fence(memory_order_seq_cst);
+    __builtin_ia32_sfence();
+    memcpy(to, from, words * CS_WORD);
+    __builtin_ia32_sfence();
+    __builtin_ia32_lfence(); /* What is loaded next, claim above all, is loaded after all of it. */
+    atomic_signal_fence(memory_order_seq_cst);
 }
 #else
 #define CS_PAIRS 0
@@ -127,8 +132,8 @@ static inline void cs_store_words(unsigned char *to, const unsigned char *from, 
 {
     uint64_t i = 0;
 #if CS_PAIRS
-    if (words >= CS_STRING_WORDS) {
-        cs_copy_string(to, from, words * CS_WORD);
+    if (words >= CS_LONG_WORDS) {
+        cs_copy_long(to, from, words);
         return;
     }
     atomic_signal_fence(memory_order_seq_cst);
@@ -148,9 +153,8 @@ static inline void cs_load_words(unsigned char *to, unsigned char *from, uint64_
 {
     uint64_t i = 0;
 #if CS_PAIRS
-    if (words >= CS_STRING_WORDS) {
-        cs_copy_string(to, from, words * CS_WORD);
-        __builtin_ia32_lfence(); /* before the look at claim */
+    if (words >= CS_LONG_WORDS) {
+        cs_copy_long(to, from, words);
         return;
     }
     atomic_signal_fence(memory_order_seq_cst);
