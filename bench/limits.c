@@ -1,6 +1,6 @@
 /* What the machine itself can do, without any ring: the limits that bench/ prints beside its contenders.
  *
- *   limits memcpy FILL|DRAIN BYTES RING REPEATS   ns a copy of BYTES into (out of) the next place of RING bytes
+ *   limits memcpy FILL|DRAIN BYTES RING REPEATS   ns a copy of BYTES into (out of) a ring of RING bytes
  *   limits line CORE CORE COUNT                   ns one way of a cache line between two spinning processes
  *   limits futex CORE CORE COUNT PERIOD_NS        ns from a store and FUTEX_WAKE to the sleeper's next instruction
  *   limits timer COUNT PERIOD_NS                  ns that a timerfd on CLOCK_REALTIME is late, at multiples of PERIOD_NS
@@ -23,8 +23,6 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
-
-#define COPIES 64 /* between two looks at the clock */
 
 struct shared {
     _Alignas(128) _Atomic uint32_t word;
@@ -51,8 +49,9 @@ static void pin(int core) {
     if (sched_setaffinity(0, sizeof set, &set)) fail("sched_setaffinity");
 }
 
-static void *map(size_t size) {
-    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+static void *map(int file, size_t size) { /* below zero: of no file */
+    int flags = MAP_SHARED | MAP_POPULATE | (file < 0 ? MAP_ANONYMOUS : 0);
+    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, flags, file, 0);
     if (memory == MAP_FAILED) fail("mmap");
     return memory;
 }
@@ -71,24 +70,32 @@ static long futex(_Atomic uint32_t *word, int operation, uint32_t value) {
     return syscall(SYS_futex, word, operation, value, NULL, NULL, 0);
 }
 
+/* The ring is filled through one mapping and drained through another, in turn, as by a producer and a consumer: by what
+ * address a line was used last is half of what it costs to use it again. */
 static void do_memcpy(int fill, size_t bytes, size_t ring, long repeats) {
-    char *batch = map(bytes), *place = map(ring);
-    size_t at = 0;
+    int memory = memfd_create("limits", 0);
+    if (memory < 0 || ftruncate(memory, (off_t)ring)) fail("memfd_create");
+    char *batch = map(-1, bytes), *filled = map(memory, ring), *drained = map(memory, ring);
+    size_t copies = ring / bytes;
     memset(batch, 1, bytes);
-    memset(place, 2, ring);
     for (long repeat = -repeats / 4; repeat < repeats; repeat++) { /* the first ones warm up */
         int64_t start = now(CLOCK_MONOTONIC);
-        for (int copy = 0; copy < COPIES; copy++) {
-            memcpy(fill ? place + at : batch, fill ? batch : place + at, bytes);
+        for (size_t copy = 0; copy < copies; copy++) {
+            memcpy(filled + copy * bytes, batch, bytes);
             __asm__ volatile("" ::: "memory");
-            at = at + 2 * bytes > ring ? 0 : at + bytes;
         }
-        if (repeat >= 0) printf("%.3f\n", (double)(now(CLOCK_MONOTONIC) - start) / COPIES);
+        int64_t full = now(CLOCK_MONOTONIC);
+        for (size_t copy = 0; copy < copies; copy++) {
+            memcpy(batch, drained + copy * bytes, bytes);
+            __asm__ volatile("" ::: "memory");
+        }
+        int64_t empty = now(CLOCK_MONOTONIC);
+        if (repeat >= 0) printf("%.3f\n", (double)(fill ? full - start : empty - full) / (double)copies);
     }
 }
 
 static void do_line(int ours, int theirs, long count) {
-    struct shared *shared = map(sizeof *shared);
+    struct shared *shared = map(-1, sizeof *shared);
     if (!fork_child()) {
         pin(theirs);
         for (uint32_t turn = 1; turn <= count; turn++) {
@@ -108,7 +115,7 @@ static void do_line(int ours, int theirs, long count) {
 }
 
 static void do_futex(int ours, int theirs, long count, int64_t period) {
-    struct shared *shared = map(sizeof *shared);
+    struct shared *shared = map(-1, sizeof *shared);
     if (!fork_child()) {
         pin(theirs);
         for (uint32_t turn = 0; turn < count; turn++) {

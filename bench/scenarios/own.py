@@ -13,9 +13,9 @@ from typing import Any
 from bench.peer import Contender
 from bench.results import Case, Sample
 from bench.scenario import Bench, Metric, Scenario
-from chronostream import ring
+from chronostream.backfill import replay
 from chronostream.boundaries import boundaries, next_boundary
-from chronostream.event import EVENT_DTYPE, build_events
+from chronostream.event import build_events
 from chronostream.sequencer import BoundarySequencer
 
 __all__ = ["BACKFILL", "CALENDAR", "ChronoStream"]
@@ -35,21 +35,14 @@ class ChronoStream(Contender):
 
 
 def backfill(count: int) -> Sample:
-    """Make the events of `count` seconds, and put them into a ring."""
+    """Make the events of `count` seconds, and replay them into a ring."""
     begin_ns = int(datetime(2026, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000_000
     end_ns = begin_ns + count * 1_000_000_000
-    sequencer = BoundarySequencer()
-    with ring.Producer.create(f"bench-backfill-{os.getpid()}", EVENT_DTYPE, _CAPACITY) as producer:
-        stamps = boundaries("second", begin_ns, end_ns)
-        sequences = sequencer.sequences("second", stamps)
-        building_ns = _median_ns(lambda: build_events("second", stamps, sequences, "1.0.0", "bench"))
-
-        def replay() -> None:
-            stamps = boundaries("second", begin_ns, end_ns)
-            sequences = sequencer.sequences("second", stamps)
-            producer.publish_many(build_events("second", stamps, sequences, "1.0.0", "bench"))
-
-        replay_ns = _median_ns(replay)
+    stamps = boundaries("second", begin_ns, end_ns)
+    sequences = BoundarySequencer().sequences("second", stamps)
+    building_ns = _median_ns(lambda: build_events("second", stamps, sequences, "1.0.0", "bench"))
+    name = f"bench-backfill-{os.getpid()}"
+    replay_ns = _median_ns(lambda: replay(name, begin_ns, end_ns, capacity=_CAPACITY, remove=True))
     return Sample({"replayed": count / replay_ns * 1e9, "build_ns": building_ns / count})
 
 
