@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,10 @@ import numpy.typing as npt
 from bench.host import Cores, pin
 from bench.processes import FailedError
 
-__all__ = ["Limits"]
+__all__ = ["Copy", "Limits"]
+
+Copy = Literal["FILL", "DRAIN"]
+"""Into a ring, or out of it."""
 
 _SOURCE = Path(__file__).with_name("limits.c")
 _BUILD_LIMIT_S = 60.0
@@ -36,9 +39,9 @@ class Limits:
         self._program = Path(self._directory.name, "limits")
         self.unavailable = self._build()
 
-    def memcpy(self, *, fill: bool, size: int, ring: int, repeats: int) -> npt.NDArray[np.float64]:
-        """Return ns for a copy of `size` bytes into, or out of, the next place of a ring, for many of them."""
-        return self._run(30.0, "memcpy", "FILL" if fill else "DRAIN", size, ring, repeats)
+    def memcpy(self, how: Copy, size: int, ring: int, repeats: int) -> npt.NDArray[np.float64]:
+        """Return ns for a copy of `size` bytes into or out of the next place of a ring, for many of them."""
+        return self._run(30.0, "memcpy", how, size, ring, repeats)
 
     def line(self, count: int) -> npt.NDArray[np.float64]:
         """Return ns that a cache line takes from core to core."""

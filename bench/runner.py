@@ -94,7 +94,7 @@ def run_scenario(
     scenario: Scenario, line: Sequence[Contender], bench: Bench, progress: Callable[[str], None]
 ) -> list[Summary]:
     """Measure one scenario: in each round every contender has its turn, each round beginning with another one."""
-    turns: list[Contender | None] = [*line, *([None] if scenario.limit is not None else [])]
+    turns: list[Contender | str] = [*line, *scenario.limits]
     cases = scenario.cases(bench.effort)
     rounds = min(bench.effort.rounds, scenario.rounds or bench.effort.rounds)
     samples: dict[tuple[int, int], list[Sample]] = {}
@@ -105,18 +105,18 @@ def run_scenario(
                 taken = samples.setdefault((turn, at), [])
                 if taken and taken[-1].failure is not None:
                     continue  # It would only fail again, and some take half a minute to do so.
-                what = f"{_name(scenario, turns[turn])} {case_text(case)}".strip()
+                what = f"{_name(turns[turn])} {case_text(case)}".strip()
                 progress(f"{scenario.name}, round {number + 1} of {rounds}: {what}")
                 taken.append(scenario.turn(bench, turns[turn], case))
     return [
-        summarise(scenario.name, _name(scenario, contender), case, samples[turn, at])
+        summarise(scenario.name, _name(contender), case, samples[turn, at])
         for turn, contender in enumerate(turns)
         for at, case in enumerate(cases)
     ]
 
 
-def _name(scenario: Scenario, contender: Contender | None) -> str:
-    return LIMIT + scenario.limit_name if contender is None else contender.name
+def _name(contender: Contender | str) -> str:
+    return LIMIT + contender if isinstance(contender, str) else contender.name
 
 
 def _load(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from bench.effort import Effort
@@ -77,8 +77,7 @@ class Scenario:
         metrics: what comes out; the first is the one that is compared.
         cases: what it varies.
         measure: one turn of one contender in one case.
-        limit: the same of the machine itself, under the name in `limit_name`; None where there is no such thing.
-        limit_name: what the machine does there.
+        limits: the same of the machine itself, by what it does there.
         rounds: how often, if not as often as everything else.
         draw: the kind of picture.
     """
@@ -89,17 +88,15 @@ class Scenario:
     metrics: tuple[Metric, ...]
     measure: Callable[[Bench, Any, Case], Sample]
     cases: Callable[[Effort], list[Case]] = lambda _effort: [{}]
-    limit: Callable[[Bench, Case], Sample] | None = None
-    limit_name: str = ""
+    limits: Mapping[str, Callable[[Bench, Case], Sample]] = field(default_factory=dict)
     rounds: int | None = None
     draw: Literal["bars", "lines", "latencies"] | None = "bars"
 
-    def turn(self, bench: Bench, contender: Contender | None, case: Case) -> Sample:
-        """Measure once, the machine's own limit if there is no contender; what goes wrong is part of the result."""
+    def turn(self, bench: Bench, contender: Contender | str, case: Case) -> Sample:
+        """Measure a contender, or a limit, once; what goes wrong is part of the result."""
         try:
-            if contender is not None:
-                return self.measure(bench, contender, case)
-            assert self.limit is not None
-            return self.limit(bench, case)
+            if isinstance(contender, str):
+                return self.limits[contender](bench, case)
+            return self.measure(bench, contender, case)
         except FailedError as error:
             return Sample(failure=str(error))

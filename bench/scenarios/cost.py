@@ -6,9 +6,10 @@ import statistics
 import time
 from collections.abc import Callable
 from itertools import repeat
-from typing import Any, Literal
+from typing import Any
 
 from bench.effort import Effort
+from bench.limits import Copy
 from bench.peer import Peer, Receiver, Spec
 from bench.processes import Station
 from bench.records import FIRST, Checks, check, make_rows
@@ -121,13 +122,11 @@ def _measure(bench: Bench, peer: Peer, spec: Spec, budget_s: float | None = None
     return result
 
 
-def _memcpy(bench: Bench, *, fill: bool, key: str, spec: Spec) -> Sample:
-    """Copy the bytes of a message into, or out of, a ring of the same size."""
+def _memcpy_ns(bench: Bench, how: Copy, spec: Spec) -> float:
+    """Copy the bytes of a message into, or out of, a ring of the same size; return ns a record."""
     repeats = max(8, int(bench.effort.budget_s * 400))
-    costs = bench.limits.memcpy(
-        fill=fill, size=spec.message_size, ring=spec.capacity * spec.record_size, repeats=repeats
-    )
-    return Sample({key: float(statistics.median(costs)) / spec.batch})
+    costs = bench.limits.memcpy(how, spec.message_size, spec.capacity * spec.record_size, repeats)
+    return float(statistics.median(costs)) / spec.batch
 
 
 def _one(bench: Bench, peer: Peer, _case: Case) -> Sample:
@@ -138,11 +137,8 @@ def _batch(bench: Bench, peer: Peer, _case: Case) -> Sample:
     return _measure(bench, peer, Spec(batch=BATCH))
 
 
-def _limit(side: Literal["send_ns", "receive_ns"]) -> Callable[[Bench, Case], Sample]:
-    def limit(bench: Bench, _case: Case) -> Sample:
-        return _memcpy(bench, fill=side == "send_ns", key=side, spec=Spec(batch=BATCH))
-
-    return limit
+def _limit(how: Copy, key: str) -> Callable[[Bench, Case], Sample]:
+    return lambda bench, _case: Sample({key: _memcpy_ns(bench, how, Spec(batch=BATCH))})
 
 
 def _size_cases(effort: Effort) -> list[Case]:
@@ -158,12 +154,9 @@ def _size(bench: Bench, peer: Peer, case: Case) -> Sample:
 
 
 def _size_limit(bench: Bench, case: Case) -> Sample:
-    sample = _memcpy(bench, fill=True, key="send_ns", spec=_size_spec(case))
-    sample.values["receive_ns"] = _memcpy(bench, fill=False, key="receive_ns", spec=_size_spec(case)).values[
-        "receive_ns"
-    ]
-    sample.values["send_bytes"] = case["bytes"] / sample.values["send_ns"] * 1e9
-    return sample
+    spec = _size_spec(case)
+    send_ns, receive_ns = _memcpy_ns(bench, "FILL", spec), _memcpy_ns(bench, "DRAIN", spec)
+    return Sample({"send_ns": send_ns, "receive_ns": receive_ns, "send_bytes": case["bytes"] / send_ns * 1e9})
 
 
 def _scale_cases(effort: Effort) -> list[Case]:
@@ -199,8 +192,7 @@ PUBLISH_BATCH = Scenario(
     contenders="peers",
     metrics=(_SEND_ONE, _SEND_CPU),
     measure=_batch,
-    limit=_limit("send_ns"),
-    limit_name="memcpy",
+    limits={"memcpy": _limit("FILL", "send_ns")},
 )
 READ_BATCH = Scenario(
     name="read-batch",
@@ -208,8 +200,7 @@ READ_BATCH = Scenario(
     contenders="peers",
     metrics=(_RECEIVE_ONE,),
     measure=_batch,
-    limit=_limit("receive_ns"),
-    limit_name="memcpy",
+    limits={"memcpy": _limit("DRAIN", "receive_ns")},
 )
 SIZES = Scenario(
     name="sizes",
@@ -222,8 +213,7 @@ SIZES = Scenario(
     ),
     measure=_size,
     cases=_size_cases,
-    limit=_size_limit,
-    limit_name="memcpy",
+    limits={"memcpy": _size_limit},
     draw="lines",
 )
 SCALE = Scenario(

@@ -162,8 +162,7 @@ LATENCY_SPIN = Scenario(
     contenders="peers",
     metrics=_PERCENTILES,
     measure=_spin,
-    limit=_spin_limit,
-    limit_name="a cache line",
+    limits={"a cache line": _spin_limit},
     draw="latencies",
 )
 LATENCY_BLOCK = Scenario(
@@ -172,8 +171,7 @@ LATENCY_BLOCK = Scenario(
     contenders="peers",
     metrics=(*_PERCENTILES, Metric("cpu_ns", "waiter's CPU a record", "ns")),
     measure=_block,
-    limit=_block_limit,
-    limit_name="a bare futex",
+    limits={"a bare futex": _block_limit},
     draw="latencies",
 )
 IDLE = Scenario(

@@ -49,7 +49,6 @@ TICK = Scenario(
         Metric("cpu_share", "CPU", "share"),
     ),
     measure=_tick,
-    limit=_timer,
-    limit_name="a bare timerfd",
+    limits={"a bare timerfd": _timer},
     draw="latencies",
 )
