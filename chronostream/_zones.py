@@ -11,11 +11,12 @@ import zoneinfo
 from bisect import bisect_left
 from datetime import datetime, timedelta
 from functools import lru_cache
+from pathlib import Path
 from typing import NamedTuple, cast
 
 from chronostream.errors import InvalidTypeError, InvalidValueError
 
-__all__ = ["SAMPLE_S", "Period", "check_zone", "find_periods"]
+__all__ = ["SAMPLE_S", "Period", "check_zone", "data_release", "find_periods"]
 
 # The shortest offset in the zone data held for 3.99 days (Africa/Freetown, 1939), since 1970 for 6.96 days (Recife,
 # Boa_Vista and Noronha in 2000, Gaza from 2040 on). A finer sample than that never steps over two transitions that
@@ -71,3 +72,16 @@ def find_periods(tz: str, start_s: int, end_s: int) -> list[Period]:
             starts.append(start)
             offsets.append(offset_s(start))
     return [Period(*row) for row in zip(starts, [*starts[1:], end_s], offsets, strict=True)]
+
+
+def data_release(directory: Path) -> str | None:
+    """Return the release of a directory of zone files, such as ``2025b``; None if its makers wrote it nowhere."""
+    for name in ("tzdata.zi", "+VERSION"):
+        try:
+            with (directory / name).open(encoding="ascii", errors="replace") as file:
+                words = file.readline().removeprefix("# version").split()
+        except OSError:
+            continue
+        if len(words) == 1:
+            return words[0]
+    return None

@@ -24,16 +24,15 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterable
-from types import TracebackType
 from typing import Any, Generic, Literal, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from chronostream import ring
-from chronostream.errors import ClosedError, InvalidTypeError, InvalidValueError, StreamNotFoundError
+from chronostream.errors import ClosedError, StreamNotFoundError
 from chronostream.event import Event, Frequency
-from chronostream.ring.records import checked_limit
+from chronostream.ring.records import checked_limit, checked_seconds
 from chronostream.stream import EventStream
 from chronostream.stream import subscribe as subscribe_blocking
 
@@ -57,7 +56,7 @@ class _Handle(Generic[_Source]):
         self._waiter: _Waiter | None = None
         self._open_source = open_source
         self._closed = False
-        self._deadline_s = time.monotonic() + _checked_seconds("wait_s", wait_s)
+        self._deadline_s = time.monotonic() + checked_seconds("wait_s", wait_s)
         self._try_to_open()
 
     @property
@@ -125,10 +124,7 @@ class _Handle(Generic[_Source]):
         await self._opened()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Let go of the stream."""
+    async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
     def __del__(self) -> None:
@@ -356,11 +352,3 @@ def _settle(future: asyncio.Future[_Outcome], outcome: _Outcome) -> None:
 
 def _closed(consumer: ring.Consumer) -> ClosedError:
     return ClosedError(f"the handle on stream {consumer.name!r} was closed: open another one")
-
-
-def _checked_seconds(what: str, seconds: float) -> float:
-    if not isinstance(seconds, int | float):
-        raise InvalidTypeError(f"{what} is {type(seconds).__name__}, expected seconds as a number")
-    if not seconds >= 0:
-        raise InvalidValueError(f"{what} is {seconds}, expected 0 or more")
-    return seconds

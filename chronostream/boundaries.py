@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MAX_BOUNDARIES",
+    "PERIOD_NS",
     "boundaries",
     "check_timestamps",
     "check_zone",
@@ -36,6 +37,14 @@ __all__ = [
 
 MAX_BOUNDARIES = 200_000_000
 """The most that `boundaries` returns at once, six years of seconds: 1.6 GB, and twice that while it is made."""
+
+PERIOD_NS = {
+    Frequency.SECOND: 1_000_000_000,
+    Frequency.MINUTE: 60_000_000_000,
+    Frequency.HOUR: 3_600_000_000_000,
+    Frequency.DAY: 86_400_000_000_000,
+}
+"""How far apart boundaries are, as a rule; in some zones two of them are closer once in a while."""
 
 _INT64 = np.iinfo(np.int64)
 _MIN_NS, _MAX_NS = int(_INT64.min), int(_INT64.max)

@@ -75,10 +75,6 @@ class StreamConfig:
     def __post_init__(self) -> None:
         """Check everything, and put the frequencies into their order."""
         segment_name(self.name)
-        if isinstance(self.frequencies, str) or not isinstance(self.frequencies, Iterable):
-            raise InvalidTypeError(
-                f"frequencies are {self.frequencies!r}, expected a tuple such as ('second', 'minute')"
-            )
         object.__setattr__(self, "frequencies", self.scheduler().frequencies)
         Layout.plan(EVENT_DTYPE, self.capacity, 0, self.max_consumers)
         encode_text("instance_id", self.instance_id)

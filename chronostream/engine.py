@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Self
 
 import numpy as np
@@ -183,13 +182,9 @@ class Engine:
             self._own_clock.close()
 
     def __enter__(self) -> Self:
-        """Return the engine itself."""
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close the stream."""
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _prepare(self) -> None:

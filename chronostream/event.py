@@ -16,6 +16,7 @@ from typing import Any, SupportsIndex
 import numpy as np
 import numpy.typing as npt
 
+from chronostream import _texts
 from chronostream.errors import InvalidTypeError, InvalidValueError, UnknownFrequencyError
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "Frequency",
     "build_event",
     "build_events",
+    "checked_records",
     "encode_text",
     "event_ids",
     "to_events",
@@ -80,8 +82,27 @@ class Frequency(IntEnum):
         try:
             return _EMITTED[value.lower() if isinstance(value, str) else _integer(value)]
         except (KeyError, TypeError):
-            choices = ", ".join(frequency.label for frequency in cls if frequency)
-            raise UnknownFrequencyError(f"unknown frequency {value!r}: choose one of {choices}") from None
+            raise UnknownFrequencyError(f"unknown frequency {value!r}: choose one of {cls._choices()}") from None
+
+    @classmethod
+    def parse_all(cls, values: Iterable[Frequency | str | int]) -> tuple[Frequency, ...]:
+        """Return the frequencies with these names or numbers, without repetition, the shortest first.
+
+        Raises:
+            UnknownFrequencyError: there is none of that name or number.
+            InvalidValueError: there are no values.
+            InvalidTypeError: a single value, not a collection of them.
+        """
+        if isinstance(values, str) or not isinstance(values, Iterable):
+            raise InvalidTypeError(f"frequencies are {values!r}, expected a collection such as ('second', 'minute')")
+        chosen = tuple(sorted({cls.parse(value) for value in values}))
+        if not chosen:
+            raise InvalidValueError(f"no frequency: give at least one of {cls._choices()}")
+        return chosen
+
+    @classmethod
+    def _choices(cls) -> str:
+        return ", ".join(frequency.label for frequency in cls if frequency)
 
 
 def _integer(value: SupportsIndex) -> int:
@@ -202,7 +223,7 @@ def event_ids(records: npt.NDArray[np.void]) -> npt.NDArray[np.str_]:
         InvalidValueError: the array has more dimensions than one.
         InvalidTypeError: the array is not of `EVENT_DTYPE`.
     """
-    records = _checked_records(records)
+    records = checked_records(records)
     columns = (records[field].tolist() for field in ("frequency", "timestamp", "sequence"))
     return np.array([_event_id(*row) for row in zip(*columns, strict=True)], dtype=np.str_)
 
@@ -215,7 +236,7 @@ def to_events(records: npt.NDArray[np.void]) -> list[Event]:
         InvalidValueError: a record's text is not UTF-8, likewise; or the array has more dimensions than one.
         InvalidTypeError: the array is not of `EVENT_DTYPE`.
     """
-    records = _checked_records(records)
+    records = checked_records(records)
     fields = ("timestamp", "sequence", "seed", "frequency", "schema_version", "producer_version", "instance_id")
     return [
         Event(
@@ -242,6 +263,21 @@ def to_records(events: Iterable[Event]) -> npt.NDArray[np.void]:
         InvalidTypeError: as for `build_event`.
     """
     return np.array([_row(event) for event in events], EVENT_DTYPE)
+
+
+def checked_records(records: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
+    """Return the records as they are, if they are an array of `EVENT_DTYPE`, shape ``(n,)``.
+
+    Raises:
+        InvalidValueError: the array has more dimensions than one, or none.
+        InvalidTypeError: they are something else.
+    """
+    if not isinstance(records, np.ndarray) or records.dtype != EVENT_DTYPE:
+        found = records.dtype if isinstance(records, np.ndarray) else type(records).__name__
+        raise InvalidTypeError(f"records are {found}, expected an array of EVENT_DTYPE")
+    if records.ndim != 1:
+        raise InvalidValueError(f"records have {records.ndim} dimensions, expected one")
+    return records
 
 
 @lru_cache(maxsize=64)
@@ -277,21 +313,10 @@ def encode_text(field: str, text: str) -> bytes:
     """Return the UTF-8 of a text field of `EVENT_DTYPE`.
 
     Raises:
-        InvalidValueError: it is longer than the field, holds a NUL, or is not valid Unicode. It is never cut.
+        InvalidValueError: it does not fit, holds a NUL, or is not valid Unicode. It is never cut.
         InvalidTypeError: it is not a string.
     """
-    if not isinstance(text, str):
-        raise InvalidTypeError(f"{field} is {type(text).__name__}, expected a string")
-    try:
-        encoded = text.encode()
-    except UnicodeEncodeError as error:
-        raise InvalidValueError(f"{field} {text!r} is not valid Unicode: remove the lone surrogates") from error
-    room = EVENT_DTYPE[field].itemsize
-    if len(encoded) > room:
-        raise InvalidValueError(f"{field} {text!r} takes {len(encoded)} bytes of UTF-8, but only {room} fit")
-    if b"\0" in encoded:
-        raise InvalidValueError(f"{field} {text!r} holds a NUL, which is the padding of its field: remove it")
-    return encoded
+    return _texts.encode_text(field, text, EVENT_DTYPE[field].itemsize)
 
 
 def _decode_text(field: str, encoded: bytes) -> str:
@@ -333,12 +358,3 @@ def _checked_array(name: str, values: npt.ArrayLike, dtype: np.dtype[Any]) -> np
         for extreme in (int(values.min()), int(values.max())):
             _checked_int(element, extreme, low, high)
     return np.ascontiguousarray(values, dtype)
-
-
-def _checked_records(records: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
-    if not isinstance(records, np.ndarray) or records.dtype != EVENT_DTYPE:
-        found = records.dtype if isinstance(records, np.ndarray) else type(records).__name__
-        raise InvalidTypeError(f"records are {found}, expected an array of EVENT_DTYPE")
-    if records.ndim != 1:
-        raise InvalidValueError(f"records have {records.ndim} dimensions, expected one")
-    return records

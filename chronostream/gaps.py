@@ -7,19 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import numpy as np
 import numpy.typing as npt
 
-from chronostream.boundaries import boundaries, count_boundaries, last_boundary, next_boundary
+from chronostream._texts import instant_text
+from chronostream.boundaries import PERIOD_NS, boundaries, count_boundaries, last_boundary, next_boundary
 from chronostream.errors import InvalidTypeError, InvalidValueError
-from chronostream.event import EVENT_DTYPE, Frequency
+from chronostream.event import Frequency, checked_records
 from chronostream.sequencer import BoundarySequencer
 
-__all__ = ["Gap", "check_window", "find_gaps", "parse_frequencies"]
-
-_PERIODS_NS = {Frequency.SECOND: 1_000_000_000, Frequency.MINUTE: 60_000_000_000}
+__all__ = ["Gap", "check_window", "find_gaps"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +42,9 @@ class Gap:
 
     def __str__(self) -> str:
         several = self.boundaries > 1
-        absent = f"{self.boundaries} {self.frequency.label} event{'s' * several} absent, {_time(self.first_ns)}"
+        absent = f"{self.boundaries} {self.frequency.label} event{'s' * several} absent, {instant_text(self.first_ns)}"
         if several:
-            absent += f" to {_time(self.last_ns)}"
+            absent += f" to {instant_text(self.last_ns)}"
         if self.sequences is None:
             return absent
         if not self.sequences:
@@ -79,14 +77,12 @@ def find_gaps(
         InvalidTypeError: they are not events.
         UnknownFrequencyError: not a frequency that events have.
     """
-    if not isinstance(records, np.ndarray) or records.dtype != EVENT_DTYPE or records.ndim != 1:
-        raise InvalidTypeError("the records must be an array of EVENT_DTYPE, shape (n,): see chronostream.to_records")
+    checked_records(records)
     check_window(start_ns, end_ns)
-    wanted = parse_frequencies(frequencies)
-    if wanted is None:
-        wanted = frozenset(map(Frequency.parse, np.unique(records["frequency"]).tolist()))
+    if frequencies is None and len(records):
+        frequencies = np.unique(records["frequency"]).tolist()
     gaps: list[Gap] = []
-    for frequency in sorted(wanted):
+    for frequency in () if frequencies is None else Frequency.parse_all(frequencies):
         of = records[records["frequency"] == frequency]
         if start_ns is not None:
             of = of[of["timestamp"] >= start_ns]
@@ -94,18 +90,6 @@ def find_gaps(
             of = of[of["timestamp"] < end_ns]
         gaps += _gaps_of(frequency, of, tz, start_ns, end_ns)
     return gaps
-
-
-def parse_frequencies(frequencies: Iterable[Frequency | str | int] | None) -> frozenset[Frequency] | None:
-    """Return what was asked for as a set; None means any frequency.
-
-    Raises:
-        UnknownFrequencyError: one is none that events have.
-        InvalidTypeError: they are a text, or no set or sequence at all.
-    """
-    if isinstance(frequencies, str) or not isinstance(frequencies, Iterable | None):
-        raise InvalidTypeError(f"frequencies are {frequencies!r}, expected a set such as {{'second', 'minute'}}")
-    return None if frequencies is None else frozenset(map(Frequency.parse, frequencies))
 
 
 def check_window(start_ns: int | None, end_ns: int | None) -> None:
@@ -158,11 +142,11 @@ def _ranks(frequency: Frequency, stamps: npt.NDArray[np.int64], tz: str) -> npt.
     """
     for place in np.flatnonzero(np.diff(stamps) <= 0)[:1].tolist():
         raise InvalidValueError(
-            f"the {frequency.label} events are not in order: {_time(int(stamps[place + 1]))} comes after "
-            f"{_time(int(stamps[place]))}; give those of one stream, as they were read"
+            f"the {frequency.label} events are not in order: {instant_text(int(stamps[place + 1]))} comes after "
+            f"{instant_text(int(stamps[place]))}; give those of one stream, as they were read"
         )
-    if frequency in _PERIODS_NS:
-        ranks, rest = np.divmod(stamps, _PERIODS_NS[frequency])
+    if frequency <= Frequency.MINUTE:
+        ranks, rest = np.divmod(stamps, PERIOD_NS[frequency])
         odd = rest != 0
     else:
         every_one = boundaries(frequency, int(stamps[0]), int(stamps[-1]) + 1, tz)
@@ -170,11 +154,6 @@ def _ranks(frequency: Frequency, stamps: npt.NDArray[np.int64], tz: str) -> npt.
         odd = ~np.isin(stamps, every_one)
     for instant in stamps[odd][:1].tolist():
         raise InvalidValueError(
-            f"{_time(instant)} is no {frequency.label} boundary in {tz}: give the time zone of the stream (tz=...)"
+            f"{instant_text(instant)} is no {frequency.label} boundary in {tz}: give the stream's time zone (tz=...)"
         )
     return ranks
-
-
-def _time(ns: int) -> str:
-    seconds, rest = divmod(ns, 1_000_000_000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}" + (f".{rest:09}Z" if rest else "Z")

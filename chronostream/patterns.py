@@ -21,12 +21,12 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from chronostream.errors import InvalidValueError, LayoutMismatchError, StreamMismatchError
+from chronostream.errors import InvalidValueError, StreamMismatchError
 from chronostream.event import EVENT_DTYPE, Event, Frequency, to_events
-from chronostream.gaps import check_window, parse_frequencies
+from chronostream.gaps import check_window
 from chronostream.ring import Consumer
 from chronostream.status import stream_status
-from chronostream.stream import EventStream, subscribe
+from chronostream.stream import EventStream, of_events, subscribe
 
 __all__ = ["LatestStream", "every", "history"]
 
@@ -83,11 +83,10 @@ def every(
         raise InvalidValueError(f"coalesce is {coalesce!r}, expected one of 'all', 'latest'")
     stream = subscribe(name, {frequency}, wait_s=wait_s, on_gone=on_gone, label=label, any_owner=any_owner)
     try:
-        engine = stream_status(name, any_owner=any_owner).engine
-        emitted = [each.frequency for each in engine.frequencies] if engine else [frequency]
-        if frequency not in emitted:
+        said = stream_status(name, any_owner=any_owner).description
+        if said is not None and frequency not in said.frequencies:
             raise StreamMismatchError(
-                f"stream {name!r} emits {', '.join(each.label for each in emitted)}, asked for was "
+                f"stream {name!r} emits {', '.join(each.label for each in said.frequencies)}, asked for was "
                 f"{frequency.label}: use one of those, or start a stream with `--frequency {frequency.label}`"
             )
     except BaseException:
@@ -128,18 +127,14 @@ def history(
         InvalidValueError: a range is none, or `sequences` come without one frequency to belong to.
         InvalidTypeError: an argument is of the wrong kind.
     """
-    wanted = parse_frequencies(frequencies)
+    wanted = None if frequencies is None else Frequency.parse_all(frequencies)
     if sequences is not None and (wanted is None or len(wanted) != 1):
         raise InvalidValueError("sequences are numbered within a frequency: name the one that they belong to")
     if sequences is not None and sequences.step != 1:
         raise InvalidValueError(f"sequences are {sequences}, expected a range without a step")
     check_window(start_ns, end_ns)
     parts: list[npt.NDArray[np.void]] = [np.empty(0, EVENT_DTYPE)]
-    with Consumer.attach(name, register=False, any_owner=any_owner) as consumer:
-        if consumer.dtype != EVENT_DTYPE:
-            raise LayoutMismatchError(
-                f"ring {name!r} carries records of {consumer.dtype}, not events: read it with chronostream.ring"
-            )
+    with of_events(Consumer.attach(name, register=False, any_owner=any_owner)) as consumer:
         end = consumer.position + consumer.lag
         while consumer.position < end:
             lost = consumer.lost
@@ -152,14 +147,14 @@ def history(
 
 def _selected(
     records: npt.NDArray[np.void],
-    frequencies: frozenset[Frequency] | None,
+    frequencies: tuple[Frequency, ...] | None,
     start_ns: int | None,
     end_ns: int | None,
     sequences: range | None,
 ) -> npt.NDArray[np.bool_]:
     mask = np.ones(len(records), np.bool_)
     if frequencies is not None:
-        mask &= np.isin(records["frequency"], sorted(frequencies))
+        mask &= np.isin(records["frequency"], frequencies)
     if start_ns is not None:
         mask &= records["timestamp"] >= start_ns
     if end_ns is not None:

@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any, Self
 
 import psutil
@@ -105,13 +105,9 @@ class ProducerProcess:
             self._child.wait()
 
     def __enter__(self) -> Self:
-        """Return the handle itself."""
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Stop the process."""
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
 

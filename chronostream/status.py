@@ -116,6 +116,14 @@ class StreamStatus:
     engine: EngineStatus | None
     mirror: MirrorStatus | None = None
 
+    @property
+    def description(self) -> Description | None:
+        """What the stream is, by its engine or its mirror; None if neither says."""
+        if self.engine is not None:
+            frequencies = tuple(each.frequency for each in self.engine.frequencies)
+            return Description(frequencies, self.engine.timezone, self.engine.sequencer)
+        return None if self.mirror is None else _description(self.mirror)
+
     def as_dict(self) -> dict[str, Any]:
         """Return the same as plain values for JSON."""
         plain = asdict(self.ring) | {"dtype": str(self.ring.dtype), "core": ring.CORE}
@@ -162,13 +170,17 @@ def describe(area: memoryview) -> Description | None:
     """
     mirror = _mirror_status(area)
     if mirror is not None:
-        of = mirror.description
-        return Description(of.frequencies, of.timezone, of.sequencer)
+        return _description(mirror)
     try:
         state = StateReader(area)
     except CorruptSegmentError:
         return None  # Too small to be an engine's.
     return state.description()
+
+
+def _description(mirror: MirrorStatus) -> Description:
+    of = mirror.description
+    return Description(of.frequencies, of.timezone, of.sequencer)
 
 
 def _mirror_status(area: memoryview) -> MirrorStatus | None:

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import math
-import threading
 import time
-from collections.abc import Iterable
-from types import TracebackType
+from collections.abc import Callable, Iterable
 from typing import Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from chronostream.errors import InvalidTypeError, InvalidValueError, LayoutMismatchError, LostError, StreamNotFoundError
+from chronostream.errors import InvalidValueError, LayoutMismatchError, LostError, StreamNotFoundError
 from chronostream.event import EVENT_DTYPE, Event, Frequency, to_events, to_records
 from chronostream.ring import Consumer
 from chronostream.ring.core import IdleStrategy
-from chronostream.ring.records import checked_limit
+from chronostream.ring.records import checked_limit, checked_seconds
 
-__all__ = ["EventStream", "subscribe"]
+__all__ = ["EventStream", "of_events", "subscribe", "when_there"]
 
 _BATCH = 1024
 _LOOK_AGAIN_S = 0.02
@@ -86,7 +84,7 @@ class EventStream:
             InvalidValueError: the timeout is negative.
             InvalidTypeError: it is not a number.
         """
-        deadline_s = math.inf if timeout_s is None else _deadline_s("timeout_s", timeout_s)
+        deadline_s = math.inf if timeout_s is None else time.monotonic() + checked_seconds("timeout_s", timeout_s)
         while not self._events and not len(self._pending):
             remaining_s = max(0.0, deadline_s - time.monotonic())
             self._fill(1)
@@ -112,13 +110,9 @@ class EventStream:
         return self._events.pop()
 
     def __enter__(self) -> Self:
-        """Return the stream itself."""
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Let go of the stream."""
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _fill(self, wanted: int) -> None:
@@ -188,33 +182,44 @@ def subscribe(
         InvalidValueError: an argument is out of its range, or none of its choices.
         InvalidTypeError: an argument is of the wrong kind.
     """
-    if isinstance(frequencies, str) or not isinstance(frequencies, Iterable | None):
-        raise InvalidTypeError(f"frequencies are {frequencies!r}, expected a set such as {{'second', 'minute'}}")
     if on_lost not in ("count", "raise"):
         raise InvalidValueError(f"on_lost is {on_lost!r}, expected one of 'count', 'raise'")
-    wanted = None if frequencies is None else frozenset(Frequency.parse(frequency) for frequency in frequencies)
-    if wanted is not None and not wanted:
-        raise InvalidValueError("frequencies are empty, so that no event would pass: name one, or None for all of them")
-    deadline_s = _deadline_s("wait_s", wait_s)
+    wanted = None if frequencies is None else frozenset(Frequency.parse_all(frequencies))
+
+    def attach() -> Consumer:
+        return Consumer.attach(name, start, on_gone=on_gone, idle=idle, label=label, any_owner=any_owner)
+
+    return EventStream(of_events(when_there(attach, wait_s)), wanted, on_lost=on_lost)
+
+
+def when_there(attach: Callable[[], Consumer], wait_s: float) -> Consumer:
+    """Return what `attach` does, as soon as its stream is there; look for `wait_s` seconds.
+
+    Raises:
+        StreamNotFoundError: it did not come.
+        InvalidValueError: the time is negative.
+        InvalidTypeError: it is not a number.
+    """
+    deadline_s = time.monotonic() + checked_seconds("wait_s", wait_s)
     while True:
         try:
-            consumer = Consumer.attach(name, start, on_gone=on_gone, idle=idle, label=label, any_owner=any_owner)
-            break
+            return attach()
         except StreamNotFoundError:
             if time.monotonic() >= deadline_s:
                 raise
-            time.sleep(_LOOK_AGAIN_S)
-    if consumer.dtype != EVENT_DTYPE:
-        consumer.close()
-        raise LayoutMismatchError(
-            f"ring {name!r} carries records of {consumer.dtype}, not events: read it with chronostream.ring.Consumer"
-        )
-    return EventStream(consumer, wanted, on_lost=on_lost)
+        time.sleep(_LOOK_AGAIN_S)
 
 
-def _deadline_s(what: str, timeout_s: float) -> float:
-    if not isinstance(timeout_s, int | float):
-        raise InvalidTypeError(f"{what} is {type(timeout_s).__name__}, expected seconds as a number")
-    if not timeout_s >= 0:
-        raise InvalidValueError(f"{what} is {timeout_s}, expected 0 or more")
-    return time.monotonic() + min(timeout_s, threading.TIMEOUT_MAX)
+def of_events(consumer: Consumer) -> Consumer:
+    """Return the consumer if its ring carries events; close it otherwise.
+
+    Raises:
+        LayoutMismatchError: it carries something else.
+    """
+    if consumer.dtype == EVENT_DTYPE:
+        return consumer
+    consumer.close()
+    raise LayoutMismatchError(
+        f"ring {consumer.name!r} carries records of {consumer.dtype}, not events: read it with "
+        "chronostream.ring.Consumer"
+    )

@@ -56,8 +56,8 @@ def test_a_config_goes_through_json_unchanged() -> None:
     [
         ({"name": ""}, InvalidNameError, "1 to 64 letters"),
         ({"name": "../etc"}, InvalidNameError, "1 to 64 letters"),
-        ({"frequencies": "second"}, InvalidTypeError, r"frequencies are 'second', expected a tuple such as"),
-        ({"frequencies": 1}, InvalidTypeError, r"frequencies are 1, expected a tuple such as"),
+        ({"frequencies": "second"}, InvalidTypeError, r"frequencies are 'second', expected a collection such as"),
+        ({"frequencies": 1}, InvalidTypeError, r"frequencies are 1, expected a collection such as"),
         ({"frequencies": ()}, InvalidValueError, "no frequency: give at least one"),
         ({"frequencies": ("week",)}, UnknownFrequencyError, "unknown frequency 'week': choose one of"),
         ({"frequencies": (None,)}, UnknownFrequencyError, "unknown frequency None: choose one of"),

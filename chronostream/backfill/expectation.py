@@ -11,28 +11,20 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import numpy.typing as npt
 
-from chronostream.boundaries import boundaries, count_boundaries
+from chronostream.boundaries import PERIOD_NS, boundaries, count_boundaries
 from chronostream.config import default_instance
-from chronostream.errors import InvalidTypeError, InvalidValueError
+from chronostream.errors import InvalidValueError
 from chronostream.event import EVENT_DTYPE, Frequency, build_events
 from chronostream.sequencer import BoundarySequencer
 from chronostream.version import __version__
 
-__all__ = ["CHUNK", "MAX_EVENTS", "PERIOD_NS", "checked_frequencies", "count_expected", "expected", "expected_chunks"]
+__all__ = ["CHUNK", "MAX_EVENTS", "count_expected", "expected", "expected_chunks"]
 
 CHUNK = 1 << 14
 """Events made at once: 2 MiB, which a processor's cache still holds when they are copied into a ring."""
 
 MAX_EVENTS = 1 << 26
 """The most that `expected` returns at once, two years of seconds: 8 GiB."""
-
-PERIOD_NS = {
-    Frequency.SECOND: 1_000_000_000,
-    Frequency.MINUTE: 60_000_000_000,
-    Frequency.HOUR: 3_600_000_000_000,
-    Frequency.DAY: 86_400_000_000_000,
-}
-"""How far apart boundaries are, as a rule; in some zones two of them are closer once in a while."""
 
 # Records as bytes: an assignment between structured arrays goes field by field and takes several times as long.
 _RAW = np.dtype(("V", EVENT_DTYPE.itemsize))
@@ -65,7 +57,7 @@ def expected(
             or holds more than `MAX_EVENTS`, or a text that does not fit.
         InvalidTypeError: an argument is of the wrong kind.
     """
-    chosen = checked_frequencies(frequencies)
+    chosen = Frequency.parse_all(frequencies)
     count = count_expected(chosen, start_ns, end_ns, tz)
     if count > MAX_EVENTS:
         raise InvalidValueError(
@@ -94,7 +86,7 @@ def expected_chunks(
 
     Arguments and errors are those of `expected`; the errors come before the first part.
     """
-    chosen = checked_frequencies(frequencies)
+    chosen = Frequency.parse_all(frequencies)
     sequencer = BoundarySequencer(tz)
     instance = default_instance() if instance is None else instance
     # Everything that could fail later on, now; the sequencer knows where its numbers begin.
@@ -108,24 +100,8 @@ def expected_chunks(
 
 def count_expected(frequencies: Iterable[Frequency | str | int], start_ns: int, end_ns: int, tz: str = "UTC") -> int:
     """Return how many events `expected` would return, without making them; arguments and errors are its own."""
-    chosen = checked_frequencies(frequencies)
+    chosen = Frequency.parse_all(frequencies)
     return sum(count_boundaries(frequency, start_ns, end_ns, tz) for frequency in chosen)
-
-
-def checked_frequencies(frequencies: Iterable[Frequency | str | int]) -> tuple[Frequency, ...]:
-    """Return the frequencies without repetition, the shortest first.
-
-    Raises:
-        UnknownFrequencyError: not a frequency that events have.
-        InvalidValueError: there is none.
-        InvalidTypeError: a single one, not a collection of them.
-    """
-    if isinstance(frequencies, str) or not isinstance(frequencies, Iterable):
-        raise InvalidTypeError(f"frequencies are {frequencies!r}, expected a tuple such as ('second', 'minute')")
-    chosen = tuple(sorted({Frequency.parse(frequency) for frequency in frequencies}))
-    if not chosen:
-        raise InvalidValueError("no frequency: give at least one of second, minute, hour, day")
-    return chosen
 
 
 def _chunks(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from enum import Enum
 from typing import Any
 
+from chronostream._texts import instant_text
 from chronostream.event import Frequency
 
 __all__ = ["Fault", "FaultKind", "Report"]
@@ -51,9 +51,9 @@ class Fault:
     detail: str
 
     def __str__(self) -> str:
-        span = _time(self.first_ns)
+        span = instant_text(self.first_ns)
         if self.last_ns != self.first_ns:
-            span = f"{self.count} events, {span} to {_time(self.last_ns)}"
+            span = f"{self.count} events, {span} to {instant_text(self.last_ns)}"
         return f"{self.kind.value} {self.frequency.label} {span}: {self.detail}"
 
 
@@ -93,7 +93,9 @@ class Report:
             yield f"… and {self.faults_left} more"
         wrong = [f"{count} {kind.value}" for kind, count in self.counts.items() if count]
         wrong += [f"{count} {frequency.label} missed" for frequency, count in self.missed.items() if count]
-        span = "nothing" if self.start_ns is None else f"{_time(self.start_ns)} to {_time(self.end_ns or 0)}"
+        span = (
+            "nothing" if self.start_ns is None else f"{instant_text(self.start_ns)} to {instant_text(self.end_ns or 0)}"
+        )
         verdict = "ok" if self.ok else "FAILED"
         yield f"{verdict}: {span}, {self.found} of {self.expected} events{''.join(f', {text}' for text in wrong)}"
 
@@ -112,9 +114,3 @@ class Report:
             ],
             "faults_left": self.faults_left,
         }
-
-
-def _time(ns: int) -> str:
-    seconds, rest = divmod(ns, _SECOND_NS)
-    fraction = f".{rest:09}" if rest else ""
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}{fraction}Z"

@@ -8,15 +8,15 @@ from typing import get_args
 import numpy as np
 import numpy.typing as npt
 
-from chronostream.backfill.expectation import checked_frequencies
 from chronostream.backfill.report import Report
 from chronostream.backfill.verification import verify
 from chronostream.config import SequencerKind
-from chronostream.errors import CorruptSegmentError, InvalidValueError, LayoutMismatchError, LostError
-from chronostream.event import EVENT_DTYPE, Frequency
+from chronostream.errors import CorruptSegmentError, InvalidValueError, LostError
+from chronostream.event import Frequency
 from chronostream.ring import Consumer
 from chronostream.state import Description, StateReader
 from chronostream.status import describe
+from chronostream.stream import of_events
 
 __all__ = ["verify_stream"]
 
@@ -65,15 +65,13 @@ def verify_stream(
         CorruptSegmentError: its segment is damaged, or another program's.
         AccessDeniedError: it is another user's.
     """
-    with Consumer.attach(name, "oldest", register=False, any_owner=any_owner) as consumer:
-        if consumer.dtype != EVENT_DTYPE:
-            raise LayoutMismatchError(f"ring {name!r} carries records of {consumer.dtype}, not events")
+    with of_events(Consumer.attach(name, register=False, any_owner=any_owner)) as consumer:
         state = _state(consumer)
         said = describe(consumer.application)
         if said is None and frequencies is None:
             raise InvalidValueError(f"stream {name!r} does not say what it is: give its frequencies, and its zone")
         known = () if said is None else said.frequencies
-        chosen = known if frequencies is None else checked_frequencies(frequencies)
+        chosen = known if frequencies is None else Frequency.parse_all(frequencies)
         kind = _kind(name, said) if sequencer is None else sequencer
         # Filled when all is read: whatever was missed among what was read is counted by then.
         missed: dict[Frequency, int] = {}

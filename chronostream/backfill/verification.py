@@ -8,13 +8,12 @@ from typing import get_args
 import numpy as np
 import numpy.typing as npt
 
-from chronostream.backfill.expectation import checked_frequencies
 from chronostream.backfill.lane import Gap, Lane
 from chronostream.backfill.report import Fault, FaultKind, Report
 from chronostream.boundaries import check_zone, count_boundaries
 from chronostream.config import SequencerKind
-from chronostream.errors import InvalidTypeError, InvalidValueError
-from chronostream.event import EVENT_DTYPE, Frequency, build_events, event_ids
+from chronostream.errors import InvalidValueError
+from chronostream.event import EVENT_DTYPE, Frequency, build_events, checked_records, event_ids
 from chronostream.sequencer import BoundarySequencer
 
 __all__ = ["verify"]
@@ -67,7 +66,7 @@ def verify(
             a boundary sequencer, begins before 1970; or a text that no event can carry.
         InvalidTypeError: the records are no arrays of `EVENT_DTYPE`, or another argument is of the wrong kind.
     """
-    chosen = checked_frequencies(frequencies)
+    chosen = Frequency.parse_all(frequencies)
     check_zone(tz)
     if sequencer not in get_args(SequencerKind):
         raise InvalidValueError(f"sequencer is {sequencer!r}, expected one of {', '.join(get_args(SequencerKind))}")
@@ -114,9 +113,7 @@ class _Verifier:
 
     def feed(self, records: Records) -> None:
         """Take in the next events."""
-        if not isinstance(records, np.ndarray) or records.dtype != EVENT_DTYPE or records.ndim != 1:
-            found = f"{records.dtype}{records.shape}" if isinstance(records, np.ndarray) else type(records).__name__
-            raise InvalidTypeError(f"records are {found}, expected an array of EVENT_DTYPE of one dimension")
+        checked_records(records)
         for start in range(0, len(records), _CHUNK):
             self._take(np.ascontiguousarray(records[start : start + _CHUNK]))
 

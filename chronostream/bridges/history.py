@@ -13,8 +13,8 @@ from chronostream.bridges.continuity import order_before
 from chronostream.bridges.encoding import all_subjects
 from chronostream.bridges.jetstream import Origin, default_stream, last_message
 from chronostream.bridges.reader import Reader
-from chronostream.errors import InvalidTypeError, InvalidValueError
 from chronostream.event import Frequency
+from chronostream.gaps import check_window
 
 __all__ = ["fetch", "fetch_origin"]
 
@@ -46,13 +46,8 @@ def fetch(
         UnknownFrequencyError: not a frequency that events have.
         InvalidValueError: the range ends before it starts.
     """
-    if isinstance(frequencies, str | int):
-        raise InvalidTypeError(f"frequencies are {frequencies!r}, expected a set such as {{'second', 'minute'}}")
-    wanted = None if frequencies is None else np.array([Frequency.parse(each) for each in frequencies], np.uint8)
-    if start_ns is not None and end_ns is not None and end_ns < start_ns:
-        raise InvalidValueError(
-            f"start_ns {start_ns} is later than end_ns {end_ns}: a range ends where it starts or later"
-        )
+    wanted = None if frequencies is None else Frequency.parse_all(frequencies)
+    check_window(start_ns, end_ns)
     reading = _read(connection, name, stream or default_stream(name), start_ns, end_ns, patience_s)
     return _in_turns(reading, wanted)
 
@@ -98,7 +93,7 @@ async def _read(
 
 
 def _in_turns(
-    parts: AsyncIterator[npt.NDArray[np.void]], wanted: npt.NDArray[np.uint8] | None
+    parts: AsyncIterator[npt.NDArray[np.void]], wanted: tuple[Frequency, ...] | None
 ) -> Iterator[npt.NDArray[np.void]]:
     """Yield what an asynchronous iterator does; between two turns nothing of it runs."""
 

@@ -14,7 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Self
 
-from chronostream._zones import check_zone, find_periods
+from chronostream._zones import check_zone, data_release, find_periods
 
 __all__ = ["ZoneData", "zone_data"]
 
@@ -65,19 +65,7 @@ def zone_data(tz: str) -> ZoneData:
 def _version(tz: str) -> str:
     for directory in map(Path, zoneinfo.TZPATH):
         if (directory / tz).is_file():
-            return _version_in(directory)
+            return data_release(directory) or "unknown"
     # As `zoneinfo` does it: what the system does not have comes from the package.
     version: str = import_module("tzdata").IANA_VERSION
     return version
-
-
-def _version_in(directory: Path) -> str:
-    for name in ("tzdata.zi", "+VERSION"):
-        try:
-            with (directory / name).open(encoding="ascii") as file:
-                words = file.readline().removeprefix("# version").split()
-        except (OSError, UnicodeDecodeError):
-            continue
-        if len(words) == 1:
-            return words[0]
-    return "unknown"

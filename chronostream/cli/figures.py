@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
-__all__ = ["age_text", "count_text", "duration_text", "printable_text", "rate_text", "size_text", "utc_text"]
+__all__ = ["age_text", "count_text", "duration_text", "printable_text", "rate_text", "size_text"]
 
 _SECOND_NS = 1_000_000_000
 _DURATIONS = (("s", _SECOND_NS), ("ms", 1_000_000), ("µs", 1000))
@@ -55,11 +53,6 @@ def size_text(size: int) -> str:
 def printable_text(text: str) -> str:
     """Return text that another program wrote without what a terminal would obey."""
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
-
-
-def utc_text(ns: int, form: str = "%Y-%m-%dT%H:%M:%SZ") -> str:
-    """Return an instant in Unix nanoseconds as text, to the second below."""
-    return f"{datetime.fromtimestamp(ns // _SECOND_NS, UTC):{form}}"
 
 
 def _three_figures(value: float) -> str:

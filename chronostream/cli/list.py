@@ -46,10 +46,8 @@ def _row(stream: StreamStatus) -> dict[str, Any]:
 
 def _carries(stream: StreamStatus) -> str:
     """Return what is in a stream as one word, so that columns can be told apart by the spaces between them."""
-    if stream.engine is not None:
-        return ",".join(each.frequency.label for each in stream.engine.frequencies)
-    if stream.mirror is not None:
-        return ",".join(frequency.label for frequency in stream.mirror.description.frequencies)
+    if stream.description is not None:
+        return ",".join(frequency.label for frequency in stream.description.frequencies)
     if stream.ring.dtype == EVENT_DTYPE:
         return "events"
     text = str(stream.ring.dtype)

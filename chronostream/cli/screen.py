@@ -16,7 +16,7 @@ import tty
 from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Self
 
 __all__ = ["Screen"]
@@ -78,14 +78,10 @@ class Screen:
         self._enter()
 
     def __enter__(self) -> Self:
-        """Take the terminal over."""
         self._enter()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Give it back."""
+    def __exit__(self, *_: object) -> None:
         self._open.close()
 
     def _enter(self) -> None:

@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from chronostream import ring
-from chronostream.cli.figures import printable_text, size_text, utc_text
+from chronostream._texts import utc_text
+from chronostream.cli.figures import printable_text, size_text
 from chronostream.cli.options import AnyOwner, Format, FormatOption
 from chronostream.observe.survey import survey
 from chronostream.status import EngineStatus, FrequencyStatus, MirrorStatus, StreamStatus, stream_status

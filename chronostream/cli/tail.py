@@ -6,11 +6,11 @@ import json
 import select
 import signal
 import sys
-from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
+from chronostream._texts import utc_text
 from chronostream.cli import silence_stdout
 from chronostream.cli.options import AnyOwner, Format, FormatOption, Frequencies, Name, seconds_of
 from chronostream.errors import InvalidValueError, LostError
@@ -89,8 +89,7 @@ def _json(event: Event) -> str:
 
 
 def _text(event: Event) -> str:
-    boundary = datetime.fromtimestamp(event.timestamp // 1_000_000_000, UTC)
-    return f"{boundary:%Y-%m-%dT%H:%M:%SZ}  {event.frequency.label:<6}  {event.id}  seed {event.seed}"
+    return f"{utc_text(event.timestamp)}  {event.frequency.label:<6}  {event.id}  seed {event.seed}"
 
 
 def _nobody_reads() -> bool:

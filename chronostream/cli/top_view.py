@@ -14,7 +14,8 @@ from rich.segment import Segment, SegmentLines
 from rich.table import Table
 from rich.text import Text
 
-from chronostream.cli.figures import age_text, count_text, duration_text, printable_text, rate_text, size_text, utc_text
+from chronostream._texts import utc_text
+from chronostream.cli.figures import age_text, count_text, duration_text, printable_text, rate_text, size_text
 from chronostream.lateness import events_below
 from chronostream.observe.change import ConsumerChange, FrequencyChange, StreamChange
 from chronostream.observe.survey import Survey, Unreadable
@@ -124,7 +125,7 @@ def _head(survey: Survey) -> RenderableType:
     streams = "1 stream" if len(states) == 1 else f"{len(states)} streams"
     grid.add_row(
         Text.assemble((" chronostream", "bold"), f"  {streams}", (f"  {', '.join(counts)}", "dim")),
-        Text(utc_text(survey.realtime_ns, "%Y-%m-%d %H:%M:%S UTC "), "bold"),
+        Text(f"{utc_text(survey.realtime_ns)} ", "bold"),
     )
     return grid
 

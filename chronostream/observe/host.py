@@ -15,6 +15,7 @@ import zoneinfo
 from dataclasses import dataclass
 from pathlib import Path
 
+from chronostream._zones import data_release
 from chronostream.clock import SystemClock
 
 __all__ = [
@@ -33,7 +34,6 @@ __all__ = [
 _UNSYNCHRONISED = 0x40  # STA_UNSYNC of <sys/timex.h>
 _TIME_ERROR = 5
 _SAMPLES, _READINGS = 20, 100
-_VERSION_LINE = "# version "
 
 
 @dataclass(frozen=True)
@@ -196,13 +196,7 @@ def zone_data() -> ZoneData:
         package = None
     else:
         package = tzdata.IANA_VERSION
-    return ZoneData(system, None if system is None else _release(system), package)
-
-
-def _release(directory: Path) -> str | None:
-    """Return the release of a directory of zone files, which its makers write in one place or another."""
-    first = _line(directory / "tzdata.zi") or ""
-    return first.removeprefix(_VERSION_LINE) if first.startswith(_VERSION_LINE) else _line(directory / "+VERSION")
+    return ZoneData(system, None if system is None else data_release(system), package)
 
 
 def _line(path: Path) -> str | None:

@@ -137,8 +137,8 @@ class _Families:
         of, engine = stream.ring, stream.engine
         labels = [of.name]
         self._add_state(of.name, of.state)
-        what = engine or (stream.mirror and stream.mirror.description)
-        timezone, sequencer = (what.timezone, what.sequencer) if what else ("", "")
+        said = stream.description
+        timezone, sequencer = (said.timezone, said.sequencer) if said else ("", "")
         self.info.add_metric([of.name, timezone, sequencer, of.instance, of.version], 1)
         self.generation.add_metric(labels, of.generation)
         self.started.add_metric(labels, of.started_ns / _SECOND_NS)

@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Literal, Self
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -19,12 +18,12 @@ import numpy.typing as npt
 
 from chronostream._extras import require
 from chronostream.boundaries import next_boundary
+from chronostream.clock import StopFlag
 from chronostream.errors import (
     ChronoStreamError,
     InvalidTypeError,
     InvalidValueError,
     RecordingError,
-    StreamNotFoundError,
 )
 from chronostream.event import EVENT_DTYPE
 from chronostream.recorder.files import Metadata, RecordedFile, UnfinishedFile, locked, recorded_files
@@ -32,25 +31,18 @@ from chronostream.recorder.resume import find_end
 from chronostream.ring import Consumer, segment_name
 from chronostream.ring.dtypes import dtype_to_text
 from chronostream.status import stream_status
+from chronostream.stream import when_there
 from chronostream.tables import arrow_schema
 
-__all__ = ["Recorder", "Report", "StopFlag"]
+__all__ = ["Recorder", "Report"]
 
 _log = logging.getLogger(__name__)
 
 _ARROW = "chronostream[arrow]"
 _READ_BYTES = 1 << 20
 _LOOK_S = 0.25  # how soon a stop flag is noticed
-_LOOK_AGAIN_S = 0.02
 # A ring that turns over faster than this leaves a recorder that was killed no time to come back.
 _RESTART_S = 10.0
-
-
-class StopFlag(Protocol):
-    """Anything that tells whether to stop: a `chronostream.Stop`, a `threading.Event`."""
-
-    def is_set(self) -> bool:
-        """Return whether to stop."""
 
 
 @dataclass(slots=True)
@@ -135,13 +127,15 @@ class Recorder:
         with contextlib.ExitStack() as opened:
             opened.enter_context(locked(self.directory, name))
             files = recorded_files(self.directory, name)
-            self._consumer = opened.enter_context(_attach(name, "oldest" if files else start, wait_s, any_owner))
+            where: Literal["oldest", "next"] = "oldest" if files else start
+            attached = when_there(lambda: Consumer.attach(name, where, any_owner=any_owner), wait_s)
+            self._consumer = opened.enter_context(attached)
             self._of_events = self._consumer.dtype == EVENT_DTYPE
             read_bytes = min(_READ_BYTES, max_bytes or _READ_BYTES)  # or one batch would make more than a file
             self._read_at_once = max(1, int(read_bytes) // self._consumer.dtype.itemsize)
             arrow_schema(self._consumer.dtype)  # An error now, not at the first record.
-            engine = stream_status(name, any_owner=any_owner).engine
-            self._timezone = engine.timezone if engine else "UTC"
+            said = stream_status(name, any_owner=any_owner).description
+            self._timezone = "UTC" if said is None else said.timezone
             self._era, self._next = 1, self._consumer.start
             if files:
                 self._resume(files[-1], any_owner)
@@ -250,13 +244,9 @@ class Recorder:
         self._opened.close()
 
     def __enter__(self) -> Self:
-        """Return the recorder itself."""
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Let go of everything."""
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _resume(self, last: RecordedFile, any_owner: bool) -> None:
@@ -338,17 +328,6 @@ class Recorder:
         return RecordingError(
             f"cannot write to {self.directory}: {why}; the ring still has what is in no file yet: mend it, and go on"
         )
-
-
-def _attach(name: str, start: Literal["oldest", "next"], wait_s: float, any_owner: bool) -> Consumer:
-    deadline_s = time.monotonic() + wait_s
-    while True:
-        try:
-            return Consumer.attach(name, start, any_owner=any_owner)
-        except StreamNotFoundError:
-            if time.monotonic() >= deadline_s:
-                raise
-            time.sleep(_LOOK_AGAIN_S)
 
 
 def _check_positive(what: str, value: float | None) -> None:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import math
 import os
 import sys
-import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -25,6 +23,7 @@ from chronostream.errors import (
 )
 from chronostream.ring.core import CORE, IdleStrategy, Reader, checked_idle, load_core
 from chronostream.ring.layout import CONSUMER_DTYPE, FREE_TAIL, LINE
+from chronostream.ring.records import checked_seconds
 from chronostream.ring.segment import Segment
 
 __all__ = ["Consumer"]
@@ -186,7 +185,7 @@ class Consumer:
             InvalidValueError: the timeout is negative.
             InvalidTypeError: it is not a number.
         """
-        deadline_s = math.inf if timeout_s is None else time.monotonic() + _checked_timeout(timeout_s)
+        deadline_s = math.inf if timeout_s is None else time.monotonic() + checked_seconds("timeout_s", timeout_s)
         while True:
             now_s = time.monotonic()
             if self._reader.wait(max(0.0, min(deadline_s, self._next_check_s) - now_s)):
@@ -208,14 +207,10 @@ class Consumer:
         self._segment.close()
 
     def __enter__(self) -> Self:
-        """Return the consumer itself."""
         self._segment.check()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close the handle."""
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _check_liveness(self) -> None:
@@ -248,9 +243,7 @@ class _Peek:
         slot = self._position & (len(self._slots) - 1)
         return self._slots[slot : slot + self._count]
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None:
             return
         if self._reader.position != self._position:
@@ -272,14 +265,6 @@ def _enter(segment: Segment, place: int, label: str | None) -> None:
     start = LINE + place * LINE
     assert segment.control is not None
     segment.control[start : start + LINE] = entry.tobytes()
-
-
-def _checked_timeout(timeout_s: float) -> float:
-    if not isinstance(timeout_s, int | float):
-        raise InvalidTypeError(f"timeout_s is {type(timeout_s).__name__}, expected seconds as a number, or None")
-    if not timeout_s >= 0:
-        raise InvalidValueError(f"timeout_s is {timeout_s}, expected 0 or more")
-    return min(timeout_s, threading.TIMEOUT_MAX)
 
 
 def _checked_choice(what: str, value: str, *choices: str) -> None:

@@ -6,12 +6,12 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
+from chronostream._texts import encode_text
 from chronostream.errors import CorruptSegmentError, InvalidTypeError, InvalidValueError, StreamRemovedError
 from chronostream.ring import shm
 from chronostream.ring.core import CORE, load_core
@@ -225,14 +225,10 @@ class Producer:
         self._segment.close()
 
     def __enter__(self) -> Self:
-        """Return the producer itself."""
         self._segment.check()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close and delete the stream."""
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _check_positions(self) -> None:
@@ -268,17 +264,7 @@ def _identity(version: str, instance: str) -> bytes:
     header["pid_namespace"] = shm.pid_namespace()
     header["started_ns"] = time.time_ns()
     for field, text in (("version", version), ("instance", instance)):
-        if not isinstance(text, str):
-            raise InvalidTypeError(f"{field} is {type(text).__name__}, expected a string")
-        try:
-            encoded = text.encode()
-        except UnicodeEncodeError as error:
-            raise InvalidValueError(f"{field} {text!r} is not valid Unicode: remove the lone surrogates") from error
-        if len(encoded) > HEADER_DTYPE[field].itemsize or b"\0" in encoded:
-            raise InvalidValueError(
-                f"{field} {text!r} does not fit: expected at most {HEADER_DTYPE[field].itemsize} bytes without NUL"
-            )
-        header[field] = encoded
+        header[field] = encode_text(field, text, HEADER_DTYPE[field].itemsize)
     line: bytes = header.tobytes()[IDENTITY]
     return line
 

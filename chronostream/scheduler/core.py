@@ -11,6 +11,7 @@ from collections import Counter
 from operator import attrgetter
 from typing import TYPE_CHECKING, Literal, get_args
 
+from chronostream._texts import utc_text
 from chronostream.boundaries import boundaries, check_zone, count_boundaries, last_boundary, next_boundary
 from chronostream.errors import ChronoStreamError, InvalidTypeError, InvalidValueError
 from chronostream.event import Frequency
@@ -22,7 +23,6 @@ from chronostream.scheduler.facts import (
     Step,
     Tick,
     seconds_text,
-    utc_text,
 )
 from chronostream.scheduler.state import FrequencyState, SchedulerState
 from chronostream.scheduler.trust import Trust
@@ -78,9 +78,7 @@ class Scheduler:
         state: SchedulerState | None = None,
         same_boot: bool = True,
     ) -> None:
-        self.frequencies = tuple(sorted({Frequency.parse(frequency) for frequency in frequencies}))
-        if not self.frequencies:
-            raise InvalidValueError("no frequency: give at least one of second, minute, hour, day")
+        self.frequencies = Frequency.parse_all(frequencies)
         if coalesce not in get_args(Coalesce):
             raise InvalidValueError(f"coalesce is {coalesce!r}, expected one of {', '.join(get_args(Coalesce))}")
         if state is not None and tuple(known.frequency for known in state.frequencies) != self.frequencies:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from enum import Enum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from chronostream.event import Frequency
 
-__all__ = ["Condition", "Fact", "FactKind", "SchedulerStatus", "Step", "Tick", "seconds_text", "utc_text"]
+__all__ = ["Condition", "Fact", "FactKind", "SchedulerStatus", "Step", "Tick", "seconds_text"]
 
 _SECOND_NS = 1_000_000_000
 
@@ -106,11 +105,6 @@ class SchedulerStatus:
     condition: Condition
     missed: dict[Frequency, int]
     counts: dict[FactKind, int]
-
-
-def utc_text(ns: int) -> str:
-    """Return an instant in Unix nanoseconds as text, to the second below."""
-    return f"{datetime.fromtimestamp(ns // _SECOND_NS, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def seconds_text(ns: int) -> str:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from chronostream.scheduler.facts import Fact, FactKind, seconds_text, utc_text
+from chronostream._texts import utc_text
+from chronostream.scheduler.facts import Fact, FactKind, seconds_text
 
 if TYPE_CHECKING:
     from chronostream.scheduler.state import SchedulerState
