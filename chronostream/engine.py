@@ -38,6 +38,7 @@ _log = logging.getLogger(__name__)
 # The stream of a day, too, finds out within this time that it was removed.
 _LONGEST_WAIT_NS = 5_000_000_000
 _SECOND_NS = 1_000_000_000
+_NOTHING = np.empty(0, EVENT_DTYPE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,7 @@ class Engine:
         self._clock = clock
         self._boot_id = clock.boot_id()
         self._prepared: _Batch | None = None
+        self._published_at: tuple[int, int, int] | None = None  # both clocks before it, and the wall clock behind
         self._closed = False
         try:
             if ring is None:
@@ -141,7 +143,9 @@ class Engine:
                     deadline_ns = self.step()
                     self._ring.check()
                     latest_ns = self._clock.realtime_ns() + longest_wait_ns
-                    self._clock.wait(min(deadline_ns, latest_ns), wanted, while_spinning=self._keep_warm)
+                    self._clock.wait(min(deadline_ns, latest_ns), wanted, while_spinning=self._publish_when_due)
+                if self._published_at is not None:
+                    self.step()
             finally:
                 self.close()
 
@@ -155,15 +159,16 @@ class Engine:
         """
         if self._closed:
             raise ClosedError(f"the engine of stream {self.config.name!r} was closed: make another one")
-        readings = self._clock.both_ns()
-        ready, self._prepared = self._prepared, None
-        if ready is not None and self._scheduler.is_ordinary(*readings):
-            self._emit(ready)
-            for tick in ready.ticks:
+        if self._published_at is None:
+            self._publish_when_due()
+        if self._prepared is not None and self._published_at is not None:
+            *readings, visible_ns = self._published_at
+            self._count(self._prepared, visible_ns)
+            for tick in self._prepared.ticks:
                 self._sequencer.assign(tick.frequency, tick.boundary_ns)
             step = self._scheduler.step(*readings)
         else:
-            step = self._scheduler.step(*readings)
+            step = self._scheduler.step(*self._clock.both_ns())
             self._emit_ticks(step.ticks)
         if step.ticks or step.facts:
             self._save(self._scheduler.state, self._boot_id)
@@ -189,14 +194,24 @@ class Engine:
 
     def _prepare(self) -> None:
         """Build what the deadline will bring, so that only a comparison and the publish are left to do then."""
+        self._published_at = None
         ticks = self._scheduler.upcoming()
         # More than a ring of them needs checkpoints in between: that is for `_emit_ticks`.
         fits = 0 < len(ticks) <= self._ring.capacity
         self._prepared = self._batch(ticks, self._sequencer.peek) if fits else None
 
-    def _keep_warm(self) -> None:
-        """Go the way of a publish with nothing in hand, so that the caches hold it when it matters."""
-        self._ring.publish_many(b"")
+    def _publish_when_due(self) -> None:
+        """Publish what was prepared, once, if its time has come; go the same way with nothing in hand otherwise.
+
+        Called over and over in the last moments before, so that the processor knows the way when it matters.
+        """
+        if self._prepared is None:
+            return
+        readings = self._clock.both_ns()
+        due = self._scheduler.is_ordinary(*readings) and self._published_at is None
+        self._ring.publish_many(self._prepared.records if due else _NOTHING)
+        if due:
+            self._published_at = (*readings, self._clock.realtime_ns())
 
     def _emit_ticks(self, ticks: tuple[Tick, ...]) -> None:
         """Publish any number of ticks, at most a ring of them between two checkpoints.
@@ -209,7 +224,9 @@ class Engine:
                 for tick in ticks[start - self._ring.capacity : start]:
                     state = state.with_published(tick.frequency, tick.boundary_ns, self.config.timezone)
                 self._save(state, self._saved.boot_id)
-            self._emit(self._batch(ticks[start : start + self._ring.capacity], self._sequencer.assign))
+            batch = self._batch(ticks[start : start + self._ring.capacity], self._sequencer.assign)
+            self._ring.publish_many(batch.records)
+            self._count(batch, self._clock.realtime_ns())
 
     def _batch(self, ticks: tuple[Tick, ...], number: Callable[[Frequency, int], int]) -> _Batch:
         stamps = np.array([tick.boundary_ns for tick in ticks], np.int64)
@@ -220,9 +237,7 @@ class Engine:
         records["frequency"] = [tick.frequency for tick in ticks]
         return _Batch(ticks, sequences, records)
 
-    def _emit(self, batch: _Batch) -> None:
-        self._ring.publish_many(batch.records)
-        visible_ns = self._clock.realtime_ns()
+    def _count(self, batch: _Batch, visible_ns: int) -> None:
         for tick, sequence in zip(batch.ticks, batch.sequences, strict=True):
             self._published[tick.frequency] = Published(sequence, tick.boundary_ns)
             self._state.count_lateness(tick.frequency, visible_ns - tick.boundary_ns)

@@ -52,6 +52,7 @@ EVENT_DTYPE: np.dtype[np.void] = np.dtype(
 
 _WORDS = EVENT_DTYPE.itemsize // 8
 _TIMESTAMP_WORD, _SEQUENCE_WORD, _SEED_WORD = 0, 1, 2
+_BLOCK = 2048  # records, 256 KiB
 _UINT64 = (1 << 64) - 1
 _INT64_MIN, _INT64_MAX = -(1 << 63), (1 << 63) - 1
 
@@ -209,10 +210,14 @@ def build_events(
 
     # Whole words, not fields: a structured assignment goes field by field and costs several times as much.
     words = np.empty((len(stamps), _WORDS), "<u8")
-    words[:] = _template(Frequency.parse(frequency), *texts)
-    words[:, _TIMESTAMP_WORD] = stamps.view("<u8")
-    words[:, _SEQUENCE_WORD] = numbers
-    np.bitwise_xor(stamps.view("<u8"), numbers, out=words[:, _SEED_WORD])
+    template, unsigned = _template(Frequency.parse(frequency), *texts), stamps.view("<u8")
+    for start in range(0, len(words), _BLOCK):  # so that all of it is written while the cache has it
+        part = slice(start, start + _BLOCK)
+        block = words[part]
+        block[:] = template
+        block[:, _TIMESTAMP_WORD] = unsigned[part]
+        block[:, _SEQUENCE_WORD] = numbers[part]
+        np.bitwise_xor(unsigned[part], numbers[part], out=block[:, _SEED_WORD])
     return words.reshape(-1).view(EVENT_DTYPE)
 
 

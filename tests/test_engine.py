@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from chronostream.boundaries import boundaries
-from chronostream.clock import FakeClock, Stop
+from chronostream.clock import FakeClock, Stop, StopFlag, Wake
 from chronostream.engine import Engine
 from chronostream.errors import (
     ClosedError,
@@ -147,12 +147,41 @@ def test_each_publish_wakes_even_readers_that_cannot_ask_for_it(run: Run) -> Non
     assert run.segment()[WAKE_SEQ] == before + 3
 
 
-def test_keeping_the_way_of_a_publish_warm_changes_no_byte(run: Run) -> None:
+def test_going_the_way_of_a_publish_before_its_time_changes_no_byte(run: Run) -> None:
     engine = run.start()
     run.second_by_second(3)
     before = run.segment()
-    engine._keep_warm()
+    engine._publish_when_due()
     assert run.segment() == before
+
+
+def test_what_a_wait_published_at_its_deadline_is_counted_once_by_the_next_step(run: Run) -> None:
+    engine = run.start()
+    run.after(0)
+    run.clock.advance(NS // 2)
+    for _ in range(3):
+        engine._publish_when_due()
+    assert [event.sequence for event in run.events()] == [1]
+    assert run.look() == []
+    assert run.second_by_second(2) == [(SECOND, 2), (SECOND, 3)]
+    run.check_accounts()
+    run.check_events()
+
+
+def test_a_run_that_is_stopped_at_the_very_boundary_counts_what_it_published(run: Run) -> None:
+    engine = run.start()
+    stop = Stop()
+
+    def wait(deadline_ns: int, _stop: StopFlag, *, while_spinning: Callable[[], object]) -> Wake:
+        run.clock.advance(deadline_ns - run.clock.realtime_ns())
+        while_spinning()
+        stop.set()
+        return Wake.REACHED
+
+    run.clock.wait = wait  # type: ignore[method-assign, assignment]
+    engine.run(stop)
+    assert [event.sequence for event in run.events()] == [1]
+    run.check_accounts()
 
 
 @pytest.mark.parametrize("coalesce", ["earliest", "latest", "all"])

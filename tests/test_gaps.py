@@ -100,7 +100,7 @@ def test_days_are_those_of_the_zone() -> None:
     stamps = boundaries("day", NOON_NS, NOON_NS + 400 * DAY_NS, "America/New_York")
     records = build_events("day", stamps, np.arange(1, len(stamps) + 1), "1", "i")
     assert find_gaps(records, "America/New_York") == []
-    with pytest.raises(InvalidValueError, match="is no day boundary in Europe/Paris: give the time zone"):
+    with pytest.raises(InvalidValueError, match="is no day boundary in Europe/Paris: give the stream's time zone"):
         find_gaps(records, "Europe/Paris")
 
 
@@ -134,8 +134,8 @@ def test_events_out_of_order_are_refused(records: npt.NDArray[np.void]) -> None:
     [
         ({"records": [1, 2]}, InvalidTypeError, "array of EVENT_DTYPE"),
         ({"records": np.zeros(3)}, InvalidTypeError, "array of EVENT_DTYPE"),
-        ({"frequencies": "second"}, InvalidTypeError, "expected a set"),
-        ({"frequencies": 1}, InvalidTypeError, "expected a set"),
+        ({"frequencies": "second"}, InvalidTypeError, "expected a collection"),
+        ({"frequencies": 1}, InvalidTypeError, "expected a collection"),
         ({"frequencies": {"week"}}, UnknownFrequencyError, "week"),
         ({"start_ns": 2, "end_ns": 1}, InvalidValueError, "ends at 1, before it starts at 2"),
         ({"start_ns": 0.5}, InvalidTypeError, "start_ns is float"),

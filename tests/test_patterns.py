@@ -189,7 +189,7 @@ def test_history_and_the_gap_report_go_together(name: str) -> None:
             "name the one that they belong to",
         ),
         ({"sequences": range(0, 9, 3), "frequencies": {"second"}}, InvalidValueError, "without a step"),
-        ({"frequencies": "second"}, InvalidTypeError, "expected a set"),
+        ({"frequencies": "second"}, InvalidTypeError, "expected a collection"),
         ({"start_ns": 2, "end_ns": 1}, InvalidValueError, "before it starts"),
         ({"end_ns": "noon"}, InvalidTypeError, "end_ns is str"),
     ],

@@ -232,10 +232,10 @@ def test_only_events_of_the_wanted_frequencies_pass(feed: Feed, wanted: Any) -> 
 @pytest.mark.parametrize(
     ("wanted", "error", "message"),
     [
-        ("minute", InvalidTypeError, "expected a set"),
-        (MINUTE, InvalidTypeError, "expected a set"),
-        (1.5, InvalidTypeError, "expected a set"),
-        ((), InvalidValueError, "no event would pass"),
+        ("minute", InvalidTypeError, "expected a collection"),
+        (MINUTE, InvalidTypeError, "expected a collection"),
+        (1.5, InvalidTypeError, "expected a collection"),
+        ((), InvalidValueError, "no frequency: give at least one"),
         (["weekly"], UnknownFrequencyError, "unknown frequency 'weekly'"),
     ],
 )

@@ -60,7 +60,7 @@ class Clock(Protocol):
         Args:
             deadline_ns: Unix nanoseconds, however far away.
             stop: what ends the wait early.
-            while_spinning: called over and over in the last moments before the deadline, any number of times or
-                never. What it takes is added to the lateness, so let it be a fraction of a microsecond.
+            while_spinning: called over and over in the last moments before the deadline, and once when it is reached;
+                or never. So what is to be done at the deadline has been gone through, and can be done there.
         """
         ...

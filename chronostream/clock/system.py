@@ -31,14 +31,16 @@ Strategy = Literal["timerfd", "sleep"]
 """How to sleep: on a Linux timer, or in slices, which works everywhere and wakes four times a second."""
 
 _MS_NS = 1_000_000
-# The longest that nothing is looked at: a plain flag has no descriptor, and a signal that comes in the instant
-# between Python's last look and the system call is handled only when that call returns.
-_SLICE_MS = 250
+# The longest that nothing is looked at. A plain flag has no descriptor; and a signal that comes in the instant between
+# Python's last look and the system call is handled only when that call returns.
+_SLICE_MS, _LONG_SLICE_MS = 250, 1000
 # Between two looks at both clocks. Far above what slewing does to a slice, and a smaller step changes nothing: the
 # wall clock is read anew after each slice anyway.
 _STEP_NS = 50 * _MS_NS
 
-_MIN_LEAD_NS, _FIRST_LEAD_NS, _MAX_LEAD_NS = 20_000, 150_000, 500_000
+_FIRST_LEAD_NS, _MAX_LEAD_NS = 300_000, 1_000_000
+# What the first turns of the spin take, on a processor that has slept and forgotten the way.
+_WARMING_UP_NS = 100_000
 # Multiplied at each wait: it settles where one wake in some forty comes too late for the lead.
 _LEAD_GROWTH, _LEAD_DECAY = 1.25, 0.995
 
@@ -89,7 +91,7 @@ class SystemClock:
 
     @property
     def lead_ns(self) -> int:
-        """How long before a deadline the sleep ends now; it follows the lateness of the wake-ups, 20 to 500 µs."""
+        """How long before a deadline the sleep ends now; it follows the lateness of the wake-ups, 0.1 to 1 ms."""
         return self._lead_ns
 
     def realtime_ns(self) -> int:
@@ -165,17 +167,18 @@ class SystemClock:
             self._timer_lock.release()
 
     def _adapt(self, late_ns: int) -> None:
-        factor = _LEAD_GROWTH if late_ns > self._lead_ns else _LEAD_DECAY
-        self._lead_ns = min(max(int(self._lead_ns * factor), _MIN_LEAD_NS), _MAX_LEAD_NS)
+        factor = _LEAD_GROWTH if late_ns + _WARMING_UP_NS > self._lead_ns else _LEAD_DECAY
+        self._lead_ns = min(int(self._lead_ns * factor), _MAX_LEAD_NS)
 
 
 def _sleep_on_timer(timer: WallTimer, until_ns: int, stop: StopFlag) -> Wake | None:
     poller = _poller(stop)
     poller.register(timer.fileno(), select.POLLIN)
+    slice_ms = _LONG_SLICE_MS if isinstance(stop, Stop) else _SLICE_MS
     try:
         timer.arm(min(until_ns, NEVER_NS))
         while True:
-            ready = [fd for fd, _ in poller.poll(_SLICE_MS)]
+            ready = [fd for fd, _ in poller.poll(slice_ms)]
             if timer.fileno() in ready:
                 timer.clear()
                 return None
@@ -209,14 +212,16 @@ def _sleep_in_slices(until_ns: int, stop: StopFlag) -> Wake | None:
 def _spin(deadline_ns: int, stop: StopFlag, while_spinning: Callable[[], object] | None) -> Wake:
     # A clock that reads less than this was set back: waiting for it may take long, and is the caller's to decide.
     earliest_ns = deadline_ns - _MAX_LEAD_NS
-    while (now_ns := time.time_ns()) < deadline_ns:
+    while True:
+        now_ns = time.time_ns()
+        if while_spinning is not None:
+            while_spinning()
+        if now_ns >= deadline_ns:
+            return Wake.REACHED
         if stop.is_set():
             return Wake.INTERRUPTED
         if now_ns < earliest_ns:
             return Wake.STEPPED
-        if while_spinning is not None:
-            while_spinning()
-    return Wake.REACHED
 
 
 def _poller(stop: StopFlag) -> select.poll:

@@ -179,6 +179,8 @@ class Host:
         really_publish = self.engine.ring.publish_many
 
         def publish(records: Any) -> None:
+            if not len(records):
+                return  # The engine goes the way of a publish with nothing in hand.
             if self._death is None:
                 shown = records
             elif self._death is Death.BEFORE_PUBLISH:

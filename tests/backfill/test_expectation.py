@@ -80,8 +80,8 @@ def test_the_instance_is_this_host_by_default() -> None:
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        (("second", 0, 1), InvalidTypeError, "expected a tuple"),
-        ((3, 0, 1), InvalidTypeError, "expected a tuple"),
+        (("second", 0, 1), InvalidTypeError, "expected a collection"),
+        ((3, 0, 1), InvalidTypeError, "expected a collection"),
         (([], 0, 1), InvalidValueError, "no frequency"),
         ((["week"], 0, 1), UnknownFrequencyError, "week"),
         ((["second"], 1, 0), InvalidValueError, "later than end_ns"),

@@ -263,7 +263,7 @@ def test_counted_sequences_are_checked_across_parts() -> None:
     ("arguments", "options", "error", "message"),
     [
         ((_WHOLE, []), {}, InvalidValueError, "no frequency"),
-        ((_WHOLE, "second"), {}, InvalidTypeError, "expected a tuple"),
+        ((_WHOLE, "second"), {}, InvalidTypeError, "expected a collection"),
         ((np.zeros(3), ["second"]), {}, InvalidTypeError, "float64"),
         (([[1, 2]], ["second"]), {}, InvalidTypeError, "list"),
         ((_WHOLE, ["second"], 5, 4), {}, InvalidValueError, "later than"),

@@ -86,5 +86,5 @@ def test_wrong_arguments_are_refused_before_anything_is_read(name: str) -> None:
         fetch(options, name, start_ns=2, end_ns=1)
     with pytest.raises(UnknownFrequencyError):
         fetch(options, name, frequencies={"week"})
-    with pytest.raises(InvalidTypeError, match="expected a set"):
+    with pytest.raises(InvalidTypeError, match="expected a collection"):
         fetch(options, name, frequencies="minute")
