@@ -103,7 +103,7 @@ class Consumer:
             raise InvalidTypeError(f"label is {type(label).__name__}, expected a string or None")
         _checked_choice("start", start, "oldest", "next")
         _checked_choice("on_gone", on_gone, "wait", "raise")
-        segment = Segment.attach(name, any_owner=any_owner)
+        segment = Segment.attach(name, any_owner=any_owner, populate=register)
         try:
             place = segment.take_place() if register else None
             if place is not None:

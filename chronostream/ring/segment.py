@@ -35,6 +35,7 @@ __all__ = ["Segment"]
 
 _PRODUCER_LOCK = 0  # the byte whose lock says that the producer lives
 _MAX_HEADER = HEADER_SIZE + (1 << 16)
+_POPULATED = mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0)  # Linux's
 _open_segments: weakref.WeakSet[Segment] = weakref.WeakSet()
 
 
@@ -50,12 +51,28 @@ class Segment:
         refusal: why this handle must not be used any more, or None.
     """
 
-    def __init__(self, name: str, layout: Layout, descriptors: tuple[int, int], *, owner: bool, writable: bool) -> None:
+    def __init__(
+        self,
+        name: str,
+        layout: Layout,
+        descriptors: tuple[int, int],
+        *,
+        owner: bool = False,
+        writable: bool = False,
+        populate: bool = False,
+    ) -> None:
         self.name = name
         self.layout = layout
         self.taken_over = False
         self.refusal: ChronoStreamError | None = None
-        self.memory, self.control = _map(name, layout, descriptors[0], owner=owner, writable=writable)
+        self.memory, self.control = _map(
+            name,
+            layout,
+            descriptors[0],
+            owner=owner,
+            writable=writable,
+            flags=_POPULATED if populate else mmap.MAP_SHARED,
+        )
         # File objects, so that a forgotten handle closes its descriptors, and says so as any file does.
         self._locks = os.fdopen(descriptors[1], "rb", buffering=0)
         self._file = self._locks if descriptors[0] == descriptors[1] else os.fdopen(descriptors[0], "rb", buffering=0)
@@ -97,7 +114,7 @@ class Segment:
                 shm.permit(fd, mode, group)
                 shm.reserve(fd, layout.segment_size)
                 _write_header(fd, name, layout, identity)
-            segment = cls(name, layout, (fd, locks), owner=True, writable=True)
+            segment = cls(name, layout, (fd, locks), owner=True, writable=True, populate=True)
             segment.taken_over = made == MAGIC
         except BaseException:
             if made != MAGIC and not foreign:
@@ -107,8 +124,10 @@ class Segment:
         return segment
 
     @classmethod
-    def attach(cls, name: str, *, any_owner: bool = False) -> Segment:
+    def attach(cls, name: str, *, any_owner: bool = False, populate: bool = False) -> Segment:
         """Map the segment of the stream `name` for reading; its control region for writing where that is allowed.
+
+        With `populate` all of it at once, so that no page is mapped, which takes microseconds, when it is first read.
 
         Raises:
             StreamNotFoundError: there is none, or it is still being made.
@@ -131,7 +150,7 @@ class Segment:
                     f"the segment of stream {name!r} begins with {header[:8]!r}, not with ChronoStream's mark"
                 )
             layout = Layout.from_header(header, os.fstat(fd).st_size)
-            return cls(name, layout, (fd, locks), owner=False, writable=writable)
+            return cls(name, layout, (fd, locks), writable=writable, populate=populate)
         except BaseException:
             _close(fd, locks)
             raise
@@ -265,7 +284,7 @@ os.register_at_fork(after_in_child=_abandon_in_child)
 
 
 def _map(
-    name: str, layout: Layout, fd: int, *, owner: bool, writable: bool
+    name: str, layout: Layout, fd: int, *, owner: bool, writable: bool, flags: int
 ) -> tuple[mmap.mmap, memoryview | mmap.mmap | None]:
     """Map the segment, through a descriptor of its own: mmap keeps a copy, which must not be one with a lock."""
     try:
@@ -277,10 +296,10 @@ def _map(
             raise StreamNotFoundError(f"stream {name!r} was removed and made anew at this moment: try again")
         size = layout.segment_size
         if owner:
-            memory = mmap.mmap(mapped_fd, size, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
+            memory = mmap.mmap(mapped_fd, size, flags, mmap.PROT_READ | mmap.PROT_WRITE)
             start = layout.control_offset
             return memory, memoryview(memory)[start : layout.application_offset]
-        memory = mmap.mmap(mapped_fd, size, mmap.MAP_SHARED, mmap.PROT_READ)
+        memory = mmap.mmap(mapped_fd, size, flags, mmap.PROT_READ)
         if not writable:
             return memory, None
         control = mmap.mmap(

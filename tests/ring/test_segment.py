@@ -5,6 +5,7 @@ import faulthandler
 import mmap
 import os
 import re
+import resource
 import signal
 import stat
 import sys
@@ -58,6 +59,19 @@ def test_a_new_segment_has_its_layout_and_free_places(owned: Segment) -> None:
     assert {field: int(header[field]) for field in LAYOUT.sizes()} == LAYOUT.sizes()
     assert (header["stream"].decode(), owned.taken_over) == (owned.name, False)
     assert owned.tails() == [FREE_TAIL] * 2
+
+
+def test_who_takes_part_waits_for_no_page_to_be_mapped(name: str) -> None:
+    pages = 512
+    layout = Layout.plan(np.dtype(("V", mmap.PAGESIZE)), pages, 0, 1)
+    owned = Segment.own(name, layout, IDENTITY)
+    attached = Segment.attach(name, populate=True)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for offset in range(layout.records_offset, layout.segment_size, mmap.PAGESIZE):
+        owned.memory[offset] = attached.memory[offset]
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before < pages // 4
+    attached.close()
+    owned.close()
 
 
 def test_one_that_attaches_reads_the_same_layout(owned: Segment, attached: Segment) -> None:
