@@ -86,6 +86,19 @@ static PyObject *refuse(PyObject *object, PyObject *error)
     Py_RETURN_NONE;
 }
 
+static void *allocated(PyTypeObject *type)
+{
+    allocfunc allocate = PyType_GetSlot(type, Py_tp_alloc);
+    return allocate(type, 0);
+}
+
+/* The number that stands so many bytes from the object's start. */
+static PyObject *number_at(PyObject *object, void *offset)
+{
+    const uint64_t *number = (const void *)((const char *)object + (uintptr_t)offset);
+    return refused((side *)object) ? NULL : PyLong_FromUnsignedLongLong(*number);
+}
+
 static void side_dealloc(PyObject *object)
 {
     side *self = (side *)object;
@@ -167,6 +180,19 @@ static bool is_ours(side *self, PyObject *object, PyObject *type)
     return ours;
 }
 
+/* Whether `object` is such an array, of one dimension and in one piece: then `view`, to be released, is its memory. */
+static bool taken(side *self, PyObject *object, int flags, Py_buffer *view)
+{
+    if (is_ours(self, object, state_of((PyObject *)self)->ndarray) &&
+        PyObject_GetBuffer(object, view, PyBUF_ND | flags) == 0) {
+        if (view->ndim == 1)
+            return true;
+        PyBuffer_Release(view);
+    }
+    PyErr_Clear();
+    return false;
+}
+
 static void remember(side *self, PyObject *accepted)
 {
     native_state *state = state_of((PyObject *)self);
@@ -227,8 +253,7 @@ static PyObject *writer_new(PyTypeObject *type, PyObject *arguments, PyObject *P
     int always_wake;
     if (!PyArg_ParseTuple(arguments, "OOp:Writer", &memory, &layout, &always_wake))
         return NULL;
-    allocfunc allocate = PyType_GetSlot(type, Py_tp_alloc);
-    writer_object *self = (writer_object *)allocate(type, 0);
+    writer_object *self = allocated(type);
     if (self == NULL)
         return NULL;
     if (!open_side(&self->base, &self->writer.ring, memory, Py_None, layout, true)) {
@@ -236,8 +261,7 @@ static PyObject *writer_new(PyTypeObject *type, PyObject *arguments, PyObject *P
         return NULL;
     }
     self->writer.always_wake = always_wake;
-    self->writer.head = atomic_load(cs_u64(self->writer.ring.segment, CS_HEAD));
-    self->writer.claim = atomic_load(cs_u64(self->writer.ring.segment, CS_CLAIM));
+    cs_take_positions(&self->writer);
     return (PyObject *)self;
 }
 
@@ -259,53 +283,46 @@ static PyObject *writer_close(PyObject *object, PyObject *Py_UNUSED(none))
     Py_RETURN_NONE;
 }
 
-static PyObject *writer_publish(PyObject *object, PyObject *record)
+/* Publish one record, if it is an offer only where it overwrites nothing; whether it was, or -1 with an error set. */
+static inline int publish_one(PyObject *object, PyObject *record, bool offered)
 {
     writer_object *self = (writer_object *)object;
     Py_buffer view = {0};
     if (refused(&self->base))
-        return NULL;
+        return -1;
     const unsigned char *bytes = one_record(self, record, &view);
     if (bytes == NULL)
-        return NULL;
-    cs_publish(&self->writer, bytes, 1, self->writer.ring.item_size);
+        return -1;
+    const bool free = !offered || cs_may_offer(&self->writer);
+    if (free)
+        cs_publish(&self->writer, bytes, 1, self->writer.ring.item_size);
     PyBuffer_Release(&view);
+    return free;
+}
+
+static PyObject *writer_publish(PyObject *object, PyObject *record)
+{
+    if (publish_one(object, record, false) < 0)
+        return NULL;
     Py_RETURN_NONE;
 }
 
 static PyObject *writer_offer(PyObject *object, PyObject *record)
 {
-    writer_object *self = (writer_object *)object;
-    Py_buffer view = {0};
-    if (refused(&self->base))
-        return NULL;
-    const unsigned char *bytes = one_record(self, record, &view);
-    if (bytes == NULL)
-        return NULL;
-    const bool free = cs_may_offer(&self->writer);
-    if (free)
-        cs_publish(&self->writer, bytes, 1, self->writer.ring.item_size);
-    PyBuffer_Release(&view);
-    return PyBool_FromLong(free);
+    const int published = publish_one(object, record, true);
+    return published < 0 ? NULL : PyBool_FromLong(published);
 }
 
 static PyObject *writer_publish_many(PyObject *object, PyObject *records)
 {
     writer_object *self = (writer_object *)object;
-    native_state *state = state_of(object);
     cs_ring *ring = &self->writer.ring;
     Py_buffer view = {0};
     uint64_t size = ring->item_size;
     if (refused(&self->base))
         return NULL;
-    bool taken = is_ours(&self->base, records, state->ndarray) && PyObject_GetBuffer(records, &view, PyBUF_ND) == 0;
-    if (taken && view.ndim != 1) {
-        PyBuffer_Release(&view);
-        taken = false;
-    }
-    if (!taken) {
-        PyErr_Clear(); /* not in one piece: records_bytes copies it */
-        if (!converted(&self->base, state->records_bytes, records, &view))
+    if (!taken(&self->base, records, 0, &view)) {
+        if (!converted(&self->base, state_of(object)->records_bytes, records, &view))
             return NULL;
         size = ring->slot_size;
     }
@@ -367,12 +384,6 @@ static PyObject *writer_slowest(PyObject *object, PyObject *Py_UNUSED(none))
     if (!cs_slowest(&self->writer, &place, &tail))
         Py_RETURN_NONE;
     return Py_BuildValue("(kK)", (unsigned long)place, (unsigned long long)tail);
-}
-
-static PyObject *writer_head(PyObject *object, void *Py_UNUSED(closure))
-{
-    writer_object *self = (writer_object *)object;
-    return refused(&self->base) ? NULL : PyLong_FromUnsignedLongLong(self->writer.head);
 }
 
 static bool damaged(reader_object *self, uint64_t head)
@@ -448,8 +459,7 @@ static PyObject *reader_new(PyTypeObject *type, PyObject *arguments, PyObject *P
     int from_oldest;
     if (!PyArg_ParseTuple(arguments, "OOOOps:Reader", &memory, &control, &layout, &place, &from_oldest, &idle))
         return NULL;
-    allocfunc allocate = PyType_GetSlot(type, Py_tp_alloc);
-    reader_object *self = (reader_object *)allocate(type, 0);
+    reader_object *self = allocated(type);
     if (self == NULL)
         return NULL;
     cs_ring *ring = &self->reader.ring;
@@ -512,21 +522,13 @@ failed:
 static PyObject *reader_read_into(PyObject *object, PyObject *out)
 {
     reader_object *self = (reader_object *)object;
-    native_state *state = state_of(object);
     const uint64_t size = self->reader.ring.item_size;
     uint64_t room, skip = 0, good = 0;
     Py_buffer view = {0};
     if (refused(&self->base))
         return NULL;
-    bool taken =
-        is_ours(&self->base, out, state->ndarray) && PyObject_GetBuffer(out, &view, PyBUF_ND | PyBUF_WRITABLE) == 0;
-    if (taken && view.ndim != 1) {
-        PyBuffer_Release(&view);
-        taken = false;
-    }
-    if (!taken) {
-        PyErr_Clear();
-        PyObject *checked = PyObject_CallFunctionObjArgs(state->checked_out, out, self->base.layout, NULL);
+    if (!taken(&self->base, out, PyBUF_WRITABLE, &view)) {
+        PyObject *checked = PyObject_CallFunctionObjArgs(state_of(object)->checked_out, out, self->base.layout, NULL);
         if (checked == NULL)
             return NULL;
         remember(&self->base, out);
@@ -605,21 +607,8 @@ static PyObject *reader_leave(PyObject *object, PyObject *Py_UNUSED(none))
     reader_object *self = (reader_object *)object;
     if (refused(&self->base))
         return NULL;
-    if (self->reader.line != NULL)
-        atomic_store_explicit(cs_u64(self->reader.line, 0), CS_FREE_TAIL, memory_order_release);
+    cs_leave(&self->reader);
     Py_RETURN_NONE;
-}
-
-static PyObject *reader_position(PyObject *object, void *Py_UNUSED(closure))
-{
-    reader_object *self = (reader_object *)object;
-    return refused(&self->base) ? NULL : PyLong_FromUnsignedLongLong(self->reader.position);
-}
-
-static PyObject *reader_lost(PyObject *object, void *Py_UNUSED(closure))
-{
-    reader_object *self = (reader_object *)object;
-    return refused(&self->base) ? NULL : PyLong_FromUnsignedLongLong(self->reader.lost);
 }
 
 static PyObject *reader_lag(PyObject *object, void *Py_UNUSED(closure))
@@ -651,7 +640,10 @@ static PyMethodDef writer_methods[] = {
     {"refuse", refuse, METH_O, NULL},
     {0},
 };
-static PyGetSetDef writer_getters[] = {{.name = "head", .get = writer_head}, {0}};
+static PyGetSetDef writer_getters[] = {
+    {.name = "head", .get = number_at, .closure = (void *)offsetof(writer_object, writer.head)},
+    {0},
+};
 static PyType_Slot writer_slots[] = {
     {Py_tp_new, writer_new},
     {Py_tp_dealloc, side_dealloc},
@@ -677,8 +669,8 @@ static PyMethodDef reader_methods[] = {
     {0},
 };
 static PyGetSetDef reader_getters[] = {
-    {.name = "position", .get = reader_position},
-    {.name = "lost", .get = reader_lost},
+    {.name = "position", .get = number_at, .closure = (void *)offsetof(reader_object, reader.position)},
+    {.name = "lost", .get = number_at, .closure = (void *)offsetof(reader_object, reader.lost)},
     {.name = "lag", .get = reader_lag},
     {.name = "closed", .get = reader_closed},
     {0},

@@ -168,7 +168,7 @@ static inline void cs_load_words(unsigned char *to, unsigned char *from, uint64_
     }
 }
 
-/* P2 for `count` records from `position` on, which do not wrap; `stride` apart in the source, `size` bytes each. */
+/* P2 for `count` records from `slot` on, which do not wrap; `size` bytes each, with the slots' padding or without. */
 static inline void cs_store_piece(const cs_ring *ring, uint64_t slot, const unsigned char *from, uint64_t count,
                                   uint64_t size)
 {
@@ -187,7 +187,7 @@ static inline void cs_store_piece(const cs_ring *ring, uint64_t slot, const unsi
     }
 }
 
-/* C2 for `count` records that do not wrap; without the slots' padding. */
+/* C2 for `count` records from `slot` on, which do not wrap; without the slots' padding. */
 static inline void cs_load_piece(const cs_ring *ring, uint64_t slot, unsigned char *to, uint64_t count)
 {
     unsigned char *from = ring->records + slot * ring->slot_size;
@@ -222,10 +222,15 @@ static inline void cs_set_state(const cs_writer *w, uint32_t state)
     cs_wake(w);
 }
 
-static inline void cs_open(cs_writer *w)
+static inline void cs_take_positions(cs_writer *w)
 {
     w->head = atomic_load_explicit(cs_u64(w->ring.segment, CS_HEAD), memory_order_relaxed);
     w->claim = atomic_load_explicit(cs_u64(w->ring.segment, CS_CLAIM), memory_order_relaxed); /* T2 */
+}
+
+static inline void cs_open(cs_writer *w)
+{
+    cs_take_positions(w);
     atomic_store_explicit(cs_u32(w->ring.segment, CS_ALWAYS_WAKE), w->always_wake, memory_order_relaxed);
     cs_set_state(w, CS_LIVE);
 }
@@ -340,6 +345,12 @@ static inline void cs_begin(cs_reader *r, bool from_oldest)
     CS_STEP("R4");
     cs_show_tail(r); /* R4 */
     CS_STEP("registered");
+}
+
+static inline void cs_leave(const cs_reader *r)
+{
+    if (r->line != NULL)
+        atomic_store_explicit(cs_u64(r->line, 0), CS_FREE_TAIL, memory_order_release);
 }
 
 static inline void cs_pass_over(cs_reader *r, uint64_t position)
