@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,7 @@ from chronostream.errors import (
     ProducerGoneError,
     StreamRemovedError,
 )
-from chronostream.ring.core import CORE, IdleStrategy, Reader, checked_idle, load_core
+from chronostream.ring.core import Core, IdleStrategy, Reader, load_core
 from chronostream.ring.layout import CONSUMER_DTYPE, FREE_TAIL, LINE
 from chronostream.ring.records import checked_seconds
 from chronostream.ring.segment import Segment
@@ -49,14 +49,12 @@ class Consumer:
     read: Callable[..., npt.NDArray[Any]]
     read_into: Callable[[npt.NDArray[Any]], int]
 
-    def __init__(self, segment: Segment, place: int | None, *, start: str, on_gone: str, idle: str, core: str) -> None:
+    def __init__(self, segment: Segment, place: int | None, *, start: str, on_gone: str, idle: str, core: Core) -> None:
         self.name = segment.name
         self.registered = place is not None
         self._segment = segment
         self._on_gone = on_gone
-        self._reader = load_core(core).Reader(
-            segment.memory, segment.control, segment.layout, place, start == "oldest", idle
-        )
+        self._reader = core.Reader(segment.memory, segment.control, segment.layout, place, start == "oldest", idle)
         self.start = self._reader.position
         segment.on_refusal(self._reader.refuse)
         self.read = self._reader.read
@@ -97,8 +95,8 @@ class Consumer:
             InvalidTypeError: the label is not a string.
             CoreUnavailableError: the core cannot run here.
         """
-        load_core(core or CORE)
-        checked_idle(idle)
+        implementation = load_core(core)
+        _checked_choice("idle", idle, *get_args(IdleStrategy))
         if label is not None and not isinstance(label, str):
             raise InvalidTypeError(f"label is {type(label).__name__}, expected a string or None")
         _checked_choice("start", start, "oldest", "next")
@@ -108,7 +106,7 @@ class Consumer:
             place = segment.take_place() if register else None
             if place is not None:
                 _enter(segment, place, label)
-            return cls(segment, place, start=start, on_gone=on_gone, idle=idle, core=core or CORE)
+            return cls(segment, place, start=start, on_gone=on_gone, idle=idle, core=implementation)
         except BaseException:
             segment.close()
             raise
@@ -268,5 +266,5 @@ def _enter(segment: Segment, place: int, label: str | None) -> None:
 
 
 def _checked_choice(what: str, value: str, *choices: str) -> None:
-    if value not in choices:
+    if not isinstance(value, str) or value not in choices:
         raise InvalidValueError(f"{what} is {value!r}, expected one of {', '.join(map(repr, choices))}")

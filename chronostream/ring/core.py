@@ -12,14 +12,14 @@ import importlib
 import os
 import platform
 from collections.abc import Callable
-from typing import Any, Literal, Protocol, TypeAlias, get_args
+from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy.typing as npt
 
-from chronostream.errors import ChronoStreamError, CoreUnavailableError, InvalidValueError
+from chronostream.errors import ChronoStreamError, CoreUnavailableError
 from chronostream.ring.layout import Layout
 
-__all__ = ["CORE", "CORES", "Core", "IdleStrategy", "Reader", "Writer", "checked_idle", "load_core"]
+__all__ = ["CORE", "CORES", "Core", "IdleStrategy", "Reader", "Writer", "load_core"]
 
 IdleStrategy: TypeAlias = Literal["busy-spin", "yielding", "sleeping", "blocking"]
 """What a consumer does while there is nothing to read, from the quickest to the cheapest."""
@@ -122,23 +122,14 @@ class Core(Protocol):
     Reader: Callable[[Any, Any, Layout, int | None, bool, str], Reader]
 
 
-def checked_idle(idle: str) -> str:
-    """Return the name of an idle strategy.
-
-    Raises:
-        InvalidValueError: there is none of that name.
-    """
-    if idle not in get_args(IdleStrategy):
-        raise InvalidValueError(f"idle strategy {idle!r} is unknown: choose one of {', '.join(get_args(IdleStrategy))}")
-    return idle
-
-
-def load_core(name: str) -> Core:
-    """Return the core with this name.
+def load_core(name: str | None) -> Core:
+    """Return the core with this name; without a name, the one in use.
 
     Raises:
         CoreUnavailableError: it cannot run here.
     """
+    if name is None:
+        name = CORE
     if name == "portable" and platform.machine() not in ("x86_64", "AMD64"):
         raise CoreUnavailableError(
             f"the portable core is right only on x86-64, this machine is {platform.machine()}: "
@@ -159,15 +150,12 @@ def load_core(name: str) -> Core:
 
 
 def _default_core() -> str:
-    asked = os.environ.get("CHRONOSTREAM_CORE")
-    if asked:
-        load_core(asked)
-        return asked
+    if asked := os.environ.get("CHRONOSTREAM_CORE"):
+        return load_core(asked).NAME
     try:
-        load_core("native")
+        return load_core("native").NAME
     except CoreUnavailableError:
         return "portable"
-    return "native"
 
 
 CORE = _default_core()

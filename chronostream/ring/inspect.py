@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from chronostream.ring import shm
-from chronostream.ring.layout import CLOSED, CONSUMER_DTYPE, FREE_TAIL, LINE
+from chronostream.ring.layout import CLOSED, FREE_TAIL
 from chronostream.ring.segment import Segment
 
 __all__ = ["ConsumerStatus", "RingStatus", "inspect", "list_names", "remove"]
@@ -107,9 +107,6 @@ def inspect(name: str, *, any_owner: bool = False) -> RingStatus:
 
 
 def _consumers(segment: Segment, head: int) -> tuple[ConsumerStatus, ...]:
-    layout = segment.layout
-    start = layout.control_offset + LINE
-    table = np.frombuffer(segment.memory[start : start + layout.max_consumers * LINE], CONSUMER_DTYPE)
     return tuple(
         ConsumerStatus(
             label=_text(entry["label"]),
@@ -119,7 +116,7 @@ def _consumers(segment: Segment, head: int) -> tuple[ConsumerStatus, ...]:
             started_ns=int(entry["started_ns"]),
             place=place,
         )
-        for place, entry in enumerate(table)
+        for place, entry in enumerate(segment.table)
         if int(entry["tail"]) != FREE_TAIL and segment.place_taken(place)
     )
 

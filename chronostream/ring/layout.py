@@ -26,9 +26,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from chronostream.errors import CorruptSegmentError, InvalidTypeError, InvalidValueError, LayoutMismatchError
-from chronostream.ring.dtypes import dtype_from_text, dtype_to_text
+from chronostream.ring.dtypes import checked_dtype, dtype_from_text, dtype_to_text
 
 __all__ = [
     "ALWAYS_WAKE",
@@ -44,6 +45,7 @@ __all__ = [
     "LINE",
     "LIVE",
     "MAGIC",
+    "MAX_HEADER_SIZE",
     "STATE",
     "WAITING",
     "WAKE_SEQ",
@@ -62,73 +64,55 @@ WAITING = 0  # in the control region
 LIVE, CLOSED = 1, 2  # values of the state; 0 is a segment that is still being made
 FREE_TAIL = (1 << 64) - 1  # out of any ring's range, so that a free place in the table limits nobody
 
-HEADER_DTYPE = np.dtype(
-    {
-        "names": [
-            "magic",
-            "layout_version",
-            "dtype_size",
-            "record_size",
-            "capacity",
-            "control_offset",
-            "application_offset",
-            "application_size",
-            "records_offset",
-            "segment_size",
-            "max_consumers",
-            "stream",
-            "generation",
-            "pid",
-            "pid_namespace",
-            "started_ns",
-            "version",
-            "instance",
-            "state",
-            "always_wake",
-            "claim",
-            "head",
-            "wake_seq",
-        ],
-        "formats": [
-            "S8",
-            "<u4",
-            "<u4",
-            *["<u8"] * 8,
-            "S64",
-            *["<u8"] * 3,
-            "<i8",
-            "S32",
-            "S64",
-            "<u4",
-            "<u4",
-            "<u8",
-            "<u8",
-            "<u4",
-        ],
-        "offsets": [
-            *[0, 8, 12],
-            *range(16, 80, 8),
-            *[128, 256, 264, 272, 280, 288, 320],
-            *[STATE, ALWAYS_WAKE, CLAIM, HEAD, WAKE_SEQ],
-        ],
-        "itemsize": HEADER_SIZE,
-    }
+
+def _fields(*fields: tuple[str, str, int], itemsize: int) -> np.dtype[Any]:
+    """Return the dtype with these fields: the name, the format and the offset of each."""
+    names, formats, offsets = zip(*fields, strict=True)
+    return np.dtype({"names": names, "formats": formats, "offsets": offsets, "itemsize": itemsize})
+
+
+HEADER_DTYPE = _fields(
+    ("magic", "S8", 0),
+    ("layout_version", "<u4", 8),
+    ("dtype_size", "<u4", 12),
+    ("record_size", "<u8", 16),
+    ("capacity", "<u8", 24),
+    ("control_offset", "<u8", 32),
+    ("application_offset", "<u8", 40),
+    ("application_size", "<u8", 48),
+    ("records_offset", "<u8", 56),
+    ("segment_size", "<u8", 64),
+    ("max_consumers", "<u8", 72),
+    ("stream", "S64", 128),
+    ("generation", "<u8", IDENTITY.start),
+    ("pid", "<u8", 264),
+    ("pid_namespace", "<u8", 272),
+    ("started_ns", "<i8", 280),
+    ("version", "S32", 288),
+    ("instance", "S64", 320),
+    ("state", "<u4", STATE),
+    ("always_wake", "<u4", ALWAYS_WAKE),
+    ("claim", "<u8", CLAIM),
+    ("head", "<u8", HEAD),
+    ("wake_seq", "<u4", WAKE_SEQ),
+    itemsize=HEADER_SIZE,
 )
 """The fixed part of the header; ``started_ns`` is Unix time, for people: it decides nothing."""
 
-CONSUMER_DTYPE = np.dtype(
-    {
-        "names": ["tail", "lost", "pid", "started_ns", "label"],
-        "formats": ["<u8", "<u8", "<u8", "<i8", "S64"],
-        "offsets": [0, 8, 16, 24, 32],
-        "itemsize": LINE,
-    }
+CONSUMER_DTYPE = _fields(
+    ("tail", "<u8", 0),
+    ("lost", "<u8", 8),
+    ("pid", "<u8", 16),
+    ("started_ns", "<i8", 24),
+    ("label", "S64", 32),
+    itemsize=LINE,
 )
 """One place in the table of registered consumers."""
 
 _MAX_SEGMENT_SIZE = 1 << 46
 _MAX_CONSUMERS = 4096
 _MAX_DTYPE_SIZE = 1 << 16
+MAX_HEADER_SIZE = HEADER_SIZE + _MAX_DTYPE_SIZE  # with the longest text of a dtype
 
 
 @dataclass(frozen=True)
@@ -160,13 +144,12 @@ class Layout:
     segment_size: int
 
     @classmethod
-    def plan(cls, dtype: np.dtype[Any], capacity: int, application_size: int, max_consumers: int) -> Layout:
+    def plan(cls, dtype: npt.DTypeLike, capacity: int, application_size: int, max_consumers: int) -> Layout:
         """Lay a segment out.
 
         Raises:
-            InvalidValueError: the capacity is not a power of two, the dtype is not of a fixed width above zero,
-                or a size is beyond what a segment may have.
-            InvalidTypeError: a size is not an integer.
+            InvalidValueError: the capacity is not a power of two, or a size is beyond what a segment may have.
+            InvalidTypeError: a size is not an integer, or the dtype is none that a ring can carry.
         """
         for name, value, low, high in (
             ("capacity", capacity, 1, _MAX_SEGMENT_SIZE),
@@ -182,6 +165,7 @@ class Layout:
                 f"capacity is {capacity}, expected a power of two: "
                 f"{1 << capacity.bit_length() - 1} or {1 << capacity.bit_length()}"
             )
+        dtype = checked_dtype(dtype)
         text = dtype_to_text(dtype)
         if len(text) > _MAX_DTYPE_SIZE:
             raise InvalidValueError(
@@ -237,7 +221,7 @@ class Layout:
                 int(fixed["application_size"]),
                 int(fixed["max_consumers"]),
             )
-        except InvalidValueError as error:
+        except (InvalidTypeError, InvalidValueError) as error:
             raise CorruptSegmentError(f"the segment's header is damaged: {error}") from error
         for field, expected in planned.sizes().items():
             if int(fixed[field]) != expected:

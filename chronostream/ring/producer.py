@@ -14,8 +14,7 @@ import numpy.typing as npt
 from chronostream._texts import encode_text
 from chronostream.errors import CorruptSegmentError, InvalidTypeError, InvalidValueError, StreamRemovedError
 from chronostream.ring import shm
-from chronostream.ring.core import CORE, load_core
-from chronostream.ring.dtypes import checked_dtype
+from chronostream.ring.core import Core, load_core
 from chronostream.ring.layout import HEADER_DTYPE, IDENTITY, Layout
 from chronostream.ring.segment import Segment
 
@@ -39,12 +38,12 @@ class Producer:
     publish: Callable[[Any], None]
     publish_many: Callable[[Any], None]
 
-    def __init__(self, segment: Segment, *, always_wake: bool, core: str) -> None:
+    def __init__(self, segment: Segment, *, always_wake: bool, core: Core) -> None:
         self.name = segment.name
         self.taken_over = segment.taken_over
         self._segment = segment
         self._layout = segment.layout
-        self._writer = load_core(core).Writer(segment.memory, segment.layout, always_wake)
+        self._writer = core.Writer(segment.memory, segment.layout, always_wake)
         segment.on_refusal(self._writer.refuse)
         self.publish = self._writer.publish
         self.publish_many = self._writer.publish_many
@@ -93,12 +92,12 @@ class Producer:
             InvalidValueError: the name, a size or a text is out of its range.
             CoreUnavailableError: the core cannot run here.
         """
-        load_core(core or CORE)
+        implementation = load_core(core)
         identity = _identity(version, instance)
-        layout = Layout.plan(checked_dtype(dtype), capacity, application_size, max_consumers)
+        layout = Layout.plan(dtype, capacity, application_size, max_consumers)
         segment = Segment.own(name, layout, identity, mode=mode, group=group)
         try:
-            producer = cls(segment, always_wake=always_wake, core=core or CORE)
+            producer = cls(segment, always_wake=always_wake, core=implementation)
             producer._check_positions()
             if before_live is not None:
                 before_live(producer)
@@ -130,7 +129,7 @@ class Producer:
         """How far the slowest registered, living consumer is behind, in records; at most `capacity`, 0 without any."""
         head = self.head
         # Not `slowest`: that one may be dead, and leaves out who was overrun, and with that the one furthest behind.
-        lags = ((head - tail, place) for place, tail in enumerate(self._segment.tails()) if tail <= head)
+        lags = ((head - tail, place) for place, tail in enumerate(self._segment.table["tail"].tolist()) if tail <= head)
         living = (lag for lag, place in sorted(lags, reverse=True) if self._segment.place_taken(place))
         return min(next(living, 0), self.capacity)
 

@@ -29,12 +29,21 @@ from chronostream.errors import (
     StreamNotFoundError,
 )
 from chronostream.ring import shm
-from chronostream.ring.layout import FREE_TAIL, HEADER_DTYPE, HEADER_SIZE, IDENTITY, LINE, LIVE, MAGIC, Layout
+from chronostream.ring.layout import (
+    CONSUMER_DTYPE,
+    FREE_TAIL,
+    HEADER_DTYPE,
+    HEADER_SIZE,
+    IDENTITY,
+    LIVE,
+    MAGIC,
+    MAX_HEADER_SIZE,
+    Layout,
+)
 
 __all__ = ["Segment"]
 
 _PRODUCER_LOCK = 0  # the byte whose lock says that the producer lives
-_MAX_HEADER = HEADER_SIZE + (1 << 16)
 _POPULATED = mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0)  # Linux's
 _open_segments: weakref.WeakSet[Segment] = weakref.WeakSet()
 
@@ -198,6 +207,13 @@ class Segment:
             self._slots = np.ndarray(of.capacity, of.dtype, self.memory, of.records_offset, strides=(of.record_size,))
         return self._slots
 
+    @property
+    def table(self) -> npt.NDArray[Any]:
+        """The table of consumers as it is now, a copy: rows of `CONSUMER_DTYPE`, shape ``(max_consumers,)``."""
+        self.check()
+        start = self.layout.tail_offset(0)
+        return np.frombuffer(self.memory[start : self.layout.tail_offset(self.layout.max_consumers)], CONSUMER_DTYPE)
+
     def check(self) -> None:
         """Raise what keeps this handle from being used: `ClosedError` or `ForkedError`."""
         if self.refusal is not None:
@@ -231,15 +247,6 @@ class Segment:
         """Return whether a living consumer other than this handle has that place in the table."""
         self.check()
         return shm.is_locked(self._locks.fileno(), self.layout.tail_offset(place))
-
-    def tails(self) -> list[int]:
-        """Return the tail in each place of the table of consumers, whether somebody has that place or not."""
-        self.check()
-        layout = self.layout
-        tails: npt.NDArray[np.uint64] = np.ndarray(
-            layout.max_consumers, "<u8", self.memory, layout.tail_offset(0), strides=(LINE,)
-        )
-        return [int(tail) for tail in tails]
 
     def reclaim_place(self, place: int) -> bool:
         """Free the place of a consumer that died: true if it is free now. Only the owner may call this."""
@@ -361,7 +368,7 @@ def _active(name: str, fd: int) -> ProducerActiveError:
 
 
 def _read_header(fd: int) -> bytes:
-    return shm.read(fd, _MAX_HEADER).ljust(HEADER_SIZE, b"\0")
+    return shm.read(fd, MAX_HEADER_SIZE).ljust(HEADER_SIZE, b"\0")
 
 
 def _write_header(fd: int, name: str, layout: Layout, identity: bytes) -> None:
@@ -373,8 +380,9 @@ def _write_header(fd: int, name: str, layout: Layout, identity: bytes) -> None:
     header["state"] = LIVE
     fixed = bytearray(header.tobytes())
     fixed[IDENTITY] = identity
-    free = FREE_TAIL.to_bytes(8, "little").ljust(LINE, b"\0") * layout.max_consumers
-    shm.write(fd, layout.tail_offset(0), free)
+    table = np.zeros(layout.max_consumers, CONSUMER_DTYPE)
+    table["tail"] = FREE_TAIL
+    shm.write(fd, layout.tail_offset(0), table.tobytes())
     shm.write(fd, 0, bytes(fixed) + layout.dtype_text)
     shm.write(fd, 0, MAGIC)
 

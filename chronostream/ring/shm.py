@@ -69,7 +69,7 @@ def segment_name(name: str) -> str:
     Raises:
         InvalidNameError: it is empty, too long, or has characters that could lead out of the directory.
     """
-    if not isinstance(name, str) or not _NAME.fullmatch(name) or len(name) > _MAX_NAME:
+    if not _is_name(name):
         raise InvalidNameError(
             f"{name!r} is not a stream name: expected 1 to {_MAX_NAME} letters, digits, '.', '_' or '-', "
             "the first a letter, a digit or '_'"
@@ -83,7 +83,7 @@ def list_names() -> list[str]:
     if not directory.is_dir():
         return []
     names = (entry.removeprefix(PREFIX) for entry in os.listdir(directory) if entry.startswith(PREFIX))
-    return sorted(name for name in names if _NAME.fullmatch(name) and (_LINUX or _exists(name)))
+    return sorted(name for name in names if _is_name(name) and (_LINUX or _exists(name)))
 
 
 def create(name: str) -> int:
@@ -91,9 +91,15 @@ def create(name: str) -> int:
 
     Raises:
         FileExistsError: there is one already.
-        AccessDeniedError: the system does not let this user create segments.
+        AccessDeniedError: the system does not let this user create segments, or has no place for them.
+        OutOfSharedMemoryError: there is no room for one more.
     """
-    return _shm_open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+    try:
+        return _shm_open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+    except FileNotFoundError as error:
+        raise AccessDeniedError(
+            f"there is no {_DIRECTORY} here, where segments are made: mount a tmpfs there"
+        ) from error
 
 
 def open_existing(name: str, *, writable: bool, any_owner: bool = False) -> int:
@@ -246,6 +252,10 @@ def _flock(lock_type: int, offset: int) -> bytes:
     return _FLOCK.pack(offset, 1, 0, lock_type, os.SEEK_SET)
 
 
+def _is_name(name: object) -> bool:
+    return isinstance(name, str) and len(name) <= _MAX_NAME and _NAME.fullmatch(name) is not None
+
+
 def _path(name: str) -> str:
     return os.path.join(_DIRECTORY, segment_name(name))
 
@@ -270,6 +280,8 @@ def _shm_open(name: str, flags: int) -> int:
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise AccessDeniedError(f"{_path(name)} is a symbolic link: remove it") from error
+        if error.errno == errno.ENOSPC:
+            raise OutOfSharedMemoryError("no room for another segment: remove streams that nobody needs") from error
         if error.errno == errno.ENXIO:
             raise _irregular(name) from error  # a socket, or a FIFO
         raise

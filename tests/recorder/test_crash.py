@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from chronostream.recorder import Recorder, recorded_files
-from tests.ring.harness import ROOT, TIMEOUT_S, Program, wait_until
+from tests.process_harness import Programs
+from tests.ring.harness import ROOT, TIMEOUT_S, wait_until
 from tests.streams import event_ring, seconds
 
 DIES = """
@@ -68,16 +69,15 @@ def finish(name: str, directory: Path) -> Recorder:
 
 @pytest.mark.parametrize("point", ["behind add", "before rename", "behind rename"])
 def test_wherever_it_is_killed_nothing_is_there_twice_and_nothing_is_absent(
-    name: str, tmp_path: Path, point: str
+    name: str, tmp_path: Path, programs: Programs, point: str
 ) -> None:
     with event_ring(name) as producer:
         producer.publish_many(seconds(1, 10))
-        recorder = Program(DIES, name, str(tmp_path), point)
-        assert recorder.line() == "ready"
+        recorder = programs.python("-c", DIES, name, str(tmp_path), point)
+        assert recorder.out.line() == "ready"
         producer.publish_many(seconds(11, 10))
-        assert recorder._process.stdin is not None
-        recorder._process.stdin.write(b"\n")
-        assert recorder.finish()[0] == -signal.SIGKILL
+        recorder.write("\n")
+        assert recorder.wait() == -signal.SIGKILL
         assert all(pq.read_metadata(file.path).num_rows == 10 for file in recorded_files(tmp_path, name))
         producer.publish_many(seconds(21, 10))
         report = finish(name, tmp_path).report

@@ -1,14 +1,11 @@
 from __future__ import annotations
 
-import itertools
-import os
 from collections.abc import Iterator
 
 import pytest
 
-from tests.ring.harness import CORES, PAIRS, Handles, path_of
-
-_numbers = itertools.count()
+from chronostream.ring import consumer
+from tests.ring.harness import CORES, PAIRS, Handles
 
 
 @pytest.fixture(params=CORES)
@@ -16,14 +13,6 @@ def core(request: pytest.FixtureRequest) -> str:
     """Each core that runs here."""
     name: str = request.param
     return name
-
-
-@pytest.fixture
-def name() -> Iterator[str]:
-    """A stream name of the test's own; its segment is gone afterwards, whatever happened."""
-    name = f"test-{os.getpid()}-{next(_numbers)}"
-    yield name
-    path_of(name).unlink(missing_ok=True)
 
 
 @pytest.fixture(params=PAIRS, ids="-".join)
@@ -38,3 +27,15 @@ def own(core: str, name: str) -> Iterator[Handles]:
     """A stream whose two sides run on the same core: for what the other side has no part in."""
     with Handles(name, core, core) as handles:
         yield handles
+
+
+@pytest.fixture
+def checks_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A consumer that waits looks often whether its producer lives."""
+    monkeypatch.setattr(consumer, "LIVENESS_CHECK_S", 0.01)
+
+
+@pytest.fixture
+def never_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only a wake can end a wait: one that is lost runs into the test's timeout."""
+    monkeypatch.setattr(consumer, "LIVENESS_CHECK_S", 3600.0)

@@ -1,28 +1,33 @@
-"""What the ring's tests share: which cores there are, handles that close themselves, and other processes."""
+"""What the ring's tests share: which cores there are, handles that close themselves, other threads and processes."""
 
 from __future__ import annotations
 
 import contextlib
 import multiprocessing
 import os
-import select
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from multiprocessing.context import ForkProcess
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 import numpy.typing as npt
+import pytest
 
 from chronostream.errors import CoreUnavailableError
 from chronostream.ring import Consumer, Producer, core, segment_name
-from chronostream.ring.layout import CLAIM, HEAD
+from chronostream.ring.layout import CLAIM, HEAD, WAITING
 
 TIMEOUT_S = 20.0
 FORK = multiprocessing.get_context("fork")
 ROOT = Path(__file__).resolve().parents[2]
+NOBODY = 65534  # a user and a group
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user, or mount")
 
 
 def _wanted(name: str) -> bool:
@@ -63,6 +68,11 @@ def wait_until(condition: Callable[[], object]) -> None:
         time.sleep(0.001)
 
 
+def wait_for_sleeper(producer: Producer) -> None:
+    """Wait until a consumer has asked to be woken."""
+    wait_until(lambda: producer._segment.memory[producer._layout.control_offset + WAITING])
+
+
 class Handles:
     """A stream's handles on the cores of one test; what is left open is closed."""
 
@@ -77,8 +87,8 @@ class Handles:
         self._open.callback(producer.close)
         return producer
 
-    def attach(self, start: Any = "oldest", **options: Any) -> Consumer:
-        consumer = Consumer.attach(self.name, start, core=self.consumer_core, **options)
+    def attach(self, *start: Any, **options: Any) -> Consumer:
+        consumer = Consumer.attach(self.name, *start, core=self.consumer_core, **options)
         self._open.callback(consumer.close)
         return consumer
 
@@ -92,53 +102,63 @@ class Handles:
         self._open.close()
 
 
-class Program:
-    """A Python program in a process of its own."""
-
-    def __init__(self, code: str, *arguments: str, **environment: str) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-W", "error", "-c", code, *arguments],
-            bufsize=0,
-            cwd=ROOT,
-            env=os.environ | environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        self.pid = self._process.pid
-
-    def line(self) -> str:
-        """Return the next line that it prints."""
-        assert self._process.stdout is not None
-        line = b""
-        deadline_s = time.monotonic() + TIMEOUT_S
-        while not line.endswith(b"\n"):
-            ready, _, _ = select.select([self._process.stdout], [], [], max(0.0, deadline_s - time.monotonic()))
-            assert ready, f"it printed no line in time, only {line!r}"
-            read = self._process.stdout.read(1)
-            assert read, f"it ended instead of printing a line: {self.finish()}"
-            line += read
-        return line.decode().rstrip("\n")
-
-    def finish(self) -> tuple[int, str, str]:
-        """Wait for its end; return its exit status, and what else it printed on stdout and stderr."""
-        out, err = self._process.communicate(timeout=TIMEOUT_S)
-        return self._process.returncode, out.decode(), err.decode()
-
-    def signal(self, number: int) -> None:
-        self._process.send_signal(number)
-
-    def kill(self) -> None:
-        self._process.kill()
-        self._process.communicate(timeout=TIMEOUT_S)
-
-
 def run_script(name: str, *arguments: object) -> str:
     """Run one of our scripts with this interpreter and return what it printed; it must end well and without a word."""
     command = [sys.executable, str(ROOT / "scripts" / name), *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S * 2, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
+
+
+def uses(producer: Producer, consumer: Consumer) -> list[Callable[[], object]]:
+    """Return all that can be done with the handles on a stream of ``<i8``, but closing them."""
+    return [
+        producer.__enter__,
+        producer.check,
+        lambda: producer.publish(1),
+        lambda: producer.publish("wrong"),
+        lambda: producer.publish_many([1]),
+        lambda: producer.publish_many([]),
+        lambda: producer.offer(1),
+        lambda: producer.claim(1).__enter__(),
+        lambda: producer.head,
+        lambda: producer.depth,
+        lambda: len(producer),
+        lambda: producer.records,
+        lambda: producer.application,
+        consumer.__enter__,
+        consumer.read,
+        lambda: consumer.read(-1),
+        lambda: consumer.read_into(np.empty(1, "<i8")),
+        lambda: consumer.read_into(np.empty(1, "<f8")),
+        lambda: consumer.peek().__enter__(),
+        lambda: consumer.wait(0),
+        lambda: consumer.position,
+        lambda: consumer.lost,
+        lambda: consumer.lag,
+        lambda: consumer.closed,
+        lambda: consumer.producer_alive,
+        lambda: consumer.application,
+        lambda: consumer.header,
+    ]
+
+
+@contextlib.contextmanager
+def in_thread(target: Callable[..., object], *arguments: object) -> Iterator[None]:
+    """Run `target` in a thread beside the block; it must end with the block, or soon afterwards."""
+    thread = threading.Thread(target=target, args=arguments, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join(TIMEOUT_S)
+    assert not thread.is_alive(), "it did not end in time"
+
+
+def become_nobody() -> None:
+    os.setgroups([])
+    os.setgid(NOBODY)
+    os.setuid(NOBODY)
 
 
 @contextlib.contextmanager

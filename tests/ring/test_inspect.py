@@ -7,7 +7,6 @@ import time
 import numpy as np
 import pytest
 
-from chronostream.errors import CorruptSegmentError, LayoutMismatchError, StreamNotFoundError
 from chronostream.ring import ConsumerStatus, RingStatus, inspect, list_names, remove
 from tests.ring.harness import Handles, overwrite, path_of
 
@@ -102,23 +101,6 @@ def test_a_status_is_a_value(own: Handles) -> None:
     assert inspect(own.name) == inspect(own.name)
     with pytest.raises(dataclasses.FrozenInstanceError):
         inspect(own.name).head = 7  # type: ignore[misc]  # which is the point
-
-
-@pytest.mark.parametrize(
-    ("content", "error"),
-    [
-        (None, StreamNotFoundError),
-        (bytes(5000), StreamNotFoundError),
-        (b"another program's file", CorruptSegmentError),
-        (b"CHRONOS\x01" + bytes(5000), LayoutMismatchError),
-        (b"CHRONOS\x01\x01" + bytes(5000), CorruptSegmentError),
-    ],
-)
-def test_what_is_no_ring_is_an_error(name: str, content: bytes | None, error: type[Exception]) -> None:
-    if content is not None:
-        path_of(name).write_bytes(content)
-    with pytest.raises(error):
-        inspect(name)
 
 
 def test_the_list_has_every_stream_and_only_while_it_is_there(own: Handles) -> None:

@@ -6,34 +6,49 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 
 import psutil
 import pytest
 
+from chronostream.errors import InvalidValueError, ProducerActiveError, StreamNotFoundError
 from chronostream.ring import Consumer, Producer, inspect, list_names
 from tests.ring.harness import CORES, ROOT, TIMEOUT_S, Handles
 
 IN_OWN_PID_NAMESPACE = ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-W", "error", "-c"]
 
 
-def test_ten_thousand_cycles_between_the_cores_leak_no_descriptor_no_mapping_and_no_segment(own: Handles) -> None:
-    this = psutil.Process()
+def cycle(own: Handles) -> None:
+    producer = Producer.create(own.name, "<i8", 8, core=own.producer_core)
+    consumer = Consumer.attach(own.name, core=own.consumer_core)
+    producer.publish(1)
+    consumer.read()
+    consumer.close()
+    producer.close()
 
-    def cycle() -> None:
-        producer = Producer.create(own.name, "<i8", 8, core=own.producer_core)
-        consumer = Consumer.attach(own.name, core=own.consumer_core)
-        producer.publish(1)
-        consumer.read()
-        consumer.close()
-        producer.close()
+
+def failures(own: Handles) -> None:
+    with Producer.create(own.name, "<i8", 8), pytest.raises(ProducerActiveError):
+        Producer.create(own.name, "<i8", 8)
+    with pytest.raises(StreamNotFoundError):
+        Consumer.attach(own.name)
+    with pytest.raises(InvalidValueError):
+        Producer.create(own.name, "<i8", 8, group="no such group")
+
+
+@pytest.mark.parametrize(("repeated", "times"), [(cycle, 10_000 // len(CORES)), (failures, 200)])
+def test_thousands_of_cycles_and_failures_leak_no_descriptor_no_mapping_and_no_segment(
+    own: Handles, repeated: Callable[[Handles], None], times: int
+) -> None:
+    this = psutil.Process()
 
     def held() -> tuple[int, int]:
         return this.num_fds(), len([each for each in this.memory_maps(grouped=False) if own.name in each.path])
 
-    cycle()
+    repeated(own)
     before = held()
-    for _ in range(10_000 // len(CORES)):
-        cycle()
+    for _ in range(times):
+        repeated(own)
     assert held() == before
     assert before[1] == 0
     assert own.name not in list_names()

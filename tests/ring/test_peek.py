@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 
-from chronostream.errors import ClosedError, InvalidTypeError, InvalidValueError, LostError
+from chronostream.errors import ClosedError, InvalidValueError, LostError
 from chronostream.ring.layout import LINE
 from tests.ring.harness import Handles
 
@@ -47,17 +45,6 @@ def test_a_limit_bounds_a_peek(ring: Handles) -> None:
     with consumer.peek(0) as rows:
         assert rows.tolist() == []
     assert consumer.read().tolist() == [2, 3, 4]
-
-
-@pytest.mark.parametrize(
-    ("limit", "error"), [(-1, InvalidValueError), (1.5, InvalidTypeError), ("1", InvalidTypeError)]
-)
-def test_a_limit_that_is_none_is_refused(ring: Handles, limit: Any, error: type[Exception]) -> None:
-    producer, consumer = ring.pair()
-    producer.publish(1)
-    with pytest.raises(error), consumer.peek(limit):
-        pass
-    assert consumer.position == 0
 
 
 def test_a_peek_goes_no_further_than_the_end_of_the_ring_and_the_next_one_goes_on(ring: Handles) -> None:

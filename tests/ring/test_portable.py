@@ -10,7 +10,7 @@ import platform
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -24,9 +24,9 @@ pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="the port
 
 
 @pytest.fixture
-def sides(name: str) -> Iterator[Handles]:
-    with Handles(name, "portable", "portable") as handles:
-        yield handles
+def core() -> str:
+    """The core of every stream here."""
+    return "portable"
 
 
 def during_copy(monkeypatch: pytest.MonkeyPatch, consumer: Any, action: Callable[[], object]) -> None:
@@ -42,9 +42,9 @@ def during_copy(monkeypatch: pytest.MonkeyPatch, consumer: Any, action: Callable
 
 
 def test_what_is_overwritten_while_it_is_copied_is_dropped_and_counted(
-    sides: Handles, monkeypatch: pytest.MonkeyPatch
+    own: Handles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    producer, consumer = sides.pair(capacity=8)
+    producer, consumer = own.pair(capacity=8)
     producer.publish_many(range(8))
     during_copy(monkeypatch, consumer, lambda: producer.publish_many([8, 9, 10]) if producer.head == 8 else None)
     assert consumer.read().tolist() == [3, 4, 5, 6, 7]
@@ -53,9 +53,9 @@ def test_what_is_overwritten_while_it_is_copied_is_dropped_and_counted(
 
 
 def test_what_is_claimed_while_it_is_copied_is_not_trusted_either(
-    sides: Handles, monkeypatch: pytest.MonkeyPatch
+    own: Handles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    producer, consumer = sides.pair(capacity=4)
+    producer, consumer = own.pair(capacity=4)
     producer.publish_many(range(4))
     claims = iter([2])
     during_copy(monkeypatch, consumer, lambda: list(map(producer._writer.claim, claims)))
@@ -64,9 +64,9 @@ def test_what_is_claimed_while_it_is_copied_is_not_trusted_either(
 
 
 def test_a_reader_overtaken_each_time_gives_up_and_has_counted_everything(
-    sides: Handles, monkeypatch: pytest.MonkeyPatch
+    own: Handles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    producer, consumer = sides.pair(capacity=8)
+    producer, consumer = own.pair(capacity=8)
     producer.publish_many(range(8))
     attempts: list[int] = []
 
@@ -83,8 +83,8 @@ def test_a_reader_overtaken_each_time_gives_up_and_has_counted_everything(
     assert len(consumer.read()) == 8
 
 
-def test_each_attempt_begins_further_ahead(sides: Handles, monkeypatch: pytest.MonkeyPatch) -> None:
-    producer, consumer = sides.pair(capacity=8)
+def test_each_attempt_begins_further_ahead(own: Handles, monkeypatch: pytest.MonkeyPatch) -> None:
+    producer, consumer = own.pair(capacity=8)
     producer.publish_many(range(8))
     begun: list[int] = []
 
@@ -98,8 +98,8 @@ def test_each_attempt_begins_further_ahead(sides: Handles, monkeypatch: pytest.M
     assert begun == [0, 4, 6, 7]
 
 
-def test_a_tail_is_stored_only_after_the_copy(sides: Handles, monkeypatch: pytest.MonkeyPatch) -> None:
-    producer, consumer = sides.pair(capacity=4)
+def test_a_tail_is_stored_only_after_the_copy(own: Handles, monkeypatch: pytest.MonkeyPatch) -> None:
+    producer, consumer = own.pair(capacity=4)
     producer.publish_many(range(4))
     offers: list[bool] = []
     during_copy(monkeypatch, consumer, lambda: offers.append(producer.offer(4)))
@@ -113,8 +113,8 @@ def words(producer: Any) -> tuple[int, int]:
     return int.from_bytes(memory[CLAIM : CLAIM + 8], "little"), int.from_bytes(memory[HEAD : HEAD + 8], "little")
 
 
-def test_the_claim_comes_before_the_data_and_the_head_after_it(sides: Handles, monkeypatch: pytest.MonkeyPatch) -> None:
-    producer = sides.create(capacity=4)
+def test_the_claim_comes_before_the_data_and_the_head_after_it(own: Handles, monkeypatch: pytest.MonkeyPatch) -> None:
+    producer = own.create(capacity=4)
     writer = producer._writer
     seen: list[tuple[str, int, int, int]] = []
 
@@ -135,9 +135,9 @@ def test_the_claim_comes_before_the_data_and_the_head_after_it(sides: Handles, m
 
 
 def test_a_record_published_while_falling_asleep_is_not_slept_through(
-    sides: Handles, monkeypatch: pytest.MonkeyPatch
+    own: Handles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    producer, consumer = sides.pair()
+    producer, consumer = own.pair()
     reader: Any = consumer._reader
     real_fence = reader._full_fence
 
@@ -151,9 +151,9 @@ def test_a_record_published_while_falling_asleep_is_not_slept_through(
 
 
 def test_a_wake_between_the_look_and_the_sleep_keeps_it_from_sleeping(
-    sides: Handles, monkeypatch: pytest.MonkeyPatch
+    own: Handles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    producer, consumer = sides.pair()
+    producer, consumer = own.pair()
     real_wait = _futex.futex_wait
 
     def late(address: int, expected: int, timeout_s: float) -> None:
@@ -164,8 +164,8 @@ def test_a_wake_between_the_look_and_the_sleep_keeps_it_from_sleeping(
     assert consumer.wait()
 
 
-def test_a_close_while_falling_asleep_is_not_slept_through(sides: Handles, monkeypatch: pytest.MonkeyPatch) -> None:
-    producer, consumer = sides.pair()
+def test_a_close_while_falling_asleep_is_not_slept_through(own: Handles, monkeypatch: pytest.MonkeyPatch) -> None:
+    producer, consumer = own.pair()
     reader: Any = consumer._reader
     monkeypatch.setattr(reader, "_full_fence", producer.close)
     monkeypatch.setattr(_futex, "futex_wait", lambda *_: pytest.fail("it went to sleep"))
@@ -173,9 +173,9 @@ def test_a_close_while_falling_asleep_is_not_slept_through(sides: Handles, monke
 
 
 def test_the_flag_is_up_while_it_sleeps_and_the_word_was_read_before(
-    sides: Handles, monkeypatch: pytest.MonkeyPatch
+    own: Handles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    producer, consumer = sides.pair()
+    producer, consumer = own.pair()
     memory, control = producer._segment.memory, producer._layout.control_offset
     seen: list[tuple[int, bytes, bool]] = []
 
@@ -189,10 +189,8 @@ def test_the_flag_is_up_while_it_sleeps_and_the_word_was_read_before(
     assert [(flag, in_time) for flag, _, in_time in seen] == [(1, True)]
 
 
-def test_a_record_published_just_before_the_close_is_still_found(
-    sides: Handles, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    producer, consumer = sides.pair()
+def test_a_record_published_just_before_the_close_is_still_found(own: Handles, monkeypatch: pytest.MonkeyPatch) -> None:
+    producer, consumer = own.pair()
     real_closed: Any = vars(_portable.Reader)["closed"].fget
 
     def closed(reader: Any) -> Any:
@@ -206,9 +204,9 @@ def test_a_record_published_just_before_the_close_is_still_found(
 
 
 def test_who_registers_while_the_ring_moves_on_starts_where_nothing_is_lost(
-    sides: Handles, monkeypatch: pytest.MonkeyPatch
+    own: Handles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    producer = sides.create(capacity=4)
+    producer = own.create(capacity=4)
     producer.publish_many(range(4))
     real_fence = _portable.Reader._full_fence
 
@@ -219,16 +217,16 @@ def test_who_registers_while_the_ring_moves_on_starts_where_nothing_is_lost(
 
     monkeypatch.setattr(_portable.Reader, "_full_fence", fence)
     for start, position in (("oldest", 3), ("next", 7)):
-        consumer = sides.attach(start)
-        assert (consumer.start, producer._segment.tails()[0]) == (position, position)
+        consumer = own.attach(start)
+        assert (consumer.start, producer._segment.table["tail"].tolist()[0]) == (position, position)
         assert consumer.lost == 0
         consumer.close()
 
 
 def test_who_registers_while_offers_go_on_loses_one_record_at_most(
-    sides: Handles, monkeypatch: pytest.MonkeyPatch
+    own: Handles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    producer = sides.create(capacity=4)
+    producer = own.create(capacity=4)
     assert all(producer.offer(number) for number in range(4))
     real_slowest = _portable.Writer.slowest
     consumers: list[Any] = []
@@ -236,7 +234,7 @@ def test_who_registers_while_offers_go_on_loses_one_record_at_most(
     def slowest(writer: _portable.Writer) -> tuple[int, int] | None:
         found = real_slowest(writer)
         if not consumers:
-            consumers.append(sides.attach("oldest"))
+            consumers.append(own.attach("oldest"))
         return found
 
     monkeypatch.setattr(_portable.Writer, "slowest", slowest)
@@ -247,9 +245,9 @@ def test_who_registers_while_offers_go_on_loses_one_record_at_most(
 
 @pytest.mark.parametrize(("start", "position"), [("oldest", 96), ("next", 100)])
 def test_who_registers_too_late_to_be_heeded_does_so_again(
-    sides: Handles, monkeypatch: pytest.MonkeyPatch, start: Any, position: int
+    own: Handles, monkeypatch: pytest.MonkeyPatch, start: Any, position: int
 ) -> None:
-    producer = sides.create(capacity=4)
+    producer = own.create(capacity=4)
     real_fence, real_first = _portable.Reader._full_fence, _portable.Reader._first
     offered: list[bool] = []
 
@@ -266,16 +264,16 @@ def test_who_registers_too_late_to_be_heeded_does_so_again(
 
     monkeypatch.setattr(_portable.Reader, "_first", first)
     monkeypatch.setattr(_portable.Reader, "_full_fence", fence)
-    consumer = sides.attach(start)
+    consumer = own.attach(start)
     assert consumer.start == (position if start == "oldest" else producer.head)
     assert offered.count(True) == (0 if start == "oldest" else 4)
     assert consumer.lost == 0
 
 
 def test_who_registers_under_an_unthrottled_producer_begins_in_the_end(
-    sides: Handles, monkeypatch: pytest.MonkeyPatch
+    own: Handles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    producer = sides.create(capacity=2)
+    producer = own.create(capacity=2)
     real_fence = _portable.Reader._full_fence
 
     def fence(reader: _portable.Reader) -> None:
@@ -283,12 +281,12 @@ def test_who_registers_under_an_unthrottled_producer_begins_in_the_end(
         real_fence(reader)
 
     monkeypatch.setattr(_portable.Reader, "_full_fence", fence)
-    consumer = sides.attach("oldest")
+    consumer = own.attach("oldest")
     assert consumer.start <= producer.head - 2
 
 
-def test_who_may_only_read_naps_instead_of_asking_to_be_woken(sides: Handles, monkeypatch: pytest.MonkeyPatch) -> None:
-    producer = sides.create()
+def test_who_may_only_read_naps_instead_of_asking_to_be_woken(own: Handles, monkeypatch: pytest.MonkeyPatch) -> None:
+    producer = own.create()
     layout, memory = producer._layout, producer._segment.memory
     reader = _portable.Reader(memoryview(memory).toreadonly(), None, layout, None, True, "blocking")
     naps: list[float] = []
@@ -305,9 +303,9 @@ def test_who_may_only_read_naps_instead_of_asking_to_be_woken(sides: Handles, mo
 
 
 def test_who_may_only_read_sleeps_deeply_when_the_producer_always_wakes(
-    sides: Handles, monkeypatch: pytest.MonkeyPatch
+    own: Handles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    producer = sides.create(always_wake=True)
+    producer = own.create(always_wake=True)
     reader = _portable.Reader(
         memoryview(producer._segment.memory).toreadonly(), None, producer._layout, None, True, "blocking"
     )
@@ -315,39 +313,36 @@ def test_who_may_only_read_sleeps_deeply_when_the_producer_always_wakes(
     assert reader.wait(10)
 
 
-def test_without_a_futex_blocking_is_sleeping(sides: Handles, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_futex_blocking_is_sleeping(own: Handles, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_futex, "AVAILABLE", False)
     monkeypatch.setattr(_futex, "futex_wait", lambda *_: pytest.fail("there is none"))
     monkeypatch.setattr(_futex, "futex_wake_all", lambda *_: pytest.fail("there is none"))
-    producer, consumer = sides.pair(always_wake=True)
+    producer, consumer = own.pair(always_wake=True)
     assert not consumer.wait(0.005)
     producer.publish(1)
     assert consumer.wait()
 
 
-def test_the_state_is_what_the_header_says(sides: Handles) -> None:
-    producer = sides.create()
+def test_the_state_is_what_the_header_says(own: Handles) -> None:
+    producer = own.create()
     memory = producer._segment.memory
     assert memory[STATE] == LIVE
     producer._writer.close()
     assert memory[STATE] == CLOSED
 
 
-def test_a_fork_in_the_middle_of_a_fence_does_not_keep_the_child_from_its_own_ring(sides: Handles, name: str) -> None:
-    producer = sides.create()
+def test_a_fork_in_the_middle_of_a_fence_does_not_keep_the_child_from_its_own_ring(own: Handles, name: str) -> None:
+    producer = own.create()
     writer: Any = producer._writer
 
     def child() -> None:
-        with Handles(f"{name}-child", "portable", "portable") as own:
-            inner, consumer = own.pair()
+        with Handles(f"{name}-child", "portable", "portable") as mine:
+            inner, consumer = mine.pair()
             inner.publish(1)
             assert consumer.read().tolist() == [1]
 
     with writer._fence_lock:
         assert in_fork(child) == 0
-
-
-# --- The futex.
 
 
 @pytest.fixture

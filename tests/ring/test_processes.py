@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import mmap
+import contextlib
 import os
 import re
 import shutil
@@ -18,31 +18,31 @@ import pytest
 
 from chronostream.errors import (
     AccessDeniedError,
-    ClosedError,
     ForkedError,
     ProducerActiveError,
     ProducerGoneError,
-    StreamNotFoundError,
     StreamRemovedError,
 )
-from chronostream.ring import Producer, inspect, remove, shm
-from chronostream.ring import consumer as consumers
+from chronostream.ring import CORE, inspect, remove
 from chronostream.ring.core import IdleStrategy
-from chronostream.ring.layout import FREE_TAIL, WAITING
-from tests.ring.harness import FORK, ROOT, TIMEOUT_S, Handles, Program, forked, in_fork, path_of, wait_until
+from tests.process_harness import Program, Programs
+from tests.ring.harness import (
+    FORK,
+    ROOT,
+    TIMEOUT_S,
+    Handles,
+    become_nobody,
+    forked,
+    in_fork,
+    needs_root,
+    path_of,
+    uses,
+    wait_for_sleeper,
+    wait_until,
+)
 
 IDLE: list[IdleStrategy] = ["busy-spin", "yielding", "sleeping", "blocking"]
-NOBODY = 65534
 CONTENDERS = 50
-WAITING_FLAG = mmap.PAGESIZE + WAITING  # the header of a plain dtype takes one page
-
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user, or mount")
-
-
-def become_nobody() -> None:
-    os.setgroups([])
-    os.setgid(NOBODY)
-    os.setuid(NOBODY)
 
 
 @pytest.fixture
@@ -58,21 +58,17 @@ def done() -> Iterator[Any]:
     event.set()
 
 
-# --- Waking.
-
-
 @pytest.mark.parametrize("idle", IDLE)
+@pytest.mark.usefixtures("never_checks")
 def test_a_waiting_consumer_is_woken_by_another_process(
-    ring: Handles, idle: IdleStrategy, ready: Any, done: Any, monkeypatch: pytest.MonkeyPatch
+    ring: Handles, idle: IdleStrategy, ready: Any, done: Any
 ) -> None:
-    monkeypatch.setattr(consumers, "LIVENESS_CHECK_S", 3600.0)  # a lost wake runs into the test's timeout
-
     def produce() -> None:
         producer = ring.create()
         ready.set()
         wait_until(lambda: inspect(ring.name).consumers)
         if idle == "blocking":
-            wait_until(lambda: producer._segment.memory[WAITING_FLAG])
+            wait_for_sleeper(producer)
         producer.publish(7)
         done.wait(TIMEOUT_S)
         producer.close()
@@ -108,48 +104,6 @@ def test_ctrl_c_ends_a_wait(own: Handles, idle: IdleStrategy, ready: Any) -> Non
     assert inspect(own.name).consumers == ()
 
 
-CHECKED = np.dtype([("position", "<u8"), ("inverse", "<u8"), ("odd", "<u4")])
-
-
-def checked_rows(first: int, count: int) -> np.ndarray[Any, Any]:
-    rows = np.zeros(count, CHECKED)
-    rows["position"] = np.arange(first, first + count)
-    rows["inverse"] = ~rows["position"]
-    rows["odd"] = rows["position"] * 2654435761
-    return rows
-
-
-@pytest.mark.parametrize("capacity", [2, 64])
-def test_records_of_another_process_come_whole_and_in_order_and_losses_add_up(
-    ring: Handles, capacity: int, ready: Any
-) -> None:
-    total = 6_000
-
-    def produce() -> None:
-        producer = ring.create(CHECKED, capacity)
-        ready.set()
-        wait_until(lambda: inspect(ring.name).consumers)
-        while producer.head < total:
-            producer.publish_many(checked_rows(producer.head, min(total - producer.head, 1 + producer.head % 7)))
-            if producer.head % 5 == 0:
-                os.sched_yield()
-        producer.close()
-
-    with forked(produce):
-        assert ready.wait(TIMEOUT_S)
-        consumer = ring.attach()
-        received = 0
-        while consumer.wait(TIMEOUT_S):
-            found = consumer.read()
-            first = consumer.position - len(found)
-            assert found.tolist() == checked_rows(first, len(found)).tolist()
-            received += len(found)
-            # Only of what was seen so far: the lag may grow from one look to the next.
-            assert received + consumer.lost == consumer.position
-        assert received + consumer.lost == total
-        assert consumer.lag == 0
-
-
 def test_offers_of_another_process_lose_nothing(ring: Handles, ready: Any) -> None:
     total = 2_000
 
@@ -171,9 +125,6 @@ def test_offers_of_another_process_lose_nothing(ring: Handles, ready: Any) -> No
         assert (received, consumer.lost) == (list(range(total)), 0)
 
 
-# --- Dying.
-
-
 def hold(create: Callable[[], object], ready: Any) -> Callable[[], None]:
     """Return a process's program: make something, say so, and hold it until killed."""
 
@@ -186,18 +137,21 @@ def hold(create: Callable[[], object], ready: Any) -> Callable[[], None]:
     return program
 
 
-def test_a_killed_producer_is_noticed_by_who_asked_for_it(ring: Handles, ready: Any) -> None:
+@pytest.mark.usefixtures("checks_at_once")
+def test_a_killed_producer_is_an_error_for_who_asked_for_it_and_again_the_next_time(ring: Handles, ready: Any) -> None:
     with forked(hold(lambda: ring.create().publish(1), ready)) as process:
         assert ready.wait(TIMEOUT_S)
-        consumer = ring.attach(on_gone="raise")
-        assert consumer.wait(TIMEOUT_S)
-        consumer.read()
+        consumer, patient = ring.attach(on_gone="raise"), ring.attach()
+        for each in (consumer, patient):
+            assert each.wait(TIMEOUT_S)
+            assert each.read().tolist() == [1]
         assert consumer.producer_alive
         process.kill()
-        with pytest.raises(ProducerGoneError, match=f"process {process.pid}, the producer of stream"):
-            consumer.wait(TIMEOUT_S)
-        assert inspect(ring.name).state == "dead"
-        assert not consumer.producer_alive
+        for _ in range(2):
+            with pytest.raises(ProducerGoneError, match=f"process {process.pid}, the producer of stream"):
+                consumer.wait(TIMEOUT_S)
+        assert not patient.wait(0.05)
+        assert (inspect(ring.name).state, consumer.producer_alive) == ("dead", False)
 
 
 def test_who_waits_on_goes_on_with_the_next_producer(ring: Handles, ready: Any) -> None:
@@ -213,34 +167,6 @@ def test_who_waits_on_goes_on_with_the_next_producer(ring: Handles, ready: Any) 
         producer.publish(2)
         assert consumer.wait(TIMEOUT_S)
         assert consumer.read().tolist() == [2]
-
-
-def test_one_who_sleeps_is_woken_by_the_next_producer_opening(
-    ring: Handles, ready: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A producer killed between taking the flag down and waking leaves sleepers, which no later publish would wake."""
-    monkeypatch.setattr(consumers, "LIVENESS_CHECK_S", 3600.0)
-    Producer.create(ring.name, "<i8", 8, core=ring.producer_core).close(unlink=False)
-    path = path_of(ring.name)
-    content = path.read_bytes()
-    path.write_bytes(content[:384] + b"\1" + content[385:])  # it was killed rather
-
-    def consume() -> None:
-        consumer = ring.attach()
-        ready.set()
-        assert consumer.wait()
-        assert consumer.read().tolist() == [1]
-
-    with forked(consume) as process:
-        assert ready.wait(TIMEOUT_S)
-        wait_until(lambda: path.read_bytes()[WAITING_FLAG])
-        with path.open("r+b") as file:
-            file.seek(WAITING_FLAG)
-            file.write(b"\0")  # the dead producer's exchange
-        producer = ring.create()
-        producer.publish(1)
-        process.join(TIMEOUT_S)
-        assert process.exitcode == 0
 
 
 def test_a_producer_killed_while_it_writes_leaves_no_half_written_record(ring: Handles, ready: Any) -> None:
@@ -264,8 +190,7 @@ def test_a_producer_killed_while_it_writes_leaves_no_half_written_record(ring: H
     assert ring.attach().read().tolist() == [3, 4, 5, 6, 7, 8]
 
 
-@pytest.mark.parametrize("order", ["offer", "depth", "takeover"])
-def test_a_killed_consumer_holds_nobody_up(ring: Handles, ready: Any, order: str) -> None:
+def test_a_killed_consumer_holds_nobody_up(ring: Handles, ready: Any) -> None:
     producer = ring.create(capacity=4, max_consumers=1)
     with forked(hold(ring.attach, ready)) as process:
         assert ready.wait(TIMEOUT_S)
@@ -274,55 +199,13 @@ def test_a_killed_consumer_holds_nobody_up(ring: Handles, ready: Any, order: str
         assert len(producer) == 4
         process.kill()
         process.join(TIMEOUT_S)
-    if order == "takeover":
-        producer.close(unlink=False)
-        producer = ring.create(capacity=4, max_consumers=1)
-        assert producer._segment.tails() == [FREE_TAIL]
-    elif order == "depth":
-        assert len(producer) == 0
+    assert len(producer) == 0
     assert producer.offer(4)
     assert inspect(ring.name).consumers == ()
     assert ring.attach().registered
 
 
-def _die(*_: object) -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-@pytest.mark.parametrize(
-    ("step", "call"),
-    [("try_lock", 0), ("permit", 0), ("reserve", 0), ("write", 0), ("write", 1), ("write", 2)],
-    ids=str,
-)
-def test_a_producer_killed_while_it_makes_a_segment_leaves_one_that_the_next_makes_whole(
-    own: Handles, step: str, call: int
-) -> None:
-    def make() -> None:
-        real = getattr(shm, step)
-        calls = iter(range(10))
-        setattr(shm, step, lambda *arguments: _die() if next(calls) == call else real(*arguments))
-        own.create()
-
-    assert in_fork(make) == -signal.SIGKILL
-    assert path_of(own.name).exists()
-    with pytest.raises(StreamNotFoundError, match="still being made"):
-        own.attach()
-    producer = own.create()
-    assert not producer.taken_over
-    producer.publish(1)
-    assert own.attach().read().tolist() == [1]
-
-
-def test_a_producer_killed_right_after_the_magic_leaves_a_stream_to_take_over(own: Handles) -> None:
-    def make() -> None:
-        setattr(Producer, "_take_over", _die)  # noqa: B010 - a type checker would rather not; in the child alone
-        own.create()
-
-    assert in_fork(make) == -signal.SIGKILL
-    assert inspect(own.name).state == "dead"
-    assert own.create().taken_over
-
-
+@pytest.mark.usefixtures("checks_at_once")
 def test_a_killed_stream_can_be_removed_and_who_waits_for_it_finds_out(ring: Handles, ready: Any) -> None:
     with forked(hold(ring.create, ready)) as process:
         assert ready.wait(TIMEOUT_S)
@@ -336,47 +219,41 @@ def test_a_killed_stream_can_be_removed_and_who_waits_for_it_finds_out(ring: Han
         consumer.wait(TIMEOUT_S)
 
 
-# --- Racing.
+def end_at_once(count: int, program: Callable[[], object]) -> None:
+    """Run a program in so many processes, and see each of them end well."""
+    processes = [FORK.Process(target=program) for _ in range(count)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(TIMEOUT_S)
+        process.kill()
+    assert [process.exitcode for process in processes] == [0] * count
 
 
+@pytest.mark.parametrize("core", [CORE])  # which has no part in it
 @pytest.mark.parametrize("before", ["nothing", "half made", "closed", "dead"])
-def test_of_many_who_want_to_be_the_producer_exactly_one_is(own: Handles, before: str, ready: Any, done: Any) -> None:
+def test_of_many_who_want_to_be_the_producer_exactly_one_is(own: Handles, before: str) -> None:
     if before == "half made":
         path_of(own.name).write_bytes(bytes(3000))
     elif before == "closed":
-        Producer.create(own.name, "<i8", 8).close(unlink=False)
+        own.create().close(unlink=False)
     elif before == "dead":
-        assert in_fork(lambda: _die(own.create())) == -signal.SIGKILL
-    won, refused, failed = (FORK.Value("i", 0) for _ in range(3))
+        own.create()._segment.close()
+    won, barrier = FORK.Value("i", 0), FORK.Barrier(CONTENDERS)
 
     def contend() -> None:
-        ready.wait(TIMEOUT_S)
-        outcome = failed
-        try:
+        producer = None
+        barrier.wait(TIMEOUT_S)
+        with contextlib.suppress(ProducerActiveError):
             producer = own.create()
-            outcome = won
-        except ProducerActiveError:
-            outcome = refused
-        finally:
-            with outcome:
-                outcome.value += 1
-        done.wait(TIMEOUT_S)
-        if outcome is won:
+            with won:
+                won.value += 1
+        barrier.wait(TIMEOUT_S)
+        if producer:
             producer.close(unlink=False)
 
-    contenders = [FORK.Process(target=contend) for _ in range(CONTENDERS)]
-    for contender in contenders:
-        contender.start()
-    try:
-        ready.set()
-        wait_until(lambda: won.value + refused.value + failed.value == CONTENDERS)
-        assert (won.value, refused.value, failed.value) == (1, CONTENDERS - 1, 0)
-    finally:
-        done.set()
-        for contender in contenders:
-            contender.join(TIMEOUT_S)
-            contender.kill()
-    assert [contender.exitcode for contender in contenders] == [0] * CONTENDERS
+    end_at_once(CONTENDERS, contend)
+    assert won.value == 1
     assert inspect(own.name).generation == (2 if before in {"closed", "dead"} else 1)
 
 
@@ -399,43 +276,19 @@ def test_streams_made_and_removed_in_a_row_by_many_never_have_two_producers(own:
                 inside.value -= 1
             producer.close()
 
-    contenders = [FORK.Process(target=contend) for _ in range(5)]
-    for contender in contenders:
-        contender.start()
-    for contender in contenders:
-        contender.join(TIMEOUT_S)
-    assert [contender.exitcode for contender in contenders] == [0] * 5
+    end_at_once(5, contend)
     assert most.value == 1
     assert won.value >= 5
     assert not path_of(own.name).exists()
 
 
-# --- Forking.
-
-
 def test_an_inherited_handle_refuses_every_use_and_its_parent_does_not_notice(ring: Handles) -> None:
     producer, consumer = ring.pair()
     producer.publish_many([1, 2])
+    every = uses(producer, consumer)
 
     def child() -> None:
-        for use in (
-            lambda: producer.publish(3),
-            lambda: producer.publish_many([3]),
-            lambda: producer.offer(3),
-            lambda: producer.claim(1).__enter__(),
-            lambda: producer.head,
-            lambda: producer.records,
-            lambda: producer.application,
-            producer.check,
-            lambda: len(producer),
-            consumer.read,
-            lambda: consumer.read_into(np.empty(1, "<i8")),
-            lambda: consumer.wait(0),
-            lambda: consumer.lag,
-            lambda: consumer.position,
-            lambda: consumer.closed,
-            lambda: consumer.header,
-        ):
+        for use in every:
             with pytest.raises(ForkedError, match=f"stream '{ring.name}' belongs to this process's parent"):
                 use()
         producer.close()
@@ -449,21 +302,6 @@ def test_an_inherited_handle_refuses_every_use_and_its_parent_does_not_notice(ri
     assert consumer.producer_alive
     assert len(inspect(ring.name).consumers) == 1
     assert consumer.read().tolist() == [1, 2, 3]
-
-
-def test_a_block_left_in_a_forked_child_closes_nothing_of_the_parents(own: Handles) -> None:
-    with own.create() as producer:
-        pid = os.fork()
-        if pid == 0:
-            try:
-                producer.__exit__(None, None, None)
-            finally:
-                os._exit(0)
-        os.waitpid(pid, 0)
-        producer.check()
-        producer.publish(1)
-    with pytest.raises(ClosedError):
-        producer.check()
 
 
 def test_a_claim_left_in_a_forked_child_publishes_nothing(ring: Handles) -> None:
@@ -541,9 +379,6 @@ def test_views_stay_readable_in_a_forked_child(ring: Handles) -> None:
     assert in_fork(child) == 0
 
 
-# --- Other users.
-
-
 @needs_root
 @pytest.mark.parametrize("always_wake", [False, True])
 def test_a_user_who_may_only_read_can_follow_unregistered(
@@ -597,36 +432,46 @@ def test_a_user_who_may_write_registers(own: Handles) -> None:
 
 
 @needs_root
+@pytest.mark.parametrize(
+    ("limit", "capacity", "message"),
+    [
+        ("size=64k", 1 << 20, r"no room for a segment of \d+ bytes, \d+ are free in shared memory: use a smaller cap"),
+        ("nr_inodes=2", 8, "no room for another segment: remove streams that nobody needs"),
+    ],
+)
 @pytest.mark.skipif(shutil.which("unshare") is None, reason="there is no unshare here")
-def test_a_full_system_is_an_error_at_once_and_nothing_is_left() -> None:
-    code = """
+def test_a_full_system_is_an_error_at_once_and_nothing_is_left(limit: str, capacity: int, message: str) -> None:
+    code = f"""
 import os
 from chronostream.errors import OutOfSharedMemoryError
 from chronostream.ring import Producer
 with Producer.create("fits", "<i8", 8) as producer:
     try:
-        Producer.create("full", "<i8", 1 << 20)
+        Producer.create("full", "<i8", {capacity})
     except OutOfSharedMemoryError as error:
         print(error)
     producer.publish_many(range(100))
     print(os.listdir("/dev/shm"))
 with Producer.create("full", "<i8", 1 << 10): pass
 """
-    mounted = 'mount -t tmpfs -o size=64k none /dev/shm || exit 77; exec "$@"'
+    mounted = f'mount -t tmpfs -o {limit} none /dev/shm || exit 77; exec "$@"'
     command = ["unshare", "-m", "sh", "-c", mounted, "sh", sys.executable, "-W", "error", "-c", code]
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
-    if ended.returncode == 77 or ended.stderr.startswith("unshare:"):
-        pytest.skip(f"no mount of its own here: {ended.stderr}")
-    assert (ended.returncode, ended.stderr) == (0, "")
-    message, left = ended.stdout.splitlines()
-    assert re.match(r"no room for a segment of \d+ bytes, \d+ are free in shared memory: use a smaller cap", message)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+    if done.returncode == 77 or done.stderr.startswith("unshare:"):
+        pytest.skip(f"no mount of its own here: {done.stderr}")
+    assert (done.returncode, done.stderr) == (0, "")
+    printed, left = done.stdout.splitlines()
+    assert re.match(message, printed)
     assert left == "['chronostream.fits']"
 
 
-# --- Other programs.
+def ended(program: Program) -> tuple[int, str, str]:
+    return program.wait(), program.out.rest(), program.err.rest()
 
 
-def test_a_program_that_attached_and_ended_leaves_the_segment_and_says_nothing(own: Handles) -> None:
+def test_a_program_that_attached_and_ended_leaves_the_segment_and_says_nothing(
+    own: Handles, programs: Programs
+) -> None:
     producer = own.create()
     producer.publish(1)
     code = """
@@ -640,89 +485,45 @@ Producer.create(sys.argv[1] + "-kept", "<i8", 8).close(unlink=False)
 """
     kept = own.name + "-kept"
     try:
-        assert Program(code, own.name).finish() == (0, "[1] None\n", "")
+        assert ended(programs.python("-c", code, own.name)) == (0, "[1] None\n", "")
         assert inspect(kept).state == "closed"
     finally:
         path_of(kept).unlink(missing_ok=True)
     producer.check()
 
 
-def _documented_reader() -> str:
+@pytest.fixture
+def documented_reader() -> str:
+    """The program in docs/ring.md that reads a stream without ChronoStream."""
     block = re.search(r"^```python\n(.*?)^```$", (ROOT / "docs/ring.md").read_text(), re.MULTILINE | re.DOTALL)
     assert block is not None
     return block[1]
 
 
 @pytest.mark.parametrize("dtype", ["<i8", [("a", "<i4"), ("b", "<i2", (2,)), ("c", [("d", "S3")])]], ids=str)
-def test_the_reader_in_the_documentation_reads_the_same_records(own: Handles, dtype: Any) -> None:
+def test_the_reader_in_the_documentation_reads_the_same_records(
+    own: Handles, programs: Programs, documented_reader: str, dtype: Any
+) -> None:
     producer = own.create(dtype, 8)
     rows = np.arange(13 * producer.dtype.itemsize, dtype=np.uint8).view(producer.dtype)
     producer.publish_many(rows[:11])
-    reader = Program(_documented_reader(), own.name)
-    try:
-        assert [reader.line() for _ in range(8)] == [str(row) for row in rows[3:11]]
-        producer.publish_many(rows[11:])
-        producer.close(unlink=False)
-        assert reader.finish() == (0, f"{rows[11]}\n{rows[12]}\nlost 0\n", "")
-    finally:
-        reader.kill()
+    reader = programs.python("-u", "-c", documented_reader, own.name)
+    assert [reader.out.line() for _ in range(8)] == [str(row) for row in rows[3:11]]
+    producer.publish_many(rows[11:])
+    producer.close(unlink=False)
+    assert ended(reader) == (0, f"{rows[11]}\n{rows[12]}\nlost 0\n", "")
     assert inspect(own.name).head == 13
 
 
-def test_the_reader_in_the_documentation_counts_what_it_lost(own: Handles) -> None:
+def test_the_reader_in_the_documentation_counts_what_it_lost(
+    own: Handles, programs: Programs, documented_reader: str
+) -> None:
     producer = own.create("<i8", 8)
     producer.publish_many(range(3))
-    code = _documented_reader().replace("time.sleep(0.1)", "print('asleep'); sys.stdin.readline()")
-    reader = Program(code, own.name)
-    try:
-        assert [reader.line() for _ in range(4)] == ["0", "1", "2", "asleep"]
-        producer.publish_many(range(3, 30))
-        producer.close(unlink=False)
-        assert reader.finish() == (0, "".join(f"{number}\n" for number in range(22, 30)) + "lost 19\n", "")
-    finally:
-        reader.kill()
-
-
-def test_a_consumer_in_another_program_follows_to_the_end(ring: Handles) -> None:
-    producer = ring.create()
-    code = """
-import sys
-from chronostream.ring import Consumer
-with Consumer.attach(sys.argv[1], core=sys.argv[2], label="follower") as consumer:
-    print("attached", flush=True)
-    while consumer.wait():
-        print(*consumer.read(), flush=True)
-    print(consumer.lost)
-"""
-    follower = Program(code, ring.name, ring.consumer_core)
-    try:
-        assert follower.line() == "attached"
-        assert [consumer.label for consumer in inspect(ring.name).consumers] == ["follower"]
-        for number in (1, 2):
-            producer.publish(number)
-            assert follower.line() == str(number)
-        producer.publish_many([3, 4])
-        producer.close()
-        assert follower.finish() == (0, "3 4\n0\n", "")
-    finally:
-        follower.kill()
-
-
-def test_ctrl_c_ends_a_waiting_program_as_it_ends_any_other(own: Handles) -> None:
-    own.create()
-    code = f"""
-from chronostream.ring import Consumer
-with Consumer.attach({own.name!r}, core={own.consumer_core!r}) as consumer:
-    print("waiting", flush=True)
-    consumer.wait()
-"""
-    program = Program(code)
-    try:
-        assert program.line() == "waiting"
-        wait_until(lambda: path_of(own.name).read_bytes()[WAITING_FLAG])
-        program.signal(signal.SIGINT)
-        status, out, err = program.finish()
-    finally:
-        program.kill()
-    assert (status, out) == (-signal.SIGINT, "")
-    assert err.rstrip().endswith("KeyboardInterrupt")
+    code = documented_reader.replace("time.sleep(0.1)", "print('asleep'); sys.stdin.readline()")
+    reader = programs.python("-u", "-c", code, own.name)
+    assert [reader.out.line() for _ in range(4)] == ["0", "1", "2", "asleep"]
+    producer.publish_many(range(3, 30))
+    producer.close(unlink=False)
+    reader.write("\n")
+    assert ended(reader) == (0, "".join(f"{number}\n" for number in range(22, 30)) + "lost 19\n", "")

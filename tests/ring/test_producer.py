@@ -4,7 +4,6 @@ import gc
 import itertools
 import os
 import weakref
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,6 @@ from chronostream.errors import (
     InvalidNameError,
     InvalidTypeError,
     InvalidValueError,
-    LayoutMismatchError,
     OutOfSharedMemoryError,
     RecordError,
     StreamNotFoundError,
@@ -24,7 +22,6 @@ from chronostream.errors import (
 )
 from chronostream.ring import Producer, inspect
 from chronostream.ring.layout import FREE_TAIL
-from chronostream.ring.producer import DEFAULT_MAX_CONSUMERS
 from tests.ring.harness import Handles, overwrite, path_of
 
 POINT = np.dtype([("a", "<i8"), ("b", "<f4")])  # 12 bytes, padded to 16
@@ -33,25 +30,15 @@ POINT = np.dtype([("a", "<i8"), ("b", "<f4")])  # 12 bytes, padded to 16
 def test_a_new_stream_is_empty_and_live(own: Handles) -> None:
     producer = own.create(POINT, 4)
     assert (producer.name, producer.capacity, producer.dtype) == (own.name, 4, POINT)
-    assert (producer.head, producer.depth, len(producer), producer.taken_over) == (0, 0, 0, False)
+    assert (producer.head, producer.depth, len(producer), bool(producer), producer.taken_over) == (0, 0, 0, True, False)
+    assert len(producer.application) == 0
     assert inspect(own.name).state == "live"
-
-
-def test_an_empty_ring_is_still_true(own: Handles) -> None:
-    producer = own.create()
-    assert len(producer) == 0
-    assert producer
-
-
-@pytest.mark.parametrize("name", ["", "../x", "a/b", "x" * 65, None])
-def test_a_name_that_is_none_is_refused(name: Any) -> None:
-    with pytest.raises(InvalidNameError):
-        Producer.create(name, "<i8", 8)
 
 
 @pytest.mark.parametrize(
     ("options", "error"),
     [
+        ({"name": "../x"}, InvalidNameError),
         ({"dtype": object}, InvalidTypeError),
         ({"dtype": None}, InvalidTypeError),
         ({"dtype": "S0"}, InvalidValueError),
@@ -61,6 +48,7 @@ def test_a_name_that_is_none_is_refused(name: Any) -> None:
         ({"application_size": -1}, InvalidValueError),
         ({"max_consumers": 0}, InvalidValueError),
         ({"mode": -1}, InvalidValueError),
+        ({"mode": 0o1777}, InvalidValueError),
         ({"group": "no such group"}, InvalidValueError),
         ({"version": "x" * 33}, InvalidValueError),
         ({"version": "ä" * 17}, InvalidValueError),
@@ -70,6 +58,7 @@ def test_a_name_that_is_none_is_refused(name: Any) -> None:
         ({"instance": "x" * 65}, InvalidValueError),
         ({"instance": None}, InvalidTypeError),
         ({"core": "fast"}, CoreUnavailableError),
+        ({"core": ""}, CoreUnavailableError),
         ({"capacity": 1 << 42}, OutOfSharedMemoryError),
     ],
     ids=str,
@@ -77,26 +66,10 @@ def test_a_name_that_is_none_is_refused(name: Any) -> None:
 def test_a_stream_that_cannot_be_is_refused_and_nothing_is_left(
     name: str, options: dict[str, Any], error: type[Exception]
 ) -> None:
-    arguments: dict[str, Any] = {"dtype": "<i8", "capacity": 8} | options
+    arguments: dict[str, Any] = {"name": name, "dtype": "<i8", "capacity": 8} | options
     with pytest.raises(error):
-        Producer.create(name, **arguments)
+        Producer.create(**arguments)
     assert not path_of(name).exists()
-
-
-@pytest.mark.parametrize("taken_over", [False, True])
-def test_a_creation_that_fails_late_leaves_only_what_was_there_before(
-    name: str, monkeypatch: pytest.MonkeyPatch, taken_over: bool
-) -> None:
-    if taken_over:
-        Producer.create(name, "<i8", 8).close(unlink=False)
-
-    def interrupted(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(Producer, "_take_over", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        Producer.create(name, "<i8", 8)
-    assert path_of(name).exists() is taken_over
 
 
 @pytest.mark.parametrize("left", ["closed", "dead"])
@@ -113,9 +86,9 @@ def test_who_looks_at_a_stream_before_going_live_may_refuse_it_and_leave_it_as_i
     def refuse(producer: Producer) -> None:
         assert (producer.head, producer.records[0], bytes(producer.application)) == (1, 7, b"the last")
         assert inspect(own.name).generation == 1
-        raise KeyError("not mine")
+        raise KeyboardInterrupt
 
-    with pytest.raises(KeyError, match="not mine"):
+    with pytest.raises(KeyboardInterrupt):
         own.create(application_size=8, before_live=refuse)
     assert path_of(own.name).read_bytes() == before
     assert inspect(own.name).state == left
@@ -123,9 +96,9 @@ def test_who_looks_at_a_stream_before_going_live_may_refuse_it_and_leave_it_as_i
 
 def test_a_new_stream_that_is_refused_before_going_live_is_not_there_afterwards(own: Handles) -> None:
     def refuse(_: Producer) -> None:
-        raise KeyError("not mine")
+        raise KeyboardInterrupt
 
-    with pytest.raises(KeyError, match="not mine"):
+    with pytest.raises(KeyboardInterrupt):
         own.create(before_live=refuse)
     assert not path_of(own.name).exists()
 
@@ -143,19 +116,12 @@ def test_the_application_area_is_writable_and_seen_by_consumers(ring: Handles) -
     assert consumer.application.readonly
 
 
-def test_without_an_application_area_there_is_none(own: Handles) -> None:
-    assert len(own.create().application) == 0
-
-
 def test_records_are_all_slots_in_the_order_of_the_ring(own: Handles) -> None:
     producer = own.create(POINT, 4)
     producer.publish_many([(number, 0) for number in range(6)])
     assert producer.records["a"].tolist() == [4, 5, 2, 3]
     producer.records["a"][3] = 9
     assert own.attach().read()["a"].tolist() == [2, 9, 4, 5]
-
-
-# --- Offering.
 
 
 def test_offering_to_nobody_always_succeeds(own: Handles) -> None:
@@ -225,7 +191,7 @@ def test_a_place_that_nobody_holds_is_freed_when_it_is_in_the_way(own: Handles) 
     producer.publish_many([1, 2])
     assert len(producer) == 0
     assert producer.offer(3)
-    assert producer._segment.tails() == [FREE_TAIL] * 3
+    assert producer._segment.table["tail"].tolist() == [FREE_TAIL] * 3
 
 
 def test_an_offered_wrong_record_is_an_error_even_when_there_is_no_room(ring: Handles) -> None:
@@ -233,9 +199,6 @@ def test_an_offered_wrong_record_is_an_error_even_when_there_is_no_room(ring: Ha
     producer.offer(1)
     with pytest.raises(RecordError):
         producer.offer("wrong")
-
-
-# --- Depth.
 
 
 def test_the_depth_is_the_lag_of_the_slowest_but_at_most_the_capacity(ring: Handles) -> None:
@@ -258,9 +221,6 @@ def test_a_tail_ahead_of_the_head_counts_for_nothing(own: Handles) -> None:
     consumer.read()
     producer.publish(2)
     assert len(producer) == 1
-
-
-# --- Claiming.
 
 
 def test_claimed_rows_are_published_together_when_the_block_ends(ring: Handles) -> None:
@@ -356,19 +316,18 @@ def test_publishing_inside_a_claim_is_an_error_of_the_claim(own: Handles, method
     assert producer.head == 2
 
 
-@pytest.mark.parametrize("count", [0, -1, 9, 1 << 70])
-def test_a_claim_beyond_the_capacity_is_refused(own: Handles, count: int) -> None:
+@pytest.mark.parametrize(
+    ("count", "error", "message"),
+    [
+        *((count, InvalidValueError, "expected 1 to 8, the ring's capacity") for count in (0, -1, 9, 1 << 70)),
+        *((count, InvalidTypeError, "expected an integer") for count in (1.0, "1", None)),
+    ],
+)
+def test_a_claim_of_no_number_of_records_is_refused(own: Handles, count: Any, error: Any, message: str) -> None:
     producer = own.create()
-    with pytest.raises(InvalidValueError, match=f"count is {count}, expected 1 to 8, the ring's capacity"):
+    with pytest.raises(error, match=message):
         producer.claim(count).__enter__()
     assert producer.head == 0
-
-
-@pytest.mark.parametrize("count", [1.0, "1", None])
-def test_a_claim_that_is_no_number_is_refused(own: Handles, count: Any) -> None:
-    producer = own.create()
-    with pytest.raises(InvalidTypeError, match="expected an integer"):
-        producer.claim(count).__enter__()
 
 
 def test_a_producer_closed_inside_a_claim_publishes_nothing(ring: Handles) -> None:
@@ -379,9 +338,6 @@ def test_a_producer_closed_inside_a_claim_publishes_nothing(ring: Handles) -> No
     assert (consumer.lag, consumer.closed) == (0, True)
 
 
-# --- Batches.
-
-
 @pytest.mark.parametrize("count", [0, 1, 7, 8, 9, 16, 1000])
 def test_a_batch_of_any_length_is_published_whole(ring: Handles, count: int) -> None:
     producer, consumer = ring.pair(capacity=8)
@@ -389,9 +345,6 @@ def test_a_batch_of_any_length_is_published_whole(ring: Handles, count: int) -> 
     assert producer.head == count
     assert consumer.read().tolist() == list(range(max(0, count - 8), count))
     assert consumer.lost == max(0, count - 8)
-
-
-# --- Taking over.
 
 
 def test_the_next_producer_goes_on_with_a_closed_stream(ring: Handles) -> None:
@@ -407,19 +360,6 @@ def test_the_next_producer_goes_on_with_a_closed_stream(ring: Handles) -> None:
     assert ring.attach().read().tolist() == list(range(4, 12))
 
 
-def test_the_next_producer_does_not_lower_an_abandoned_claim(ring: Handles) -> None:
-    first = ring.create(capacity=8)
-    first.publish_many(range(8))
-    with pytest.raises(ZeroDivisionError), first.claim(3):
-        raise ZeroDivisionError
-    first.close(unlink=False)
-    second = ring.create(capacity=8)
-    header = second._segment.header
-    assert (int(header["head"]), int(header["claim"])) == (8, 11)
-    consumer = ring.attach()
-    assert (consumer.start, consumer.read().tolist()) == (3, [3, 4, 5, 6, 7])
-
-
 def test_a_consumer_that_did_not_look_goes_on_in_the_next_generation(ring: Handles) -> None:
     first, consumer = ring.pair()
     first.publish(1)
@@ -428,22 +368,6 @@ def test_a_consumer_that_did_not_look_goes_on_in_the_next_generation(ring: Handl
     second.publish(2)
     assert not consumer.closed
     assert consumer.read().tolist() == [1, 2]
-
-
-@pytest.mark.parametrize(
-    ("what", "options"),
-    [
-        ("dtype", {"dtype": "<u8"}),
-        ("capacity", {"capacity": 16}),
-        ("application_size", {"application_size": 1}),
-        ("max_consumers", {"max_consumers": DEFAULT_MAX_CONSUMERS + 1}),
-    ],
-)
-def test_a_stream_of_another_layout_is_not_taken_over(own: Handles, what: str, options: dict[str, Any]) -> None:
-    own.create().close(unlink=False)
-    with pytest.raises(LayoutMismatchError, match=f"exists with {what}"):
-        own.create(**options)
-    assert own.create().taken_over
 
 
 def test_a_dtype_spelled_differently_is_the_same(own: Handles) -> None:
@@ -459,11 +383,8 @@ def test_taking_over_frees_the_places_of_the_dead_and_of_nobody_else(ring: Handl
     overwrite(ring.name, first._layout.tail_offset(2), (1).to_bytes(8, "little"))
     living.read(2)
     second = ring.create(max_consumers=3)
-    assert second._segment.tails() == [2, FREE_TAIL, FREE_TAIL]
+    assert second._segment.table["tail"].tolist() == [2, FREE_TAIL, FREE_TAIL]
     assert len(second) == 1
-
-
-# --- The end.
 
 
 def test_closing_deletes_the_stream_and_marks_it_closed(ring: Handles) -> None:
@@ -500,42 +421,6 @@ def test_a_block_closes_and_deletes_the_stream_whatever_happens(name: str) -> No
         assert producer.name == name
         raise ZeroDivisionError
     assert not path_of(name).exists()
-
-
-def test_a_closed_producer_cannot_be_entered(own: Handles) -> None:
-    producer = own.create()
-    producer.close()
-    with pytest.raises(ClosedError), producer:
-        pass
-
-
-@pytest.mark.parametrize(
-    "use",
-    [
-        lambda producer: producer.head,
-        lambda producer: producer.depth,
-        len,
-        lambda producer: producer.records,
-        lambda producer: producer.application,
-        lambda producer: producer.publish(1),
-        lambda producer: producer.publish_many([1]),
-        lambda producer: producer.offer(1),
-        lambda producer: producer.claim(1).__enter__(),
-        lambda producer: producer.check(),
-    ],
-    ids=["head", "depth", "len", "records", "application", "publish", "publish_many", "offer", "claim", "check"],
-)
-def test_a_closed_producer_says_so(own: Handles, use: Callable[[Producer], object]) -> None:
-    producer = own.create()
-    producer.close()
-    with pytest.raises(ClosedError, match=f"the handle on stream '{own.name}' was closed: open another one"):
-        use(producer)
-
-
-def test_what_a_closed_producer_was_still_says_what_it_was(own: Handles) -> None:
-    producer = own.create()
-    producer.close()
-    assert (producer.name, producer.capacity, producer.dtype, bool(producer)) == (own.name, 8, np.dtype("<i8"), True)
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(["producer", "consumer", "collect"])), ids="-".join)

@@ -13,11 +13,9 @@ import pytest
 
 from chronostream.errors import AccessDeniedError, InvalidNameError, InvalidValueError, OutOfSharedMemoryError
 from chronostream.ring import shm
-from tests.ring.harness import in_fork, path_of
+from tests.ring.harness import NOBODY, become_nobody, in_fork, needs_root, path_of
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="these are the files and locks of Linux")
-
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 
 
 @pytest.fixture
@@ -127,7 +125,7 @@ def test_a_symlink_is_not_created_through(name: str, tmp_path: Path) -> None:
 @needs_root
 @pytest.mark.usefixtures("fd")
 def test_another_users_segment_is_refused_unless_asked_for(name: str) -> None:
-    os.chown(path_of(name), 65534, 65534)
+    os.chown(path_of(name), NOBODY, NOBODY)
     with pytest.raises(AccessDeniedError, match=r"belongs to user 65534, this process is user 0.*any_owner=True"):
         shm.open_existing(name, writable=True)
     os.close(shm.open_existing(name, writable=True, any_owner=True))
@@ -137,7 +135,7 @@ def test_another_users_segment_is_refused_unless_asked_for(name: str) -> None:
 @pytest.mark.usefixtures("fd")
 def test_a_mode_that_keeps_this_user_out_is_refused(name: str) -> None:
     def child() -> None:
-        os.setuid(65534)
+        become_nobody()
         with pytest.raises(AccessDeniedError, match="cannot be opened: Permission denied"):
             shm.open_existing(name, writable=False, any_owner=True)
 
@@ -160,12 +158,10 @@ def test_a_group_by_number_is_given(fd: int) -> None:
 @needs_root
 @pytest.mark.usefixtures("fd")
 def test_a_group_that_is_not_ours_to_give_is_refused(name: str) -> None:
-    os.chown(path_of(name), 65534, 65534)
+    os.chown(path_of(name), NOBODY, NOBODY)
 
     def child() -> None:
-        os.setgroups([])
-        os.setgid(65534)
-        os.setuid(65534)
+        become_nobody()
         own = shm.open_existing(name, writable=True)
         with pytest.raises(AccessDeniedError, match="cannot be given to group 0: Operation not permitted"):
             shm.permit(own, 0o660, 0)
@@ -222,23 +218,26 @@ def test_a_name_leads_to_its_segment_until_it_is_removed_or_made_anew(fd: int, n
 
 @pytest.mark.usefixtures("fd")
 def test_the_list_has_what_is_there_and_nothing_that_could_not_be_ours(name: str) -> None:
-    odd = path_of("x").with_name("chronostream. odd")
-    foreign = path_of("x").with_name(f"not-{name}")
-    odd.touch()
-    foreign.touch()
+    odd = [path_of("x").with_name(each) for each in ("chronostream. odd", "chronostream." + "x" * 65, f"not-{name}")]
+    for path in odd:
+        path.touch()
     try:
         names = shm.list_names()
     finally:
-        odd.unlink()
-        foreign.unlink()
+        for path in odd:
+            path.unlink()
     assert name in names
-    assert " odd" not in names
+    assert not {" odd", "x" * 65} & set(names)
     assert names == sorted(names)
 
 
-def test_without_a_directory_there_are_no_streams(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_a_directory_there_are_no_streams_and_none_can_be_made(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(shm, "_DIRECTORY", tmp_path / "nothing")
     assert shm.list_names() == []
+    with pytest.raises(AccessDeniedError, match=r"there is no .*/nothing here, where segments are made"):
+        shm.create("x")
 
 
 def test_on_linux_the_segments_own_descriptor_carries_its_locks(fd: int, name: str) -> None:
