@@ -80,7 +80,7 @@ class Writer(_Side):
 
     def __init__(self, memory: Any, layout: Layout, always_wake: bool) -> None:
         super().__init__(memory, layout)
-        self._always_wake = always_wake
+        self._always_wake = bool(always_wake)
         self._waiting = (layout.control_offset + WAITING) // 4
         self._tails: npt.NDArray[np.uint64] = np.ndarray(
             layout.max_consumers, "<u8", memory, layout.tail_offset(0), strides=(LINE,)

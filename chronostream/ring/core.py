@@ -130,13 +130,13 @@ def load_core(name: str | None) -> Core:
     """
     if name is None:
         name = CORE
+    if not isinstance(name, str) or name not in CORES:
+        raise CoreUnavailableError(f"there is no core {name!r}: CHRONOSTREAM_CORE is one of {', '.join(CORES)}")
     if name == "portable" and platform.machine() not in ("x86_64", "AMD64"):
         raise CoreUnavailableError(
             f"the portable core is right only on x86-64, this machine is {platform.machine()}: "
             "install a C compiler and reinstall with CHRONOSTREAM_BUILD_EXTENSION=yes to get the native core"
         )
-    if name not in CORES:
-        raise CoreUnavailableError(f"there is no core {name!r}: CHRONOSTREAM_CORE is one of {', '.join(CORES)}")
     try:
         module: Any = importlib.import_module(f"chronostream.ring._{name}")
     except ModuleNotFoundError as error:

@@ -90,9 +90,12 @@ class Producer:
             AccessDeniedError: it is another user's, or this user may not create it.
             OutOfSharedMemoryError: there is no room for it; nothing is left behind.
             InvalidValueError: the name, a size or a text is out of its range.
+            InvalidTypeError: an argument is of another type than it must be.
             CoreUnavailableError: the core cannot run here.
         """
         implementation = load_core(core)
+        if before_live is not None and not callable(before_live):
+            raise InvalidTypeError(f"before_live is {type(before_live).__name__}, expected a function of the producer")
         identity = _identity(version, instance)
         layout = Layout.plan(dtype, capacity, application_size, max_consumers)
         segment = Segment.own(name, layout, identity, mode=mode, group=group)

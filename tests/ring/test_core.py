@@ -306,8 +306,10 @@ def test_a_publish_wakes_only_who_waits(own: Handles) -> None:
     assert (words.half(WAKE_SEQ), words.waiting) == (before + 1, 0)
 
 
-def test_a_producer_may_wake_always(own: Handles) -> None:
-    producer = own.create(always_wake=True)
+@pytest.mark.parametrize("always_wake", [True, 2])
+def test_a_producer_may_wake_always(own: Handles, always_wake: bool) -> None:
+    producer = own.create(always_wake=always_wake)
+    assert producer._segment.header["always_wake"] == 1
     words = Words(producer)
     before = words.half(WAKE_SEQ)
     producer.publish(1)

@@ -59,6 +59,8 @@ def test_a_new_stream_is_empty_and_live(own: Handles) -> None:
         ({"instance": None}, InvalidTypeError),
         ({"core": "fast"}, CoreUnavailableError),
         ({"core": ""}, CoreUnavailableError),
+        ({"core": np.array(["native", "portable"])}, CoreUnavailableError),
+        ({"before_live": 1}, InvalidTypeError),
         ({"capacity": 1 << 42}, OutOfSharedMemoryError),
     ],
     ids=str,
