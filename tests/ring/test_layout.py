@@ -145,7 +145,7 @@ def test_a_header_with_a_field_that_does_not_fit_the_others_is_damaged(field: st
         Layout.from_header(bytes(header), PLANNED.segment_size)
 
 
-@pytest.mark.parametrize("size", [1 << 16, (1 << 16) + 1, (1 << 32) - 1])
+@pytest.mark.parametrize("size", [len(PLANNED.dtype_text) + 1, 1 << 16, (1 << 16) + 1, (1 << 32) - 1])
 def test_a_dtype_that_ends_outside_of_the_header_is_damage(size: int) -> None:
     header = header_of(PLANNED)
     header[12:16] = size.to_bytes(4, "little")
