@@ -1,4 +1,4 @@
-"""Text in fields of a fixed width, and instants as text."""
+"""Text in fields of a fixed width, and instants and durations as text."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from chronostream.errors import InvalidTypeError, InvalidValueError
 
-__all__ = ["encode_text", "instant_text", "utc_text"]
+__all__ = ["encode_text", "instant_text", "seconds_text", "utc_text"]
 
 _SECOND_NS = 1_000_000_000
 
@@ -40,3 +40,8 @@ def instant_text(ns: int) -> str:
     """Return an instant in Unix nanoseconds as text, to the nanosecond if it is no whole second."""
     rest = ns % _SECOND_NS
     return utc_text(ns).replace("Z", f".{rest:09}Z") if rest else utc_text(ns)
+
+
+def seconds_text(ns: int) -> str:
+    """Return a duration in nanoseconds as text."""
+    return f"{ns / _SECOND_NS:.3f} s"

@@ -11,11 +11,12 @@ from bisect import bisect_left, bisect_right
 from datetime import date
 from functools import lru_cache
 from itertools import accumulate
-from typing import TYPE_CHECKING, SupportsIndex
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from chronostream._numbers import INT64_MAX, INT64_MIN, checked_ns
 from chronostream._zones import Period, check_zone, find_periods
 from chronostream.errors import InvalidTypeError, InvalidValueError
 from chronostream.event import Frequency
@@ -46,14 +47,12 @@ PERIOD_NS = {
 }
 """How far apart boundaries are, as a rule; in some zones two of them are closer once in a while."""
 
-_INT64 = np.iinfo(np.int64)
-_MIN_NS, _MAX_NS = int(_INT64.min), int(_INT64.max)
 _SECOND_NS = 1_000_000_000
 _HOUR_S, _DAY_S = 3600, 86400
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
 
 _Span = tuple[int, int]
-_WHOLE: _Span = (_MIN_NS // _SECOND_NS, _MAX_NS // _SECOND_NS + 1)
+_WHOLE: _Span = (INT64_MIN // _SECOND_NS, INT64_MAX // _SECOND_NS + 1)
 # 1970 to 2040: found in a tenth of the time that the whole of int64 takes, which few ever ask for.
 _COMMON: _Span = (0, 2_208_988_800)
 # More than the two days between boundaries where a zone repeats a date, and than such a repetition itself: the runs
@@ -74,14 +73,14 @@ def next_boundary(now_ns: int, frequency: Frequency | str | int, tz: str = "UTC"
         InvalidValueError: unknown time zone, or `now_ns` or the boundary is outside int64.
         InvalidTypeError: `now_ns` is not an integer, or `tz` not a string.
     """
-    later_s = _nanoseconds("now_ns", now_ns) // _SECOND_NS + 1
+    later_s = checked_ns("now_ns", now_ns) // _SECOND_NS + 1
     runs = _runs(frequency, tz, later_s, later_s)
     return _boundary_ns(runs.select(runs.rank(later_s)))
 
 
 def last_boundary(now_ns: int, frequency: Frequency | str | int, tz: str = "UTC") -> int:
     """Return the greatest boundary at or before `now_ns`; arguments and errors as for `next_boundary`."""
-    later_s = _nanoseconds("now_ns", now_ns) // _SECOND_NS + 1
+    later_s = checked_ns("now_ns", now_ns) // _SECOND_NS + 1
     runs = _runs(frequency, tz, later_s, later_s)
     return _boundary_ns(runs.select(runs.rank(later_s) - 1))
 
@@ -245,8 +244,7 @@ def _span(low_s: int, high_s: int) -> _Span:
 
 def _runs(frequency: Frequency | str | int, tz: str, low_s: int, high_s: int) -> _Runs:
     """Return the runs that know the boundaries from `low_s` to `high_s` and their neighbours on both sides."""
-    if type(frequency) is not Frequency or not frequency:
-        frequency = Frequency.parse(frequency)
+    frequency = Frequency.parse(frequency)
     tz = check_zone(tz)
     if frequency == Frequency.SECOND:
         return _SECONDS
@@ -258,7 +256,7 @@ def _runs(frequency: Frequency | str | int, tz: str, low_s: int, high_s: int) ->
 
 def _ranks(frequency: Frequency | str | int, start_ns: int, end_ns: int, tz: str) -> tuple[_Runs, int, int]:
     """Return the runs of a range with the numbers of its first boundary and of the first one behind its end."""
-    start, end = _nanoseconds("start_ns", start_ns), _nanoseconds("end_ns", end_ns)
+    start, end = checked_ns("start_ns", start_ns), checked_ns("end_ns", end_ns)
     if start > end:
         raise InvalidValueError(f"start_ns {start} is later than end_ns {end}: a range ends where it starts or later")
     start_s, end_s = -(-start // _SECOND_NS), -(-end // _SECOND_NS)
@@ -266,19 +264,9 @@ def _ranks(frequency: Frequency | str | int, start_ns: int, end_ns: int, tz: str
     return runs, runs.rank(start_s), runs.rank(end_s)
 
 
-def _nanoseconds(name: str, value: SupportsIndex) -> int:
-    try:
-        number = value.__index__()
-    except AttributeError:
-        raise InvalidTypeError(f"{name} is {type(value).__name__}, expected integer nanoseconds") from None
-    if not _MIN_NS <= number <= _MAX_NS:
-        raise InvalidValueError(f"{name} is {number}, expected nanoseconds within int64, {_MIN_NS} to {_MAX_NS}")
-    return number
-
-
 def _boundary_ns(second: int) -> int:
     boundary_ns = second * _SECOND_NS
-    if not _MIN_NS <= boundary_ns <= _MAX_NS:
+    if not INT64_MIN <= boundary_ns <= INT64_MAX:
         raise InvalidValueError(
             f"the boundary asked for, {second} s of Unix time, is outside int64 nanoseconds: stay within 1677 to 2262"
         )

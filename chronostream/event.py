@@ -6,21 +6,22 @@ number the same boundaries alike give the same bytes. This module is pure; it kn
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
-from typing import Any, SupportsIndex
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from chronostream import _texts
+from chronostream._numbers import INT64_MAX, checked_int, checked_ns
 from chronostream.errors import InvalidTypeError, InvalidValueError, UnknownFrequencyError
 
 __all__ = [
     "EVENT_DTYPE",
+    "FREQUENCIES",
     "SCHEMA_VERSION",
     "Event",
     "Frequency",
@@ -54,7 +55,6 @@ _WORDS = EVENT_DTYPE.itemsize // 8
 _TIMESTAMP_WORD, _SEQUENCE_WORD, _SEED_WORD = 0, 1, 2
 _BLOCK = 2048  # records, 256 KiB
 _UINT64 = (1 << 64) - 1
-_INT64_MIN, _INT64_MAX = -(1 << 63), (1 << 63) - 1
 
 
 class Frequency(IntEnum):
@@ -81,9 +81,9 @@ class Frequency(IntEnum):
         if type(value) is cls and value:
             return value
         try:
-            return _EMITTED[value.lower() if isinstance(value, str) else _integer(value)]
+            return _EMITTED[value.lower() if isinstance(value, str) else checked_int("frequency", value)]
         except (KeyError, TypeError):
-            raise UnknownFrequencyError(f"unknown frequency {value!r}: choose one of {cls._choices()}") from None
+            raise UnknownFrequencyError(f"unknown frequency {value!r}: choose one of {_CHOICES}") from None
 
     @classmethod
     def parse_all(cls, values: Iterable[Frequency | str | int]) -> tuple[Frequency, ...]:
@@ -98,22 +98,15 @@ class Frequency(IntEnum):
             raise InvalidTypeError(f"frequencies are {values!r}, expected a collection such as ('second', 'minute')")
         chosen = tuple(sorted({cls.parse(value) for value in values}))
         if not chosen:
-            raise InvalidValueError(f"no frequency: give at least one of {cls._choices()}")
+            raise InvalidValueError(f"no frequency: give at least one of {_CHOICES}")
         return chosen
 
-    @classmethod
-    def _choices(cls) -> str:
-        return ", ".join(frequency.label for frequency in cls if frequency)
 
+FREQUENCIES = tuple(frequency for frequency in Frequency if frequency)
+"""The frequencies that events have, the shortest first."""
 
-def _integer(value: SupportsIndex) -> int:
-    """Return `value` as an int, or raise TypeError; a truth value is no number here, though Python has it so."""
-    if isinstance(value, bool):
-        raise TypeError
-    return operator.index(value)
-
-
-_EMITTED: dict[str | int, Frequency] = {key: item for item in Frequency if item for key in (item.label, item.value)}
+_EMITTED: dict[str | int, Frequency] = {key: item for item in FREQUENCIES for key in (item.label, item.value)}
+_CHOICES = ", ".join(frequency.label for frequency in FREQUENCIES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,8 +152,8 @@ def build_event(
         InvalidTypeError: a number is not an integer, or a text not a string.
     """
     frequency = Frequency.parse(frequency)
-    timestamp = _checked_int("timestamp", timestamp, _INT64_MIN, _INT64_MAX)
-    sequence = _checked_int("sequence", sequence, 0, _UINT64)
+    timestamp = checked_ns("timestamp", timestamp)
+    sequence = checked_int("sequence", sequence, 0, _UINT64)
     encode_text("producer_version", producer_version)
     encode_text("instance_id", instance_id)
     seed = (timestamp & _UINT64) ^ sequence
@@ -169,7 +162,7 @@ def build_event(
         timestamp=timestamp,
         frequency=frequency,
         sequence=sequence,
-        seed=seed - (1 << 64) if seed > _INT64_MAX else seed,
+        seed=seed - (1 << 64) if seed > INT64_MAX else seed,
         schema_version=SCHEMA_VERSION,
         producer_version=producer_version,
         instance_id=instance_id,
@@ -265,8 +258,10 @@ def to_records(events: Iterable[Event]) -> npt.NDArray[np.void]:
 
     Raises:
         InvalidValueError: an event is not what `build_event` makes of its own boundary, or as for `build_event`.
-        InvalidTypeError: as for `build_event`.
+        InvalidTypeError: there is something else than events, or as for `build_event`.
     """
+    if not isinstance(events, Iterable):
+        raise InvalidTypeError(f"events are {type(events).__name__}, expected a collection of Event")
     return np.array([_row(event) for event in events], EVENT_DTYPE)
 
 
@@ -297,6 +292,8 @@ def _template(frequency: Frequency, producer_version: bytes, instance_id: bytes)
 
 
 def _row(event: Event) -> tuple[int | bytes, ...]:
+    if not isinstance(event, Event):
+        raise InvalidTypeError(f"an event is {type(event).__name__}, expected Event")
     # Anybody may call Event(...); numpy would cut, wrap or round what does not fit, and the id is not stored at all.
     built = build_event(event.frequency, event.timestamp, event.sequence, event.producer_version, event.instance_id)
     if event != built:
@@ -335,16 +332,6 @@ def _event_id(frequency: int, timestamp: int, sequence: int) -> str:
     return f"{int(frequency)}-{timestamp}-{sequence}"
 
 
-def _checked_int(name: str, value: SupportsIndex, low: int, high: int) -> int:
-    try:
-        number = _integer(value)
-    except TypeError:
-        raise InvalidTypeError(f"{name} is {type(value).__name__}, expected an integer") from None
-    if not low <= number <= high:
-        raise InvalidValueError(f"{name} is {number}, expected {low} to {high}")
-    return number
-
-
 def _checked_array(name: str, values: npt.ArrayLike, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
     """Return `values` as a one-dimensional array of exactly `dtype`, no value changed on the way."""
     limits = np.iinfo(dtype)
@@ -353,7 +340,7 @@ def _checked_array(name: str, values: npt.ArrayLike, dtype: np.dtype[Any]) -> np
         # One by one: numpy would make floats of a list that holds both negative numbers and such beyond int64.
         if not isinstance(values, Sequence):
             raise InvalidTypeError(f"{name} are {type(values).__name__}, expected an array or a sequence of integers")
-        return np.array([_checked_int(element, value, low, high) for value in values], dtype)  # type: ignore[arg-type]
+        return np.array([checked_int(element, value, low, high) for value in values], dtype)  # type: ignore[arg-type]
     if values.ndim != 1:
         raise InvalidValueError(f"{name} have {values.ndim} dimensions, expected one")
     if values.dtype.kind not in "iu":
@@ -361,5 +348,5 @@ def _checked_array(name: str, values: npt.ArrayLike, dtype: np.dtype[Any]) -> np
     if values.dtype != dtype and values.size:
         # Through Python's integers: numpy would compare int64 with uint64 as floats.
         for extreme in (int(values.min()), int(values.max())):
-            _checked_int(element, extreme, low, high)
+            checked_int(element, extreme, low, high)
     return np.ascontiguousarray(values, dtype)

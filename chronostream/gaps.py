@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from chronostream._numbers import checked_int
 from chronostream._texts import instant_text
-from chronostream.boundaries import PERIOD_NS, boundaries, count_boundaries, last_boundary, next_boundary
-from chronostream.errors import InvalidTypeError, InvalidValueError
+from chronostream.boundaries import PERIOD_NS, boundaries, check_zone, count_boundaries, last_boundary, next_boundary
+from chronostream.errors import InvalidValueError
 from chronostream.event import Frequency, checked_records
 from chronostream.sequencer import BoundarySequencer
 
@@ -73,11 +74,13 @@ def find_gaps(
         The gaps, by frequency and in order; an empty list if nothing is absent.
 
     Raises:
-        InvalidValueError: the records are not in order, one is no boundary of this zone, or the window is none.
+        InvalidValueError: the records are not in order, one is no boundary of this zone, there is no such zone, or the
+            window ends before it starts.
         InvalidTypeError: they are not events.
         UnknownFrequencyError: not a frequency that events have.
     """
     checked_records(records)
+    check_zone(tz)
     check_window(start_ns, end_ns)
     if frequencies is None and len(records):
         frequencies = np.unique(records["frequency"]).tolist()
@@ -100,8 +103,8 @@ def check_window(start_ns: int | None, end_ns: int | None) -> None:
         InvalidTypeError: a side is not an integer.
     """
     for what, instant in (("start_ns", start_ns), ("end_ns", end_ns)):
-        if instant is not None and (not isinstance(instant, int) or isinstance(instant, bool)):
-            raise InvalidTypeError(f"{what} is {type(instant).__name__}, expected Unix nanoseconds as an integer")
+        if instant is not None:
+            checked_int(what, instant)
     if start_ns is not None and end_ns is not None and end_ns < start_ns:
         raise InvalidValueError(f"the window ends at {end_ns}, before it starts at {start_ns}")
 

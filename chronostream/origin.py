@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from chronostream._texts import encode_text
 from chronostream.errors import CorruptSegmentError
-from chronostream.event import Frequency
+from chronostream.event import FREQUENCIES, Frequency
 
 __all__ = ["ORIGIN_SIZE", "Freshness", "MirrorDescription", "OriginReader", "OriginWriter"]
 
@@ -26,7 +27,6 @@ ORIGIN_SIZE = 1024
 
 _MAGIC = b"MIRROR\x01"
 _FRESHNESS = 512
-_FREQUENCIES = (Frequency.SECOND, Frequency.MINUTE, Frequency.HOUR, Frequency.DAY)
 _DESCRIPTION_DTYPE = np.dtype(
     [
         ("magic", "S8"),
@@ -38,6 +38,7 @@ _DESCRIPTION_DTYPE = np.dtype(
         ("zone_data", "S80"),
     ]
 )
+_TEXTS = ("source", "stream", "timezone", "sequencer", "zone_data")
 _FRESHNESS_DTYPE = np.dtype(
     [("checked_ns", "<i8"), ("stale_since_ns", "<i8"), ("connected", "<u8"), ("sequence", "<u8"), ("skipped", "<u8")]
 )
@@ -104,18 +105,20 @@ class OriginReader:
         self._freshness: npt.NDArray[Any] = np.frombuffer(area, _FRESHNESS_DTYPE, 1, _FRESHNESS)
 
     def description(self) -> MirrorDescription | None:
-        """Return what the stream is, or None if it is not a mirror, or its maker died before it said so."""
+        """Return what the stream is, or None if it is not a mirror, or its maker died before it said so.
+
+        Raises:
+            CorruptSegmentError: it is damaged.
+        """
         row = self._description[0]
         if row["magic"] != _MAGIC:
             return None
-        return MirrorDescription(
-            source=row["source"].decode(),
-            stream=row["stream"].decode(),
-            frequencies=tuple(frequency for frequency in _FREQUENCIES if int(row["mask"]) >> frequency & 1),
-            timezone=row["timezone"].decode(),
-            sequencer=row["sequencer"].decode(),
-            zone_data=row["zone_data"].decode(),
-        )
+        try:
+            texts = {name: row[name].decode() for name in _TEXTS}
+        except UnicodeDecodeError as error:
+            raise CorruptSegmentError(f"the state of the mirror is damaged: {error}; remove the stream") from error
+        frequencies = tuple(frequency for frequency in FREQUENCIES if int(row["mask"]) >> frequency & 1)
+        return MirrorDescription(frequencies=frequencies, **texts)
 
     def freshness(self) -> Freshness:
         """Return how fresh the stream is."""
@@ -135,11 +138,15 @@ class OriginWriter(OriginReader):
     """Writes what a mirror keeps; the only writer there is, since it has the stream's lock."""
 
     def describe(self, description: MirrorDescription) -> None:
-        """Say what the stream is."""
+        """Say what the stream is.
+
+        Raises:
+            InvalidValueError: a text does not fit its field.
+        """
         row = np.zeros(1, _DESCRIPTION_DTYPE)
         row["mask"] = sum(1 << frequency for frequency in description.frequencies)
-        for name in ("source", "stream", "timezone", "sequencer", "zone_data"):
-            row[name] = getattr(description, name).encode()
+        for name in _TEXTS:
+            row[name] = encode_text(name, getattr(description, name), _DESCRIPTION_DTYPE[name].itemsize)
         self._description[:] = row
         self._description["magic"] = _MAGIC  # Last: a description without it was never finished.
 

@@ -9,6 +9,7 @@ import logging
 import os
 import sys
 
+from chronostream._numbers import checked_int
 from chronostream.errors import InvalidValueError
 
 __all__ = ["apply_priority"]
@@ -31,9 +32,10 @@ def apply_priority(*, realtime: bool = False, cpu: int | None = None) -> None:
 
     Raises:
         InvalidValueError: there is no such processor, or this process may not use it; or the system cannot pin at all.
+        InvalidTypeError: `cpu` is not an integer.
     """
     if cpu is not None:
-        _pin(cpu)
+        _pin(checked_int("cpu", cpu))
     if realtime:
         _be_realtime()
 

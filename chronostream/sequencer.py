@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
+from chronostream._numbers import checked_int, checked_ns
 from chronostream.boundaries import check_timestamps, check_zone, local_days
 from chronostream.errors import InvalidValueError
 from chronostream.event import Frequency
@@ -25,6 +26,7 @@ __all__ = ["BoundarySequencer", "CountingSequencer", "Sequencer"]
 
 _MAX_SEQUENCE = (1 << 64) - 1
 _SECOND_NS = 1_000_000_000
+_UNIT_NS = {Frequency.SECOND: _SECOND_NS, Frequency.MINUTE: 60 * _SECOND_NS, Frequency.HOUR: 60 * _SECOND_NS}
 
 
 class Sequencer(Protocol):
@@ -79,15 +81,17 @@ class CountingSequencer:
         Raises:
             UnknownFrequencyError: not a frequency that events have.
             InvalidValueError: not within uint64, or lower than a number already given: ids would come again.
+            InvalidTypeError: `last_sequence` is not an integer.
         """
         frequency = Frequency.parse(frequency)
+        last_sequence = checked_int("last_sequence", last_sequence)
         with self._lock:
             if not self._last[frequency] <= last_sequence <= _MAX_SEQUENCE:
                 raise InvalidValueError(
                     f"cannot continue the {frequency.label} sequence from {last_sequence}, expected "
                     f"{self._last[frequency]} to {_MAX_SEQUENCE}: restore a new sequencer before it assigns"
                 )
-            self._last[frequency] = int(last_sequence)
+            self._last[frequency] = last_sequence
 
     def _next(self, frequency: Frequency) -> int:
         last = self._last[frequency]
@@ -126,14 +130,16 @@ class BoundarySequencer:
 
         Raises:
             UnknownFrequencyError: not a frequency that events have.
-            InvalidValueError: the boundary lies before 1970.
+            InvalidValueError: the boundary lies before 1970, or outside int64.
+            InvalidTypeError: it is not an integer.
         """
         frequency = Frequency.parse(frequency)
+        boundary_ns = checked_ns("boundary_ns", boundary_ns)
         if boundary_ns < 0:
             raise _before_1970(boundary_ns)
         if frequency is Frequency.DAY:
             return datetime.fromtimestamp(boundary_ns // _SECOND_NS, self._zone).toordinal()
-        return boundary_ns // _unit_ns(frequency)
+        return boundary_ns // _UNIT_NS[frequency]
 
     def assign(self, frequency: Frequency, boundary_ns: int) -> int:
         """Return what `peek` does: there is nothing to use up."""
@@ -161,11 +167,7 @@ class BoundarySequencer:
             raise _before_1970(int(timestamps_ns.min()))
         if frequency is Frequency.DAY:
             return local_days(timestamps_ns, self._tz).astype(np.uint64)
-        return (timestamps_ns // _unit_ns(frequency)).astype(np.uint64)
-
-
-def _unit_ns(frequency: Frequency) -> int:
-    return _SECOND_NS if frequency is Frequency.SECOND else 60 * _SECOND_NS
+        return (timestamps_ns // _UNIT_NS[frequency]).astype(np.uint64)
 
 
 def _before_1970(boundary_ns: int) -> InvalidValueError:

@@ -22,14 +22,13 @@ import numpy as np
 import numpy.typing as npt
 
 from chronostream.errors import CorruptSegmentError, InvalidValueError
-from chronostream.event import Frequency
+from chronostream.event import FREQUENCIES, Frequency
 from chronostream.lateness import BUCKETS, bucket_of
 from chronostream.scheduler import Condition, FactKind, FrequencyState, SchedulerState, SchedulerStatus
 
 __all__ = ["STATE_SIZE", "Checkpoint", "Description", "Published", "StateReader", "StateWriter"]
 
 _VERSION = 1
-_FREQUENCIES = (Frequency.SECOND, Frequency.MINUTE, Frequency.HOUR, Frequency.DAY)
 _CONDITIONS, _KINDS = tuple(Condition), tuple(FactKind)
 
 _DESCRIPTION_DTYPE = np.dtype([("version", "<u4"), ("mask", "<u4"), ("sequencer", "S16"), ("timezone", "S64")])
@@ -43,7 +42,7 @@ _CHECKPOINT_DTYPE = np.dtype(
         ("realtime_ns", "<i8"),
         ("boottime_ns", "<i8"),
         ("boot_id", "u1", 16),
-        ("lanes", _LANE_DTYPE, len(_FREQUENCIES)),
+        ("lanes", _LANE_DTYPE, len(FREQUENCIES)),
     ]
 )
 _CONDITION_DTYPE = np.dtype([("condition", "<u8"), ("counts", "<u8", 32)])
@@ -53,7 +52,7 @@ _CHECKPOINTS, _CHECKPOINT_STEP, _CONDITION, _LATENESS = 512, 512, 1536, 4096
 _ATTEMPTS = 4
 _CHECKSUMMED = _CHECKPOINT_DTYPE.fields["serial"][1]  # type: ignore[index]
 
-STATE_SIZE = _LATENESS + _LATENESS_DTYPE.itemsize * len(_FREQUENCIES)
+STATE_SIZE = _LATENESS + _LATENESS_DTYPE.itemsize * len(FREQUENCIES)
 """Bytes of application area that an engine needs."""
 
 
@@ -67,7 +66,7 @@ class Description:
         sequencer: the sequencer's kind.
 
     Raises:
-        InvalidValueError: a text does not fit its field.
+        InvalidValueError: a text does not fit its field, or there is no frequency.
     """
 
     frequencies: tuple[Frequency, ...]
@@ -75,7 +74,9 @@ class Description:
     sequencer: str
 
     def __post_init__(self) -> None:
-        """Refuse what would be cut when it is stored, and so be another stream's when it is read."""
+        """Refuse what would not be read as it was stored, and so be another stream's."""
+        if not self.frequencies:
+            raise InvalidValueError("no frequency: expected at least one")
         for field, text in (("timezone", self.timezone), ("sequencer", self.sequencer)):
             room = _DESCRIPTION_DTYPE[field].itemsize
             if not (text.isascii() and text.isprintable() and 1 <= len(text) <= room):
@@ -132,7 +133,7 @@ class StateReader:
             for turn in range(2)
         ]
         self._condition: npt.NDArray[Any] = np.frombuffer(area, _CONDITION_DTYPE, 1, _CONDITION)
-        self._lateness: npt.NDArray[Any] = np.frombuffer(area, _LATENESS_DTYPE, len(_FREQUENCIES), _LATENESS)
+        self._lateness: npt.NDArray[Any] = np.frombuffer(area, _LATENESS_DTYPE, len(FREQUENCIES), _LATENESS)
 
     def description(self) -> Description | None:
         """Return what the stream is, or None if its maker died before it said so.
@@ -143,11 +144,11 @@ class StateReader:
         row = self._description[0]
         if not row["version"]:
             return None
-        frequencies = tuple(frequency for frequency in _FREQUENCIES if int(row["mask"]) >> frequency & 1)
-        if int(row["version"]) != _VERSION or not frequencies:
+        if int(row["version"]) != _VERSION:
             raise CorruptSegmentError(
                 f"the engine's state has version {row['version']}, this program reads {_VERSION}: remove the stream"
             )
+        frequencies = tuple(frequency for frequency in FREQUENCIES if int(row["mask"]) >> frequency & 1)
         try:
             return Description(frequencies, row["timezone"].decode(), row["sequencer"].decode())
         except ValueError as error:

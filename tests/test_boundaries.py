@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import json
-import threading
 import zoneinfo
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,19 +19,17 @@ from chronostream import boundaries as module
 from chronostream.boundaries import (
     MAX_BOUNDARIES,
     boundaries,
-    check_timestamps,
     count_boundaries,
     last_boundary,
     local_days,
     next_boundary,
 )
 from chronostream.errors import InvalidTypeError, InvalidValueError, UnknownFrequencyError
-from chronostream.event import Frequency
+from chronostream.event import FREQUENCIES, Frequency
 
 NS = 1_000_000_000
 MIN_NS, MAX_NS = -(1 << 63), (1 << 63) - 1
 VECTORS = json.loads((Path(__file__).parent / "vectors" / "boundaries.json").read_text())
-FREQUENCIES = [Frequency.SECOND, Frequency.MINUTE, Frequency.HOUR, Frequency.DAY]
 ZONES = sorted(zoneinfo.available_timezones())
 
 # Where the rule is hard: transitions at midnight, by half an hour or a day, at 00:01, twice within weeks.
@@ -134,7 +132,7 @@ def test_hard_days_agree_with_a_scan_of_every_minute(tz: str, day: str) -> None:
 
 
 @given(tz=st.sampled_from(ZONES), start_ns=instants())
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_any_days_agree_with_a_scan_of_every_minute(tz: str, start_ns: int) -> None:
     end_ns = start_ns + 2 * 86400 * NS
     expected = scan(tz, start_ns, end_ns)
@@ -146,7 +144,7 @@ def test_any_days_agree_with_a_scan_of_every_minute(tz: str, start_ns: int) -> N
 @given(now_ns=st.integers(MIN_NS + 60 * NS, MAX_NS - 60 * NS))
 @example(now_ns=0)
 @example(now_ns=-1)
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_seconds_and_minutes_are_multiples_of_unix_time_everywhere(
     frequency: str, unit_ns: int, tz: str, now_ns: int
 ) -> None:
@@ -155,13 +153,13 @@ def test_seconds_and_minutes_are_multiples_of_unix_time_everywhere(
 
 
 @given(now_ns=instants("1700-01-01", "2260-01-01"))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_utc_days_begin_at_its_midnights(now_ns: int) -> None:
     assert next_boundary(now_ns, "day") == (now_ns // (86400 * NS) + 1) * 86400 * NS
 
 
 @given(**anything, start_ns=instants())
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_stepping_by_next_boundary_walks_the_range(frequency: Frequency, tz: str, start_ns: int) -> None:
     end_ns = start_ns + {1: 30, 2: 1800, 3: 100_000, 4: 3_000_000}[frequency] * NS
     walked = []
@@ -172,7 +170,7 @@ def test_stepping_by_next_boundary_walks_the_range(frequency: Frequency, tz: str
 
 
 @given(frequency=st.sampled_from([Frequency.HOUR, Frequency.DAY]), tz=st.sampled_from(ZONES), now_ns=instants())
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_last_boundary_is_the_inverse_of_next(frequency: Frequency, tz: str, now_ns: int) -> None:
     later_ns = next_boundary(now_ns, frequency, tz)
     assert last_boundary(later_ns, frequency, tz) == later_ns
@@ -180,14 +178,14 @@ def test_last_boundary_is_the_inverse_of_next(frequency: Frequency, tz: str, now
 
 
 @given(**anything, start_ns=instants(), length_s=st.integers(0, 10_000_000))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_count_is_the_length_of_the_range(frequency: Frequency, tz: str, start_ns: int, length_s: int) -> None:
     end_ns = start_ns + length_s * NS
     assert count_boundaries(frequency, start_ns, end_ns, tz) == len(boundaries(frequency, start_ns, end_ns, tz))
 
 
 @given(**anything, cuts=st.lists(instants("2010-01-01", "2012-06-01"), min_size=3, max_size=3).map(sorted))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_neighbouring_ranges_join_without_overlap(frequency: Frequency, tz: str, cuts: list[int]) -> None:
     start_ns, middle_ns, end_ns = (last_boundary(cut, frequency, tz) for cut in cuts)
     middle_ns = min(middle_ns, start_ns + 86400 * NS)
@@ -289,19 +287,19 @@ def test_times_may_be_numpy_integers(number: int) -> None:
 
 @pytest.mark.parametrize("now_ns", [MIN_NS - 1, MAX_NS + 1])
 def test_time_outside_int64_is_refused(now_ns: int) -> None:
-    with pytest.raises(InvalidValueError, match="within int64"):
+    with pytest.raises(InvalidValueError, match=f"is {now_ns}, expected {MIN_NS} to {MAX_NS}"):
         next_boundary(now_ns, "second")
-    with pytest.raises(InvalidValueError, match="within int64"):
+    with pytest.raises(InvalidValueError, match=f"is {now_ns}, expected {MIN_NS} to {MAX_NS}"):
         last_boundary(now_ns, "second")
-    with pytest.raises(InvalidValueError, match="within int64"):
+    with pytest.raises(InvalidValueError, match=f"is {now_ns}, expected {MIN_NS} to {MAX_NS}"):
         boundaries("second", min(now_ns, 0), max(now_ns, 0))
 
 
-@pytest.mark.parametrize("now_ns", [1.5, "0", None, datetime(2024, 1, 1, tzinfo=UTC)])
+@pytest.mark.parametrize("now_ns", [1.5, True, "0", None, datetime(2024, 1, 1, tzinfo=UTC), np.array([1])])
 def test_time_that_is_no_integer_is_refused(now_ns: int) -> None:
-    with pytest.raises(InvalidTypeError, match="integer nanoseconds"):
+    with pytest.raises(InvalidTypeError, match="expected an integer"):
         next_boundary(now_ns, "second")
-    with pytest.raises(InvalidTypeError, match="integer nanoseconds"):
+    with pytest.raises(InvalidTypeError, match="expected an integer"):
         count_boundaries("second", 0, now_ns)
 
 
@@ -352,24 +350,14 @@ def test_local_days_of_nothing_are_nothing() -> None:
 @pytest.mark.parametrize("timestamps_ns", [[0], 0, np.zeros(1), np.zeros(1, np.uint64)])
 def test_timestamps_that_are_no_int64_array_are_refused(timestamps_ns: npt.NDArray[np.int64]) -> None:
     with pytest.raises(InvalidTypeError, match="expected an int64 array"):
-        check_timestamps(timestamps_ns)
-    with pytest.raises(InvalidTypeError, match="expected an int64 array"):
         local_days(timestamps_ns)
 
 
 def test_many_threads_may_ask_for_a_new_zone_at_once() -> None:
     for cached in (module._periods, module._hours, module._days):
         cached.cache_clear()
-    found: list[int] = []
-    start = threading.Barrier(8)
-
-    def ask(now_ns: int) -> None:
-        start.wait(timeout=10)
-        found.append(next_boundary(now_ns, "day", "Europe/Lisbon"))
-
-    threads = [threading.Thread(target=ask, args=(ns(day),)) for day in ["2024-07-01", "2084-07-01"] * 4]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=30)
-    assert sorted(found) == [ns("2024-07-01T23:00:00")] * 4 + [ns("2084-07-01T23:00:00")] * 4
+    with ThreadPoolExecutor(8) as pool:
+        found = list(
+            pool.map(lambda day: next_boundary(ns(day), "day", "Europe/Lisbon"), ["2024-07-01", "2084-07-01"] * 4)
+        )
+    assert found == [ns("2024-07-01T23:00:00"), ns("2084-07-01T23:00:00")] * 4

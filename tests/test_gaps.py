@@ -139,7 +139,7 @@ def test_events_out_of_order_are_refused(records: npt.NDArray[np.void]) -> None:
         ({"frequencies": {"week"}}, UnknownFrequencyError, "week"),
         ({"start_ns": 2, "end_ns": 1}, InvalidValueError, "ends at 1, before it starts at 2"),
         ({"start_ns": 0.5}, InvalidTypeError, "start_ns is float"),
-        ({"tz": "Mars/Olympus"}, InvalidValueError, "Mars/Olympus"),
+        ({"records": seconds(1, 0), "tz": "Mars/Olympus"}, InvalidValueError, "Mars/Olympus"),
     ],
 )
 def test_bad_arguments_are_refused(options: dict[str, Any], error: type[Exception], complaint: str) -> None:

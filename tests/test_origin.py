@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from chronostream import Frequency
-from chronostream.errors import CorruptSegmentError
+from chronostream.errors import CorruptSegmentError, InvalidValueError
 from chronostream.origin import ORIGIN_SIZE, Freshness, MirrorDescription, OriginReader, OriginWriter
 
 DESCRIPTION = MirrorDescription(
@@ -48,3 +50,16 @@ def test_freshness_comes_out_as_it_went_in(area: memoryview, freshness: Freshnes
 def test_an_area_that_is_too_small_is_no_mirrors() -> None:
     with pytest.raises(CorruptSegmentError, match=f"100 bytes, a mirror's has {ORIGIN_SIZE}"):
         OriginReader(memoryview(bytes(100)))
+
+
+def test_a_text_that_would_be_cut_is_refused(area: memoryview) -> None:
+    with pytest.raises(InvalidValueError, match=r"zone_data .* takes 81 bytes of UTF-8, but only 80 fit"):
+        OriginWriter(area).describe(replace(DESCRIPTION, zone_data="z" * 81))
+    assert OriginReader(area).description() is None
+
+
+def test_a_damaged_description_is_refused(area: memoryview) -> None:
+    OriginWriter(area).describe(DESCRIPTION)
+    area[16] = 0xFF
+    with pytest.raises(CorruptSegmentError, match=r"the state of the mirror is damaged: .*; remove the stream"):
+        OriginReader(area).description()

@@ -2,70 +2,47 @@
 
 from __future__ import annotations
 
-import itertools
-import logging
 import os
 import resource
-import signal
-import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import psutil
 import pytest
 
 import chronostream as cs
-from chronostream.errors import ConfigError, InvalidValueError, StreamNotFoundError
+from chronostream.errors import ConfigError, InvalidTypeError, InvalidValueError
 from chronostream.priority import apply_priority
-from tests.ring.harness import TIMEOUT_S, in_fork, path_of, wait_until
+from tests.process_harness import Programs
+from tests.ring.harness import in_fork
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="other systems have neither")
 _NOBODY = 65534
-_numbers = itertools.count()
 
 
-@pytest.fixture
-def name() -> Iterator[str]:
-    """A stream name of the test's own; its segment is gone afterwards, whatever happened."""
-    name = f"test-priority-{os.getpid()}-{next(_numbers)}"
-    yield name
-    path_of(name).unlink(missing_ok=True)
+def _is_realtime(pid: int) -> bool:
+    return os.sched_getscheduler(pid) & ~os.SCHED_RESET_ON_FORK == os.SCHED_FIFO
 
 
-def _warnings(target: Callable[[], object]) -> list[str]:
-    """Return what the module warns of meanwhile."""
-    found: list[str] = []
-
-    class Handler(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            found.append(record.getMessage())
-
-    handler = Handler()
-    logger = logging.getLogger("chronostream.priority")
-    logger.addHandler(handler)
-    try:
-        target()
-    finally:
-        logger.removeHandler(handler)
-    return found
+def _last_cpu() -> int:
+    return max(os.sched_getaffinity(0))
 
 
-def test_realtime_is_given_or_a_warning_says_that_it_is_not() -> None:
+def test_realtime_is_given_or_a_warning_says_that_it_is_not(caplog: pytest.LogCaptureFixture) -> None:
     def child() -> None:
-        warned = _warnings(lambda: apply_priority(realtime=True))
-        given = os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK == os.SCHED_FIFO
-        assert given is not bool(warned)
+        apply_priority(realtime=True)
+        assert _is_realtime(0) is not bool(caplog.messages)
 
     assert in_fork(child) == 0
 
 
-def test_without_the_permission_a_warning_says_what_would_give_it() -> None:
+def test_without_the_permission_a_warning_says_what_would_give_it(caplog: pytest.LogCaptureFixture) -> None:
     def child() -> None:
         resource.setrlimit(resource.RLIMIT_RTPRIO, (0, 0))
         if os.getuid() == 0:
             os.setresuid(_NOBODY, _NOBODY, _NOBODY)
-        (warning,) = _warnings(lambda: apply_priority(realtime=True))
+        apply_priority(realtime=True)
+        (warning,) = caplog.messages
         assert warning.startswith("no real-time scheduling")
         assert "CAP_SYS_NICE" in warning
         assert os.sched_getscheduler(0) == os.SCHED_OTHER
@@ -74,14 +51,11 @@ def test_without_the_permission_a_warning_says_what_would_give_it() -> None:
 
 
 def test_a_cpu_is_the_only_one_from_then_on() -> None:
-    last = max(os.sched_getaffinity(0))
-
     def child() -> None:
-        apply_priority(cpu=last)
-        assert os.sched_getaffinity(0) == {last}
+        apply_priority(cpu=_last_cpu())
+        assert len(os.sched_getaffinity(0)) == 1
 
     assert in_fork(child) == 0
-    assert len(os.sched_getaffinity(0)) > 0
 
 
 def test_a_cpu_that_is_not_there_is_refused_with_those_that_are() -> None:
@@ -90,10 +64,15 @@ def test_a_cpu_that_is_not_there_is_refused_with_those_that_are() -> None:
         apply_priority(cpu=99999)
 
 
-def test_other_systems_say_that_they_cannot(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_no_number_of_a_cpu_is_refused() -> None:
+    with pytest.raises(InvalidTypeError, match="cpu is str, expected an integer"):
+        apply_priority(cpu="0")  # type: ignore[arg-type]  # on purpose
+
+
+def test_other_systems_say_that_they_cannot(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
-    (warning,) = _warnings(lambda: apply_priority(realtime=True))
-    assert "darwin has no SCHED_FIFO" in warning
+    apply_priority(realtime=True)
+    assert "darwin has no SCHED_FIFO" in caplog.text
     with pytest.raises(InvalidValueError, match="darwin cannot pin"):
         apply_priority(cpu=0)
 
@@ -105,9 +84,8 @@ def test_a_config_refuses_what_is_no_cpu(cpu: Any) -> None:
 
 
 def test_a_started_process_runs_where_it_was_told_to(name: str) -> None:
-    cpu = max(os.sched_getaffinity(0))
-    with cs.start(cs.StreamConfig(name=name, cpu=cpu, remove=True)) as producer:
-        assert psutil.Process(producer.pid).cpu_affinity() == [cpu]
+    with cs.start(cs.StreamConfig(name=name, cpu=_last_cpu(), remove=True)) as producer:
+        assert psutil.Process(producer.pid).cpu_affinity() == [_last_cpu()]
 
 
 def test_starting_a_process_on_a_cpu_that_is_not_there_fails_here(name: str) -> None:
@@ -116,30 +94,16 @@ def test_starting_a_process_on_a_cpu_that_is_not_there_fails_here(name: str) -> 
     assert name not in cs.ring.list_names()
 
 
-def test_run_takes_both_options(name: str) -> None:
-    cpu = max(os.sched_getaffinity(0))
-    command = [sys.executable, "-m", "chronostream", "run", name, "--remove", "--realtime", "--cpu", str(cpu)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    try:
-        wait_until(lambda: _is_live(name))
-        scheduler = os.sched_getscheduler(process.pid) & ~os.SCHED_RESET_ON_FORK
-        assert os.sched_getaffinity(process.pid) == {cpu}
-    finally:
-        process.send_signal(signal.SIGTERM)
-        _, err = process.communicate(timeout=TIMEOUT_S)
-    assert process.returncode == 0
-    assert (scheduler == os.SCHED_FIFO) is not ("no real-time scheduling" in err)
+def test_run_takes_both_options(name: str, programs: Programs) -> None:
+    program = programs.chronostream("run", name, "--remove", "--realtime", "--cpu", str(_last_cpu()))
+    told = program.err.line()
+    warned = "no real-time scheduling" in told
+    assert "ready: stream" in (program.err.line() if warned else told)
+    assert (os.sched_getaffinity(program.pid), _is_realtime(program.pid)) == ({_last_cpu()}, not warned)
 
 
-def test_run_on_a_cpu_that_is_not_there_is_wrong_usage(name: str) -> None:
-    command = [sys.executable, "-m", "chronostream", "run", name, "--cpu", "99999"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert "cpu is 99999" in done.stderr
-
-
-def _is_live(name: str) -> bool:
-    try:
-        return cs.ring.inspect(name).state == "live"
-    except StreamNotFoundError:
-        return False
+def test_run_on_a_cpu_that_is_not_there_is_wrong_usage(name: str, programs: Programs) -> None:
+    program = programs.chronostream("run", name, "--cpu", "99999")
+    assert program.wait() == 2
+    told = program.err.rest()
+    assert (told.count("\n"), "cpu is 99999" in told) == (1, True)

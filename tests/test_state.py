@@ -16,7 +16,7 @@ SECOND, MINUTE, HOUR, DAY = Frequency.SECOND, Frequency.MINUTE, Frequency.HOUR, 
 _DESCRIPTION = Description((SECOND, DAY), "America/Argentina/ComodRivadavia", "counting")
 _BOOT = bytes(range(16))
 # Where the docstring of the module puts them.
-_VERSION, _TIMEZONE, _CHECKPOINTS, _CONDITION, _LATENESS = 0, 24, (512, 1024), 1536, 4096
+_VERSION, _MASK, _TIMEZONE, _CHECKPOINTS, _CONDITION, _LATENESS = 0, 4, 24, (512, 1024), 1536, 4096
 
 
 @pytest.fixture
@@ -68,9 +68,6 @@ def test_a_reader_needs_no_write_access(area: memoryview, writer: StateWriter) -
     assert (reader.description(), reader.checkpoint()) == (_DESCRIPTION, _checkpoint(1))
 
 
-# The description.
-
-
 @pytest.mark.parametrize("frequencies", [(SECOND,), (MINUTE, HOUR), (SECOND, MINUTE, HOUR, DAY)])
 def test_a_description_comes_back_as_it_was(area: memoryview, frequencies: tuple[Frequency, ...]) -> None:
     description = Description(frequencies, "z" * 64, "s" * 16)
@@ -107,15 +104,14 @@ def test_the_state_of_another_version_is_refused(area: memoryview, writer: State
         StateReader(area).checkpoint()
 
 
-@pytest.mark.parametrize("damage", [b"\xff", b"\n", b"\0"])
-def test_a_damaged_description_is_refused(area: memoryview, writer: StateWriter, damage: bytes) -> None:
+@pytest.mark.parametrize(
+    ("field", "damage"), [(_TIMEZONE, b"\xff" * 64), (_TIMEZONE, b"\n"), (_TIMEZONE, b"\0"), (_MASK, b"\0" * 4)]
+)
+def test_a_damaged_description_is_refused(area: memoryview, writer: StateWriter, field: int, damage: bytes) -> None:
     assert writer.description()
-    area[_TIMEZONE : _TIMEZONE + 64] = damage * 64
+    area[field : field + len(damage)] = damage
     with pytest.raises(CorruptSegmentError, match=r"the engine's state is damaged: .*; remove the stream"):
         StateReader(area).description()
-
-
-# The checkpoints.
 
 
 @pytest.mark.parametrize("saved", range(1, 6))
@@ -186,9 +182,6 @@ def test_a_reader_that_finds_both_checkpoints_torn_looks_again(area: memoryview,
 
     reader._checkpoints = [TornOnce(raw) for raw in reader._checkpoints]  # type: ignore[misc]  # on purpose
     assert reader.checkpoint() == _checkpoint(2)
-
-
-# The scheduler's condition, and the lateness.
 
 
 @pytest.mark.parametrize("condition", Condition)

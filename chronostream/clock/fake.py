@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, SupportsIndex
+from typing import TYPE_CHECKING
 
+from chronostream._numbers import checked_int
 from chronostream.clock.protocol import StopFlag, Wake
 from chronostream.errors import ChronoStreamError, InvalidTypeError, InvalidValueError
 
@@ -49,14 +50,16 @@ class FakeClock:
         boot_id: the 16 bytes of this boot; give another to play a restart after a reboot.
 
     Raises:
-        InvalidTypeError: a time is not an integer.
+        InvalidTypeError: a time is not an integer, or `boot_id` not bytes.
         InvalidValueError: `boot_id` is not 16 bytes.
     """
 
     def __init__(self, start_ns: int, *, boottime_ns: int = 0, boot_id: bytes = _BOOT_ID) -> None:
+        if not isinstance(boot_id, bytes):
+            raise InvalidTypeError(f"boot_id is {type(boot_id).__name__}, expected {len(_BOOT_ID)} bytes")
         if len(boot_id) != len(_BOOT_ID):
             raise InvalidValueError(f"boot_id has {len(boot_id)} bytes, expected {len(_BOOT_ID)}")
-        self._now = _integer("start_ns", start_ns), _integer("boottime_ns", boottime_ns)
+        self._now = checked_int("start_ns", start_ns), checked_int("boottime_ns", boottime_ns)
         self._boot_id = boot_id
         self._changed = threading.Condition()
         self._sleepers: list[_Sleeper] = []
@@ -78,7 +81,12 @@ class FakeClock:
         return self._boot_id
 
     def wait(self, deadline_ns: int, stop: StopFlag, *, while_spinning: Callable[[], object] | None = None) -> Wake:
-        """Wait until told: see `Clock.wait`. `while_spinning` is called once, before the sleep."""
+        """Wait until told: see `Clock.wait`. `while_spinning` is called once, before the sleep.
+
+        Raises:
+            InvalidTypeError: `deadline_ns` is not an integer.
+        """
+        deadline_ns = checked_int("deadline_ns", deadline_ns)
         if while_spinning is not None and self._now[0] < deadline_ns and not stop.is_set():
             while_spinning()
         with self._changed:
@@ -118,7 +126,7 @@ class FakeClock:
             InvalidTypeError: `ns` is not an integer.
         """
         with self._changed:
-            self._move(_integer("ns", ns), 0)
+            self._move(checked_int("ns", ns), 0)
             self._wake_all()
 
     def suspend(self, ns: int) -> None:
@@ -144,6 +152,7 @@ class FakeClock:
 
         Raises:
             InvalidValueError: `waiters` is less than one.
+            InvalidTypeError: it is not an integer.
             ChronoStreamError: they did not within `timeout_s` of real time.
         """
         with self._changed:
@@ -154,6 +163,7 @@ class FakeClock:
 
         Raises:
             InvalidValueError: `waiters` is less than one.
+            InvalidTypeError: it is not an integer.
             ChronoStreamError: there were not so many sleepers within `timeout_s` of real time.
         """
         with self._changed:
@@ -172,11 +182,11 @@ class FakeClock:
 
         Raises:
             InvalidValueError: `end_ns` is before now, or `waiters` is less than one.
-            InvalidTypeError: `end_ns` is not an integer.
+            InvalidTypeError: `end_ns` or `waiters` is not an integer.
             ChronoStreamError: there were not so many sleepers within `timeout_s`.
         """
         with self._changed:
-            _duration("run_until", _integer("end_ns", end_ns) - self._now[0])
+            _duration("run_until", checked_int("end_ns", end_ns) - self._now[0])
             self._wait_for_waiters(waiters, timeout_s)
             while (deadline_ns := min(sleeper.deadline_ns for sleeper in self._sleepers)) <= end_ns:
                 self._move_to(deadline_ns)
@@ -208,7 +218,7 @@ class FakeClock:
         self._changed.notify_all()
 
     def _wait_for_waiters(self, waiters: int, timeout_s: float) -> None:
-        if waiters < 1:
+        if checked_int("waiters", waiters) < 1:
             raise InvalidValueError(f"waiters is {waiters}, expected at least 1: use advance() when nobody sleeps")
         end_s = time.monotonic() + timeout_s
         while len(self._sleepers) < waiters:
@@ -221,15 +231,8 @@ class FakeClock:
             self._changed.wait(remaining_s)
 
 
-def _integer(name: str, value: SupportsIndex) -> int:
-    try:
-        return value.__index__()
-    except AttributeError:
-        raise InvalidTypeError(f"{name} is {type(value).__name__}, expected an integer of nanoseconds") from None
-
-
 def _duration(action: str, ns: int) -> int:
-    ns = _integer("ns", ns)
+    ns = checked_int("ns", ns)
     if ns < 0:
         raise InvalidValueError(f"{action} by {ns} ns: time goes on only; use step() to set the wall clock back")
     return ns

@@ -17,6 +17,7 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self, get_args
 
+from chronostream._numbers import checked_int
 from chronostream.clock.protocol import StopFlag, Wake
 from chronostream.clock.stop import Stop
 from chronostream.clock.timerfd import NEVER_NS, WallTimer
@@ -130,9 +131,11 @@ class SystemClock:
 
         Raises:
             ClosedError: this clock, or the `Stop`, was closed.
+            InvalidTypeError: `deadline_ns` is not an integer.
         """
         if self._closed:
             raise ClosedError("this SystemClock was closed: make a new one to wait")
+        deadline_ns = checked_int("deadline_ns", deadline_ns)
         if stop.is_set():
             return Wake.INTERRUPTED
         until_ns = deadline_ns - self._lead_ns

@@ -11,19 +11,12 @@ from collections import Counter
 from operator import attrgetter
 from typing import TYPE_CHECKING, Literal, get_args
 
-from chronostream._texts import utc_text
+from chronostream._numbers import checked_ns
+from chronostream._texts import seconds_text, utc_text
 from chronostream.boundaries import boundaries, check_zone, count_boundaries, last_boundary, next_boundary
 from chronostream.errors import ChronoStreamError, InvalidTypeError, InvalidValueError
 from chronostream.event import Frequency
-from chronostream.scheduler.facts import (
-    Condition,
-    Fact,
-    FactKind,
-    SchedulerStatus,
-    Step,
-    Tick,
-    seconds_text,
-)
+from chronostream.scheduler.facts import Condition, Fact, FactKind, SchedulerStatus, Step, Tick
 from chronostream.scheduler.state import FrequencyState, SchedulerState
 from chronostream.scheduler.trust import Trust
 
@@ -106,8 +99,11 @@ class Scheduler:
             boottime_ns: the clock that nobody can set, read at the same instant. It never goes back.
 
         Raises:
-            InvalidValueError: the next boundary is outside int64.
+            InvalidValueError: a reading, or the next boundary, is outside int64.
+            InvalidTypeError: a reading is not an integer.
         """
+        realtime_ns = checked_ns("realtime_ns", realtime_ns)
+        boottime_ns = checked_ns("boottime_ns", boottime_ns)
         if not self._lanes:
             self._begin(realtime_ns, boottime_ns)
         facts = self._trust.judge(realtime_ns, boottime_ns, self._floor_ns)
@@ -250,7 +246,7 @@ class _Lane:
 
 
 def _to_ns(name: str, seconds: float) -> int:
-    if not isinstance(seconds, int | float):
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
         raise InvalidTypeError(f"{name} is {type(seconds).__name__}, expected a number of seconds")
     if not (math.isfinite(seconds) and seconds >= 0):
         raise InvalidValueError(f"{name} is {seconds}, expected a finite number of seconds from 0 on")

@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from chronostream.event import Frequency
 
-__all__ = ["Condition", "Fact", "FactKind", "SchedulerStatus", "Step", "Tick", "seconds_text"]
-
-_SECOND_NS = 1_000_000_000
+__all__ = ["Condition", "Fact", "FactKind", "SchedulerStatus", "Step", "Tick"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +103,3 @@ class SchedulerStatus:
     condition: Condition
     missed: dict[Frequency, int]
     counts: dict[FactKind, int]
-
-
-def seconds_text(ns: int) -> str:
-    """Return a duration in nanoseconds as text."""
-    return f"{ns / _SECOND_NS:.3f} s"

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from chronostream._texts import utc_text
-from chronostream.scheduler.facts import Fact, FactKind, seconds_text
+from chronostream._texts import seconds_text, utc_text
+from chronostream.scheduler.facts import Fact, FactKind
 
 if TYPE_CHECKING:
     from chronostream.scheduler.state import SchedulerState

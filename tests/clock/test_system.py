@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, get_args
 
 import pytest
 
-from chronostream.clock import Clock, Stop, SystemClock, Wake, system, timerfd
+from chronostream.clock import Stop, SystemClock, Wake, system, timerfd
 from chronostream.clock.system import Strategy
 from chronostream.errors import ClosedError, InvalidValueError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 _NEVER_NS = (1 << 63) - 1
 _SECOND_NS = 1_000_000_000
@@ -44,16 +44,6 @@ def sleeping_clock() -> Iterator[SystemClock]:
 def timer_clock() -> Iterator[SystemClock]:
     with SystemClock("timerfd") as clock:
         yield clock
-
-
-def _wake_in_thread(clock: Clock, stop: Stop | threading.Event, interrupt: Callable[[], None]) -> Wake:
-    """Wait for ever in another thread, interrupt it, and return why the wait ended."""
-    wakes: list[Wake] = []
-    thread = threading.Thread(target=lambda: wakes.append(clock.wait(_NEVER_NS, stop)), daemon=True)
-    thread.start()
-    interrupt()
-    thread.join(_JOIN_S)
-    return wakes[0]
 
 
 class _SetClock(SimpleNamespace):
@@ -157,34 +147,6 @@ def test_a_wait_never_ends_before_its_deadline(clock: SystemClock, ahead_ns: int
     deadline_ns = time.time_ns() + ahead_ns
     assert clock.wait(deadline_ns, _NO_STOP) is Wake.REACHED
     assert time.time_ns() >= deadline_ns
-
-
-@pytest.mark.parametrize("deadline_ns", [-(1 << 63), 0, 1])
-def test_a_deadline_in_the_past_is_reached_at_once(clock: SystemClock, deadline_ns: int) -> None:
-    assert clock.wait(deadline_ns, _NO_STOP) is Wake.REACHED
-
-
-def test_a_flag_that_is_set_already_comes_before_a_deadline_that_has_passed(clock: SystemClock) -> None:
-    with Stop() as stop:
-        stop.set()
-        assert clock.wait(0, stop) is Wake.INTERRUPTED
-
-
-@pytest.mark.parametrize("deadline_ns", [_NEVER_NS, 1 << 70])
-def test_a_deadline_however_far_can_be_waited_for(clock: SystemClock, deadline_ns: int) -> None:
-    with Stop() as stop:
-        threading.Timer(0.01, stop.set).start()
-        assert clock.wait(deadline_ns, stop) is Wake.INTERRUPTED
-
-
-def test_a_stop_ends_a_wait_under_way(clock: SystemClock) -> None:
-    with Stop() as stop:
-        assert _wake_in_thread(clock, stop, stop.set) is Wake.INTERRUPTED
-
-
-def test_a_plain_event_ends_a_wait_under_way(clock: SystemClock) -> None:
-    stop = threading.Event()
-    assert _wake_in_thread(clock, stop, stop.set) is Wake.INTERRUPTED
 
 
 def test_a_stop_that_another_process_set_ends_a_wait_too(clock: SystemClock) -> None:

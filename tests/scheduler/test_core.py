@@ -9,7 +9,16 @@ import pytest
 from chronostream.clock import FakeClock
 from chronostream.errors import ChronoStreamError, InvalidTypeError, InvalidValueError, UnknownFrequencyError
 from chronostream.event import Frequency
-from chronostream.scheduler import Condition, FactKind, FrequencyState, Scheduler, SchedulerState, Step, Tick
+from chronostream.scheduler import (
+    Condition,
+    FactKind,
+    FrequencyState,
+    Scheduler,
+    SchedulerState,
+    SchedulerStatus,
+    Step,
+    Tick,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -461,15 +470,6 @@ def test_no_step_is_ordinary_in_quarantine_or_where_it_would_begin_one() -> None
     assert not run.scheduler.is_ordinary(run.last.deadline_ns, run.clock.boottime_ns())
 
 
-def test_ticks_that_nobody_takes_block_nothing() -> None:
-    run = Run(SECOND, MINUTE, HOUR, DAY)
-    for _ in range(10_000):
-        run.clock.advance(_NS)
-        run.look()
-    assert run.last.ticks[0].boundary_ns == (_NOON_S + 10_000) * _NS
-    assert run.missed() == 0
-
-
 _RANGES = json.loads((Path(__file__).parents[1] / "vectors" / "boundaries.json").read_text())["ranges"]
 
 
@@ -485,16 +485,9 @@ def test_the_boundaries_of_hard_zones_are_emitted_one_by_one(case: dict[str, Any
     assert emitted_ns == expected_ns
 
 
-def test_the_status_counts_what_the_steps_met_with() -> None:
-    run = Run()
-    status = run.scheduler.status()
-    assert status.condition is Condition.RUNNING
-    assert status.missed == {SECOND: 0}
-    assert status.counts == dict.fromkeys(FactKind, 0)
-
-
-def test_a_new_scheduler_has_a_status_before_its_first_step() -> None:
-    assert Scheduler([SECOND]).status().missed == {SECOND: 0}
+def test_a_new_scheduler_has_met_with_nothing() -> None:
+    status = Scheduler([SECOND]).status()
+    assert status == SchedulerStatus(Condition.RUNNING, {SECOND: 0}, dict.fromkeys(FactKind, 0))
 
 
 def test_a_restored_scheduler_has_its_state_before_its_first_step() -> None:
@@ -531,24 +524,21 @@ def test_frequencies_are_taken_by_name_or_number_and_once() -> None:
     assert Scheduler(["minute", 1, SECOND]).frequencies == (SECOND, MINUTE)
 
 
-def test_a_scheduler_of_no_frequency_is_refused() -> None:
-    with pytest.raises(InvalidValueError, match="no frequency: give at least one"):
-        Scheduler([])
-
-
-def test_an_unknown_frequency_is_refused() -> None:
-    with pytest.raises(UnknownFrequencyError, match="unknown frequency 'week'"):
-        Scheduler(["week"])
-
-
-def test_an_unknown_zone_is_refused_at_once() -> None:
-    with pytest.raises(InvalidValueError, match="Mars"):
-        Scheduler([SECOND], "Mars/Olympus")
-
-
-def test_an_unknown_way_to_coalesce_is_refused() -> None:
-    with pytest.raises(InvalidValueError, match="coalesce is 'some', expected one of earliest, latest, all"):
-        Scheduler([SECOND], coalesce="some")  # type: ignore[arg-type]  # on purpose
+@pytest.mark.parametrize(
+    ("options", "error", "complaint"),
+    [
+        ({"frequencies": []}, InvalidValueError, "no frequency: give at least one"),
+        ({"frequencies": ["week"]}, UnknownFrequencyError, "unknown frequency 'week'"),
+        ({"tz": "Mars/Olympus"}, InvalidValueError, "Mars/Olympus"),
+        ({"coalesce": "some"}, InvalidValueError, "coalesce is 'some', expected one of earliest, latest, all"),
+    ],
+    ids=repr,
+)
+def test_what_cannot_be_scheduled_is_refused_at_once(
+    options: dict[str, Any], error: type[Exception], complaint: str
+) -> None:
+    with pytest.raises(error, match=complaint):
+        Scheduler(**{"frequencies": [SECOND]} | options)
 
 
 @pytest.mark.parametrize("option", ["catch_up_window_s", "max_step_s", "max_hold_s", "settle_s"])
@@ -556,8 +546,15 @@ def test_a_time_that_is_no_duration_is_refused(option: str) -> None:
     for value in (-1, float("nan"), float("inf")):
         with pytest.raises(InvalidValueError, match=f"{option} is {value}, expected a finite number"):
             Scheduler([SECOND], **{option: value})  # type: ignore[arg-type]  # one name at a time
-    with pytest.raises(InvalidTypeError, match=f"{option} is str, expected a number of seconds"):
-        Scheduler([SECOND], **{option: "1"})  # type: ignore[arg-type]  # on purpose
+    for kind in (str, bool):
+        with pytest.raises(InvalidTypeError, match=f"{option} is {kind.__name__}, expected a number of seconds"):
+            Scheduler([SECOND], **{option: kind(1)})  # type: ignore[arg-type]  # on purpose
+
+
+@pytest.mark.parametrize("readings", [(0.5, 0), (0, "0")])
+def test_readings_that_are_no_integers_are_refused(readings: tuple[int, int]) -> None:
+    with pytest.raises(InvalidTypeError, match=r"time_ns is .*, expected an integer"):
+        Scheduler([SECOND]).step(*readings)
 
 
 def test_a_state_of_other_frequencies_is_refused() -> None:

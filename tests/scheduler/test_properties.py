@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from chronostream.boundaries import boundaries, count_boundaries
 from chronostream.clock import FakeClock
-from chronostream.event import Frequency
+from chronostream.event import FREQUENCIES, Frequency
 from chronostream.scheduler import Coalesce, Scheduler, Step, Tick
 
 if TYPE_CHECKING:
@@ -121,13 +121,13 @@ def _agrees_with_the_naive_model(
     assert run.missed() == naive.missed
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(_STARTS_NS, _COALESCE, _moves(150 * _NS))
 def test_seconds_and_minutes_agree_with_the_naive_model(start_ns: int, coalesce: Coalesce, moves: list[Move]) -> None:
     _agrees_with_the_naive_model(start_ns, (Frequency.SECOND, Frequency.MINUTE), "UTC", coalesce, moves)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(_STARTS_NS, st.sampled_from(_ZONES), _COALESCE, _moves(2 * _DAY_NS))
 def test_hours_and_days_of_hard_zones_agree_with_the_naive_model(
     start_ns: int, tz: str, coalesce: Coalesce, moves: list[Move]
@@ -145,12 +145,10 @@ _WILD_MOVES = st.one_of(_moves(20 * _NS), _moves(3 * _HOUR_NS), _moves(5 * _YEAR
     ),
     max_size=40,
 )
-_SOME_FREQUENCIES = st.sets(
-    st.sampled_from((Frequency.SECOND, Frequency.MINUTE, Frequency.HOUR, Frequency.DAY)), min_size=1
-).map(lambda chosen: tuple(sorted(chosen)))
+_SOME_FREQUENCIES = st.sets(st.sampled_from(FREQUENCIES), min_size=1).map(lambda chosen: tuple(sorted(chosen)))
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(_STARTS_NS, _SOME_FREQUENCIES, st.sampled_from(_ZONES), _COALESCE, _WILD_MOVES)
 def test_whatever_the_clock_does_each_boundary_is_emitted_or_missed_exactly_once_and_never_early(
     start_ns: int, frequencies: tuple[Frequency, ...], tz: str, coalesce: Coalesce, moves: list[Move]
@@ -173,7 +171,7 @@ def test_whatever_the_clock_does_each_boundary_is_emitted_or_missed_exactly_once
         assert len(sent_ns) + run.missed()[frequency] == passed
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(_STARTS_NS, _SOME_FREQUENCIES, _COALESCE, _WILD_MOVES)
 def test_an_ordinary_step_gives_exactly_what_was_upcoming(
     start_ns: int, frequencies: tuple[Frequency, ...], coalesce: Coalesce, moves: list[Move]
@@ -187,7 +185,7 @@ def test_an_ordinary_step_gives_exactly_what_was_upcoming(
         assert not ordinary or ticks == upcoming
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(_STARTS_NS, _WILD_MOVES)
 def test_no_clock_is_believed_far_ahead_unless_it_was_seen_to_stay(start_ns: int, moves: list[Move]) -> None:
     run = Run(start_ns, (Frequency.SECOND,))
@@ -207,7 +205,7 @@ def test_no_clock_is_believed_far_ahead_unless_it_was_seen_to_stay(start_ns: int
             assert run.scheduler.state.frequencies == before.frequencies
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(
     _STARTS_NS,
     _moves(20 * _NS),
@@ -233,7 +231,7 @@ def test_an_excursion_of_the_clock_that_does_not_settle_is_as_though_nobody_had_
     assert run.scheduler.state == witness.scheduler.state
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(_STARTS_NS, _COALESCE, _moves(20 * _NS, restarts=False), st.data())
 def test_a_crash_after_publishing_and_before_saving_neither_repeats_a_boundary_nor_loses_count(
     start_ns: int, coalesce: Coalesce, moves: list[Move], data: st.DataObject
