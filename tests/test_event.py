@@ -88,6 +88,21 @@ def test_parse_names_the_choices_when_there_is_no_such_frequency(value: Any) -> 
         Frequency.parse(value)
 
 
+def test_parse_all_takes_each_frequency_once_and_the_shortest_first() -> None:
+    assert Frequency.parse_all(["minute", 4, Frequency.SECOND, "second"]) == (1, 2, 4)
+
+
+def test_parse_all_of_nothing_names_the_choices() -> None:
+    with pytest.raises(InvalidValueError, match="no frequency: give at least one of second, minute, hour, day"):
+        Frequency.parse_all([])
+
+
+@pytest.mark.parametrize("values", ["second", Frequency.DAY, 1.5, None])
+def test_parse_all_refuses_what_is_no_collection(values: Any) -> None:
+    with pytest.raises(InvalidTypeError, match=r"frequencies are .*, expected a collection"):
+        Frequency.parse_all(values)
+
+
 def test_each_field_stands_where_the_layout_says() -> None:
     assert EVENT_DTYPE.itemsize == 128
     assert EVENT_DTYPE.fields is not None

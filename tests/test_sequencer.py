@@ -67,12 +67,6 @@ def test_counting_goes_on_behind_what_was_restored() -> None:
     assert (sequencer.assign(Frequency.HOUR, 0), sequencer.assign(Frequency.DAY, 0)) == (42, 1)
 
 
-def test_counting_restored_from_an_array_gives_plain_integers() -> None:
-    sequencer = CountingSequencer()
-    sequencer.restore(Frequency.HOUR, np.array([41], np.uint64)[0])
-    assert type(sequencer.assign(Frequency.HOUR, 0)) is int
-
-
 def test_counting_restored_with_the_number_that_it_has_goes_on() -> None:
     sequencer = CountingSequencer()
     sequencer.restore(Frequency.DAY, 0)

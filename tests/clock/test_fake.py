@@ -33,13 +33,9 @@ def test_it_reads_what_it_was_told(clock: FakeClock) -> None:
     assert clock.both_ns() == (1000 * _SECOND_NS, 7)
 
 
-def test_advance_moves_both_clocks(clock: FakeClock) -> None:
-    clock.advance(5)
-    assert clock.both_ns() == (1000 * _SECOND_NS + 5, 12)
-
-
-def test_suspend_moves_both_clocks(clock: FakeClock) -> None:
-    clock.suspend(5)
+@pytest.mark.parametrize("move", [FakeClock.advance, FakeClock.suspend])
+def test_advance_and_suspend_move_both_clocks(clock: FakeClock, move: Callable[[FakeClock, int], None]) -> None:
+    move(clock, 5)
     assert clock.both_ns() == (1000 * _SECOND_NS + 5, 12)
 
 
@@ -86,18 +82,15 @@ def test_advance_wakes_whom_it_reaches_and_nobody_else(clock: FakeClock, run: Ru
         assert far.result(_TIMEOUT_S) is Wake.INTERRUPTED
 
 
-@pytest.mark.parametrize("ns", [20, -20, 0])
-def test_a_step_wakes_everybody_with_stepped(clock: FakeClock, run: Run, ns: int) -> None:
+@pytest.mark.parametrize(
+    ("move", "ns"), [(FakeClock.step, 20), (FakeClock.step, -20), (FakeClock.step, 0), (FakeClock.suspend, 1)]
+)
+def test_a_step_and_a_resume_wake_everybody_with_stepped(
+    clock: FakeClock, run: Run, move: Callable[[FakeClock, int], None], ns: int
+) -> None:
     wake = run(lambda: clock.wait(clock.realtime_ns() + 10, _NO_STOP))
     clock.wait_for_waiters()
-    clock.step(ns)
-    assert wake.result(_TIMEOUT_S) is Wake.STEPPED
-
-
-def test_a_resume_wakes_everybody_with_stepped(clock: FakeClock, run: Run) -> None:
-    wake = run(lambda: clock.wait(clock.realtime_ns() + 10, _NO_STOP))
-    clock.wait_for_waiters()
-    clock.suspend(1)
+    move(clock, ns)
     assert wake.result(_TIMEOUT_S) is Wake.STEPPED
 
 

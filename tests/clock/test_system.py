@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, get_args
@@ -180,21 +181,14 @@ def test_a_signal_that_nobody_heeds_does_not_end_a_wait(clock: SystemClock) -> N
 
 
 def test_a_second_wait_at_the_same_time_ends_at_its_own_deadline(clock: SystemClock) -> None:
-    with Stop() as stop:
-        started = threading.Event()
-
-        def wait_meanwhile() -> None:
-            started.wait(_JOIN_S)
-            deadline_ns = time.time_ns() + 2_000_000
-            assert clock.wait(deadline_ns, _NO_STOP) is Wake.REACHED
-            assert time.time_ns() >= deadline_ns
-            stop.set()
-
-        thread = threading.Thread(target=wait_meanwhile)
-        thread.start()
-        started.set()
-        assert clock.wait(_NEVER_NS, stop) is Wake.INTERRUPTED
-        thread.join(_JOIN_S)
+    with Stop() as stop, ThreadPoolExecutor() as pool:
+        first = pool.submit(clock.wait, _NEVER_NS, stop)
+        deadline_ns = time.time_ns() + 2_000_000
+        assert clock.wait(deadline_ns, _NO_STOP) is Wake.REACHED
+        assert time.time_ns() >= deadline_ns
+        assert not first.done()
+        stop.set()
+        assert first.result(_JOIN_S) is Wake.INTERRUPTED
 
 
 @needs_timerfd
