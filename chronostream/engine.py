@@ -26,7 +26,7 @@ from chronostream.errors import (
     LayoutMismatchError,
     StreamMismatchError,
 )
-from chronostream.event import EVENT_DTYPE, Event, Frequency, build_events, to_events
+from chronostream.event import EVENT_DTYPE, Event, Frequency, build_mixed_events, to_events
 from chronostream.scheduler import FrequencyState, SchedulerState, Tick
 from chronostream.sequencer import BoundarySequencer, CountingSequencer, Sequencer
 from chronostream.state import STATE_SIZE, Checkpoint, Description, Published, StateWriter
@@ -232,9 +232,8 @@ class Engine:
         stamps = np.array([tick.boundary_ns for tick in ticks], np.int64)
         sequences = [number(tick.frequency, tick.boundary_ns) for tick in ticks]
         texts = self.config.producer_version, self.config.instance_id
-        # As though all were of one frequency, which nothing but its own field depends on.
-        records = build_events(ticks[0].frequency, stamps, np.array(sequences, np.uint64), *texts)
-        records["frequency"] = [tick.frequency for tick in ticks]
+        frequencies = [tick.frequency for tick in ticks]
+        records = build_mixed_events(frequencies, stamps, np.array(sequences, np.uint64), *texts)
         return _Batch(ticks, sequences, records)
 
     def _count(self, batch: _Batch, visible_ns: int) -> None:

@@ -27,6 +27,7 @@ __all__ = [
     "Frequency",
     "build_event",
     "build_events",
+    "build_mixed_events",
     "checked_records",
     "encode_text",
     "event_ids",
@@ -212,6 +213,20 @@ def build_events(
         block[:, _SEQUENCE_WORD] = numbers[part]
         np.bitwise_xor(unsigned[part], numbers[part], out=block[:, _SEED_WORD])
     return words.reshape(-1).view(EVENT_DTYPE)
+
+
+def build_mixed_events(
+    frequencies: npt.ArrayLike,
+    timestamps: npt.ArrayLike,
+    sequences: npt.ArrayLike,
+    producer_version: str,
+    instance_id: str,
+) -> npt.NDArray[np.void]:
+    """Build the events of boundaries of several frequencies, one of `frequencies` for each; else as `build_events`."""
+    # As though all were of one frequency, which nothing but its own field depends on.
+    events = build_events(Frequency.SECOND, timestamps, sequences, producer_version, instance_id)
+    events["frequency"] = frequencies
+    return events
 
 
 def event_ids(records: npt.NDArray[np.void]) -> npt.NDArray[np.str_]:

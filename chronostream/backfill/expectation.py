@@ -14,7 +14,7 @@ import numpy.typing as npt
 from chronostream.boundaries import PERIOD_NS, boundaries, count_boundaries
 from chronostream.config import default_instance
 from chronostream.errors import InvalidValueError
-from chronostream.event import EVENT_DTYPE, Frequency, build_events
+from chronostream.event import EVENT_DTYPE, Frequency, build_events, build_mixed_events
 from chronostream.sequencer import BoundarySequencer
 from chronostream.version import __version__
 
@@ -123,8 +123,7 @@ def _chunks(
         every = np.concatenate(stamps)
         # Stable, and the shortest frequencies stand first: so do they where boundaries fall together.
         order = np.argsort(every, kind="stable")
-        # All as though of one frequency, which nothing but its own field depends on.
-        events = build_events(frequencies[0], every[order], np.concatenate(numbers)[order], version, instance)
-        events["frequency"] = np.repeat(np.array(frequencies, np.uint8), [len(of) for of in stamps])[order]
+        kinds = np.repeat(np.array(frequencies, np.uint8), [len(of) for of in stamps])[order]
+        events = build_mixed_events(kinds, every[order], np.concatenate(numbers)[order], version, instance)
         if len(events):
             yield events

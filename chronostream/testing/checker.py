@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chronostream.boundaries import boundaries, count_boundaries, next_boundary
-from chronostream.event import EVENT_DTYPE, Frequency, build_events
+from chronostream.event import EVENT_DTYPE, Frequency, build_mixed_events
 from chronostream.scheduler import Condition, FrequencyState
 from chronostream.sequencer import BoundarySequencer
 from chronostream.state import StateReader
@@ -81,8 +81,7 @@ class Checker:
         _refuse(keys[1:] <= keys[:-1], records, "not behind the event before it")
         self._last_key = int(keys[-1])
         texts = self._host.config.producer_version, self._host.config.instance_id
-        wanted = build_events(1, records["timestamp"], records["sequence"], *texts)
-        wanted["frequency"] = records["frequency"]
+        wanted = build_mixed_events(records["frequency"], records["timestamp"], records["sequence"], *texts)
         known = np.isin(records["frequency"], list(self._lanes))
         _refuse((records != wanted) | ~known, records, "not what its boundary makes it")
 
