@@ -22,7 +22,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
-from types import FrameType
 from typing import Any, Self
 
 import psutil
@@ -157,7 +156,7 @@ def run(
     config: StreamConfig,
     *,
     for_s: float | None = None,
-    on_ready: Callable[[Engine], None] | None = None,
+    on_ready: Callable[[], object] | None = None,
     for_good: bool = False,
 ) -> None:
     """Be the scheduler process: emit until SIGTERM, SIGINT or SIGHUP, then mark the stream closed. Main thread only.
@@ -177,14 +176,14 @@ def run(
     if for_s is not None and not for_s >= 0:
         raise InvalidValueError(f"for_s is {for_s}, expected 0 or more")
     apply_priority(realtime=config.realtime, cpu=config.cpu)
-    with Stop() as stop, stopped_by_signals(stop, for_good=for_good), Engine(config) as engine:
+    with stopped_by_signals(for_good=for_good) as stop, Engine(config) as engine:
         timer = None if for_s is None else threading.Timer(min(for_s, threading.TIMEOUT_MAX), stop.set)
         try:
             if timer is not None:
                 timer.daemon = True
                 timer.start()
             if on_ready is not None:
-                on_ready(engine)
+                on_ready()
             watchdog = Watchdog()
             notify("READY=1")
             engine.run(stop, each_turn=watchdog.feed, longest_wait_s=watchdog.interval_s)
@@ -227,32 +226,28 @@ def stop_producer(name: str, timeout_s: float = _STOP_TIMEOUT_S) -> None:
 
 
 @contextmanager
-def stopped_by_signals(stop: Stop, *, for_good: bool = False) -> Iterator[None]:
-    """Have SIGTERM, SIGINT and SIGHUP set `stop` while the block runs, instead of what they do. Main thread only.
+def stopped_by_signals(*, for_good: bool = False) -> Iterator[Stop]:
+    """Give a flag that SIGTERM, SIGINT and SIGHUP set while the block runs, instead of what they do. Main thread only.
 
     Args:
-        stop: what is set.
         for_good: ignore them from the end of the block on: the process is about to end anyway.
     """
-
-    def handle(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
-
     # Who starts a program with `nohup` wants it to outlive its terminal.
     ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     wanted = [number for number in _STOP_SIGNALS if not (ignored and number is signal.SIGHUP)]
-    before = {number: signal.signal(number, handle) for number in wanted}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, signal.SIG_IGN if for_good else handler)
+    with Stop() as stop:
+        before = {number: signal.signal(number, lambda *_: stop.set()) for number in wanted}
+        try:
+            yield stop
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, signal.SIG_IGN if for_good else handler)
 
 
 def child_main(order: dict[str, Any]) -> int:
     """Run what `start` ordered; return the process's exit status."""
     logging.basicConfig(format="%(asctime)s %(name)s %(levelname)s: %(message)s")
-    with Stop() as stop, stopped_by_signals(stop, for_good=True):
+    with stopped_by_signals(for_good=True) as stop:
         try:
             config = StreamConfig(**order["config"])
             apply_priority(realtime=config.realtime, cpu=config.cpu)

@@ -427,7 +427,7 @@ def test_what_is_no_configuration_is_refused() -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_stops_it_and_its_handlers_are_put_back(name: str, number: signal.Signals) -> None:
     before = signal.getsignal(number)
-    run(config(name), on_ready=lambda _: os.kill(os.getpid(), number))
+    run(config(name), on_ready=lambda: os.kill(os.getpid(), number))
     assert state(name) == "closed"
     assert signal.getsignal(number) is before
 
@@ -436,7 +436,7 @@ def test_a_hangup_that_nohup_turned_off_stays_so(name: str) -> None:
     seen: list[Any] = []
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        run(config(name), for_s=0, on_ready=lambda _: seen.append(signal.getsignal(signal.SIGHUP)))
+        run(config(name), for_s=0, on_ready=lambda: seen.append(signal.getsignal(signal.SIGHUP)))
     finally:
         signal.signal(signal.SIGHUP, before)
     assert seen == [signal.SIG_IGN]
@@ -448,7 +448,7 @@ def test_it_stops_by_itself_when_its_time_is_up(name: str) -> None:
 
 
 def test_a_time_that_is_longer_than_a_timer_takes_is_no_error(name: str) -> None:
-    run(config(name), for_s=1e30, on_ready=lambda _: signal.raise_signal(signal.SIGTERM))
+    run(config(name), for_s=1e30, on_ready=lambda: signal.raise_signal(signal.SIGTERM))
     assert state(name) == "closed"
 
 
@@ -461,7 +461,7 @@ def test_a_negative_time_is_refused_before_anything_is_made(name: str, for_s: fl
 
 def test_it_ends_with_an_error_when_its_stream_is_removed(name: str) -> None:
     with pytest.raises(StreamRemovedError):
-        run(config(name), on_ready=lambda _: path_of(name).unlink())
+        run(config(name), on_ready=lambda: path_of(name).unlink())
 
 
 def test_a_started_process_whose_stream_is_removed_logs_that_and_fails(
@@ -569,7 +569,7 @@ import os, time
 from chronostream.config import StreamConfig
 from chronostream.process import run
 
-def fork(_engine):
+def fork():
     pid = os.fork()
     if pid == 0:
         time.sleep(60)

@@ -11,7 +11,6 @@ import typer
 from chronostream._extras import require
 from chronostream.cli.log import log_to_stderr
 from chronostream.cli.options import AnyOwner
-from chronostream.clock import Stop
 from chronostream.errors import InvalidValueError
 from chronostream.process import stopped_by_signals
 
@@ -34,7 +33,7 @@ def metrics(port: _Port = 9464, address: _Address = "127.0.0.1", any_owner: AnyO
 
     registry = client.CollectorRegistry()
     registry.register(StreamCollector(any_owner=any_owner))
-    with Stop() as stop, stopped_by_signals(stop):
+    with stopped_by_signals() as stop:
         try:
             server, thread = client.start_http_server(port, address, registry)
         except OSError as error:

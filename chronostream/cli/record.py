@@ -12,7 +12,6 @@ import typer
 
 from chronostream.cli.log import log_to_stderr
 from chronostream.cli.options import AnyOwner, Format, FormatOption, Name, seconds_of
-from chronostream.clock import Stop
 from chronostream.errors import InvalidValueError
 from chronostream.process import stopped_by_signals
 from chronostream.recorder import Recorder, Report
@@ -73,7 +72,7 @@ def record(
         any_owner=any_owner,
     ) as recorder:
         try:
-            with Stop() as stop, stopped_by_signals(stop):
+            with stopped_by_signals() as stop:
                 recorder.run(stop, for_s=for_s)
         finally:
             report = recorder.report

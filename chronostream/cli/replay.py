@@ -12,7 +12,6 @@ from chronostream.backfill import replay as replay_range
 from chronostream.cli.nats import Connect, FromNats, JetStream, NatsName, takes_connection
 from chronostream.cli.options import Frequencies, Name, octal
 from chronostream.cli.progress import progress
-from chronostream.clock import Stop
 from chronostream.config import StreamConfig
 from chronostream.errors import InvalidValueError, StreamMismatchError
 from chronostream.event import Frequency
@@ -84,7 +83,7 @@ def replay(
         raise InvalidValueError(f"Missing option '{absent}': a range has a start and an end, unless it is --from-nats")
     chosen, zone = frequency or ["second"], timezone or "UTC"
     total = count_expected(chosen, start_ns, end_ns, zone)
-    with Stop() as stop, stopped_by_signals(stop), progress(name, total) as on_progress:
+    with stopped_by_signals() as stop, progress(name, total) as on_progress:
         count = replay_range(
             name,
             start_ns,
@@ -126,7 +125,7 @@ def _from_nats(
         sequencer=origin.sequencer,  # type: ignore[arg-type]  # checked by it
     )
     parts = fetch(connection, source, stream=stream, frequencies=chosen, start_ns=start_ns, end_ns=end_ns)
-    with Stop() as stop, stopped_by_signals(stop), progress(config.name, None) as on_progress:
+    with stopped_by_signals() as stop, progress(config.name, None) as on_progress:
         count = fill(config, parts, stop=stop, on_progress=on_progress)
         ended = not stop.is_set()
     typer.echo(f"stream {config.name!r}: {count} events, {'removed' if config.remove else 'closed and kept'}")

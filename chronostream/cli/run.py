@@ -142,7 +142,7 @@ def run(
     if len(configs) > 1:
         return supervise(configs, for_s=for_s)
     [only] = configs
-    run_process(only, for_s=for_s, on_ready=lambda _: log_ready(only, os.getpid()), for_good=True)
+    run_process(only, for_s=for_s, on_ready=lambda: log_ready(only, os.getpid()), for_good=True)
     _log.info("stopped: stream %r %s", only.name, "removed" if only.remove else "closed, and kept for the next run")
     return 0
 

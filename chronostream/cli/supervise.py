@@ -42,7 +42,7 @@ def supervise(configs: Sequence[StreamConfig], *, for_s: float | None = None) ->
     Raises:
         ChronoStreamError: one could not be started; then none is.
     """
-    with Stop() as stop, stopped_by_signals(stop, for_good=True):
+    with stopped_by_signals(for_good=True) as stop:
         producers = _start_all(configs)
         try:
             for config, producer in zip(configs, producers, strict=True):
