@@ -219,17 +219,11 @@ def subscribe(
     A stream that is there is subscribed to at once. For one that is not, the handle looks for `wait_s` seconds, from
     now on and while it is awaited.
     """
-    wanted = None if frequencies is None or isinstance(frequencies, str | int) else frozenset(frequencies)
+    wanted = None if frequencies is None else Frequency.parse_all(frequencies)
 
     def open_stream() -> EventStream:
         return subscribe_blocking(
-            name,
-            frequencies if wanted is None else wanted,
-            start,
-            on_lost=on_lost,
-            on_gone=on_gone,
-            label=label,
-            any_owner=any_owner,
+            name, wanted, start, on_lost=on_lost, on_gone=on_gone, label=label, any_owner=any_owner
         )
 
     return AsyncEventStream(name, open_stream, wait_s)
@@ -292,7 +286,7 @@ class _Waiter:
 
     async def aclose(self) -> None:
         """End the wait that goes on, close the consumer, and return when the thread has ended."""
-        if self._thread is None:
+        if self._thread is None or not self._thread.is_alive():  # It did not come along if this process was forked off.
             self.consumer.close()
             return
         if self._ended is None:

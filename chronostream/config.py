@@ -13,7 +13,7 @@ from chronostream.ring import Layout, segment_name
 from chronostream.scheduler import Coalesce, Scheduler, SchedulerState
 from chronostream.version import __version__
 
-__all__ = ["StreamConfig", "default_instance"]
+__all__ = ["SequencerKind", "StreamConfig", "checked_config", "default_instance"]
 
 _PERMISSIONS, _OWNER = 0o777, 0o600
 SequencerKind = Literal["counting", "boundary"]
@@ -81,14 +81,14 @@ class StreamConfig:
         encode_text("producer_version", self.producer_version)
         if self.sequencer not in get_args(SequencerKind):
             raise ConfigError(f"sequencer is {self.sequencer!r}, expected one of {', '.join(get_args(SequencerKind))}")
-        if not isinstance(self.remove, bool):
-            raise InvalidTypeError(f"remove is {type(self.remove).__name__}, expected True or False")
+        for what, flag in (("remove", self.remove), ("realtime", self.realtime)):
+            if not isinstance(flag, bool):
+                raise InvalidTypeError(f"{what} is {type(flag).__name__}, expected True or False")
         if not isinstance(self.mode, int) or self.mode & ~_PERMISSIONS or self.mode & _OWNER != _OWNER:
             shown = f"{self.mode:#o}" if isinstance(self.mode, int) else repr(self.mode)
             raise ConfigError(
                 f"mode is {shown}, expected permissions such as 0o600 or 0o640, by which its owner reads and writes"
             )
-
         if self.cpu is not None and (not isinstance(self.cpu, int) or isinstance(self.cpu, bool) or self.cpu < 0):
             raise ConfigError(f"cpu is {self.cpu!r}, expected the number of a processor, from 0 on")
 
@@ -105,3 +105,14 @@ class StreamConfig:
             state=state,
             same_boot=same_boot,
         )
+
+
+def checked_config(config: StreamConfig) -> StreamConfig:
+    """Return the configuration as it is, if it is one.
+
+    Raises:
+        InvalidTypeError: it is something else, such as the stream's name.
+    """
+    if not isinstance(config, StreamConfig):
+        raise InvalidTypeError(f"config is {type(config).__name__}, expected a StreamConfig")
+    return config

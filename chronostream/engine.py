@@ -17,16 +17,18 @@ import numpy.typing as npt
 
 from chronostream import ring as rings
 from chronostream.clock import Clock, Stop, StopFlag, SystemClock
-from chronostream.config import StreamConfig
+from chronostream.config import StreamConfig, checked_config
 from chronostream.errors import (
     ClosedError,
     ConfigError,
     CorruptSegmentError,
+    InvalidTypeError,
     InvalidValueError,
     LayoutMismatchError,
     StreamMismatchError,
 )
 from chronostream.event import EVENT_DTYPE, Event, Frequency, build_mixed_events, to_events
+from chronostream.ring.records import checked_seconds
 from chronostream.scheduler import FrequencyState, SchedulerState, Tick
 from chronostream.sequencer import BoundarySequencer, CountingSequencer, Sequencer
 from chronostream.state import STATE_SIZE, Checkpoint, Description, Published, StateWriter
@@ -36,7 +38,7 @@ __all__ = ["Engine"]
 _log = logging.getLogger(__name__)
 
 # The stream of a day, too, finds out within this time that it was removed.
-_LONGEST_WAIT_NS = 5_000_000_000
+_LONGEST_WAIT_S = 5.0
 _SECOND_NS = 1_000_000_000
 _NOTHING = np.empty(0, EVENT_DTYPE)
 
@@ -72,6 +74,7 @@ class Engine:
         OutOfSharedMemoryError: there is no room for it.
         InvalidValueError: the sequencer is of another zone than `config`, or has given higher numbers already than the
             stream's last.
+        InvalidTypeError: `config` is none.
     """
 
     def __init__(
@@ -82,7 +85,7 @@ class Engine:
         sequencer: Sequencer | None = None,
         ring: rings.Producer | None = None,
     ) -> None:
-        self.config = config
+        self.config = checked_config(config)
         self._frequencies = config.scheduler().frequencies
         self._sequencer = _sequencer(config) if sequencer is None else sequencer
         if isinstance(self._sequencer, BoundarySequencer) and self._sequencer.tz != config.timezone:
@@ -130,10 +133,14 @@ class Engine:
 
         Raises:
             StreamRemovedError: somebody deleted the stream.
+            ClosedError: the engine was closed.
+            InvalidValueError: the time is negative.
+            InvalidTypeError: it is not a number, or `stop` has no ``is_set()``.
         """
-        longest_wait_ns = _LONGEST_WAIT_NS
-        if longest_wait_s is not None:
-            longest_wait_ns = min(longest_wait_ns, int(longest_wait_s * _SECOND_NS))
+        if stop is not None and not hasattr(stop, "is_set"):
+            raise InvalidTypeError(f"stop is {type(stop).__name__}, expected a flag such as Stop")
+        longest_s = _LONGEST_WAIT_S if longest_wait_s is None else checked_seconds("longest_wait_s", longest_wait_s)
+        longest_wait_ns = int(min(longest_s, _LONGEST_WAIT_S) * _SECOND_NS)
         with Stop() as never:
             wanted = never if stop is None else stop
             try:

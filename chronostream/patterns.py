@@ -21,7 +21,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from chronostream.errors import InvalidValueError, StreamMismatchError
+from chronostream.errors import InvalidTypeError, InvalidValueError, StreamMismatchError
 from chronostream.event import EVENT_DTYPE, Event, Frequency, to_events
 from chronostream.gaps import check_window
 from chronostream.ring import Consumer
@@ -128,10 +128,13 @@ def history(
         InvalidTypeError: an argument is of the wrong kind.
     """
     wanted = None if frequencies is None else Frequency.parse_all(frequencies)
-    if sequences is not None and (wanted is None or len(wanted) != 1):
-        raise InvalidValueError("sequences are numbered within a frequency: name the one that they belong to")
-    if sequences is not None and sequences.step != 1:
-        raise InvalidValueError(f"sequences are {sequences}, expected a range without a step")
+    if sequences is not None:
+        if not isinstance(sequences, range):
+            raise InvalidTypeError(f"sequences are {type(sequences).__name__}, expected a range")
+        if sequences.step != 1:
+            raise InvalidValueError(f"sequences are {sequences}, expected a range without a step")
+        if wanted is None or len(wanted) != 1:
+            raise InvalidValueError("sequences are numbered within a frequency: name the one that they belong to")
     check_window(start_ns, end_ns)
     parts: list[npt.NDArray[np.void]] = [np.empty(0, EVENT_DTYPE)]
     with of_events(Consumer.attach(name, register=False, any_owner=any_owner)) as consumer:

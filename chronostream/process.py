@@ -28,17 +28,11 @@ import psutil
 
 from chronostream import ring
 from chronostream.clock import Stop
-from chronostream.config import StreamConfig
+from chronostream.config import StreamConfig, checked_config
 from chronostream.engine import Engine
-from chronostream.errors import (
-    AccessDeniedError,
-    ChronoStreamError,
-    InvalidTypeError,
-    InvalidValueError,
-    ProducerActiveError,
-    StartError,
-)
+from chronostream.errors import AccessDeniedError, ChronoStreamError, ProducerActiveError, StartError
 from chronostream.priority import apply_priority
+from chronostream.ring.records import checked_seconds
 from chronostream.status import StreamStatus, stream_status
 from chronostream.systemd import Watchdog, notify
 
@@ -95,6 +89,10 @@ class ProducerProcess:
 
         Args:
             timeout_s: after this time it is killed, and the stream is left as a dead producer's.
+
+        Raises:
+            InvalidValueError: the time is negative.
+            InvalidTypeError: it is not a number.
         """
         if not _terminated(self._process, timeout_s):
             _log.warning("%s: process %d did not stop within %g s, and is killed", self.name, self.pid, timeout_s)
@@ -123,11 +121,10 @@ def start(config: StreamConfig, *, detach: bool = False) -> ProducerProcess:
     Raises:
         StartError: the process ended, or did not get ready in time.
         ChronoStreamError: what `chronostream.Engine` raises there reaches the caller here.
+        InvalidTypeError: `config` is none.
     """
-    if not isinstance(config, StreamConfig):
-        raise InvalidTypeError(f"config is {type(config).__name__}, expected a StreamConfig")
     path = [entry for entry in sys.path if isinstance(entry, str)]  # The import system ignores others, too.
-    order = {"path": path, "config": asdict(config), "parent": os.getpid(), "detach": detach}
+    order = {"path": path, "config": asdict(checked_config(config)), "parent": os.getpid(), "detach": detach}
     try:
         child = subprocess.Popen(  # noqa: S603 - this interpreter, and text of our own
             [sys.executable, "-P", "-c", _BOOT, f"chronostream: {config.name}"],
@@ -173,11 +170,11 @@ def run(
         InvalidValueError: the time is negative, or there is no such processor as `config` asks for.
         ChronoStreamError: as for `chronostream.Engine`.
     """
-    if for_s is not None and not for_s >= 0:
-        raise InvalidValueError(f"for_s is {for_s}, expected 0 or more")
-    apply_priority(realtime=config.realtime, cpu=config.cpu)
+    if for_s is not None:
+        for_s = checked_seconds("for_s", for_s)
+    apply_priority(realtime=checked_config(config).realtime, cpu=config.cpu)
     with stopped_by_signals(for_good=for_good) as stop, Engine(config) as engine:
-        timer = None if for_s is None else threading.Timer(min(for_s, threading.TIMEOUT_MAX), stop.set)
+        timer = None if for_s is None else threading.Timer(for_s, stop.set)
         try:
             if timer is not None:
                 timer.daemon = True
@@ -274,10 +271,10 @@ def child_main(order: dict[str, Any]) -> int:
 
 def _terminated(process: psutil.Process, timeout_s: float) -> bool:
     """Have a process end, one that is suspended too, and return whether it did."""
+    deadline_s = time.monotonic() + checked_seconds("timeout_s", timeout_s)
     with suppress(psutil.NoSuchProcess):
         process.terminate()
         process.resume()
-    deadline_s = time.monotonic() + timeout_s
     while _runs(process):
         if time.monotonic() >= deadline_s:
             return False

@@ -95,6 +95,7 @@ class EventStream:
     def close(self) -> None:
         """Let go of the stream; twice is fine."""
         self.consumer.close()
+        self._events, self._pending = [], self._pending[:0]
 
     def __iter__(self) -> Self:
         """Return the stream itself."""

@@ -91,10 +91,13 @@ def arrow_schema(dtype: npt.DTypeLike) -> pa.Schema:
 
     Raises:
         MissingDependencyError: pyarrow is not installed.
-        InvalidTypeError: a field has no counterpart in Arrow.
+        InvalidTypeError: it is no dtype, or a field has no counterpart in Arrow.
     """
     pa = require("pyarrow", _ARROW)
-    dtype = np.dtype(dtype)
+    try:
+        dtype = np.dtype(dtype)
+    except (TypeError, ValueError, SyntaxError) as error:
+        raise InvalidTypeError(f"{dtype!r} is no dtype: {error}") from error
     if dtype == EVENT_DTYPE:
         return pa.schema(
             [

@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import itertools
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import settings
 
+from tests.engine_harness import Run
 from tests.process_harness import Programs
-from tests.ring.harness import path_of
+from tests.ring.harness import TIMEOUT_S, path_of
 
 settings.register_profile("chronostream", deadline=None, derandomize=True, database=None)
 settings.load_profile("chronostream")
 
 _numbers = itertools.count()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run a test that is a coroutine, for a limited time, in an event loop of its fixture `loop_factory`."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    arguments = {name: pyfuncitem.funcargs[name] for name in inspect.signature(pyfuncitem.obj).parameters}
+    loop_factory: Any = pyfuncitem.funcargs["loop_factory"]
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(asyncio.wait_for(pyfuncitem.obj(**arguments), TIMEOUT_S))
+    return True
 
 
 @pytest.fixture
@@ -31,3 +47,10 @@ def programs() -> Iterator[Programs]:
     """Starts programs; those that still run at the end of the test are killed."""
     with Programs() as programs:
         yield programs
+
+
+@pytest.fixture
+def run() -> Iterator[Run]:
+    """A stream of seconds that nobody has started yet, half a second after noon."""
+    with Run() as run:
+        yield run

@@ -61,9 +61,13 @@ class Run:
 
     def restart(self, **options: Any) -> Emitted:
         """Stop the engine, go on with another one, look, and return what is emitted."""
-        self.engine.close()
+        self.stop()
         self.start(**options)
         return self.look()
+
+    def stop(self) -> None:
+        """Stop the engine: the stream is marked closed."""
+        self.engine.close()
 
     def die(self) -> None:
         """Let the stream go as the system does for a process that was killed: the lock falls, nothing else changes."""

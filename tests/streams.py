@@ -1,34 +1,16 @@
-"""What tests of the consumer's side share: streams of a test's own, and events to publish into them."""
+"""What tests of the consumer's side share: rings, and events to publish into them."""
 
 from __future__ import annotations
-
-import itertools
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 
 import numpy as np
 import numpy.typing as npt
 
 from chronostream.event import EVENT_DTYPE, Frequency, build_events
 from chronostream.ring import Producer
-from tests.ring.harness import path_of
 
 NS = 1_000_000_000
 NOON_NS = 1_700_000_000 // 86_400 * 86_400 * NS + 43_200 * NS
 """A noon in UTC."""
-
-_numbers = itertools.count()
-
-
-@contextmanager
-def stream_name() -> Iterator[str]:
-    """Give a stream name of the test's own; its segment is gone afterwards, whatever happened."""
-    name = f"faces-{os.getpid()}-{next(_numbers)}"
-    try:
-        yield name
-    finally:
-        path_of(name).unlink(missing_ok=True)
 
 
 def event_ring(name: str, capacity: int = 64) -> Producer:
@@ -45,6 +27,6 @@ def seconds(
     return build_events(frequency, stamps, sequences, "1.0", instance)
 
 
-def sequences(records: npt.NDArray[np.void]) -> Sequence[int]:
+def sequences(records: npt.NDArray[np.void]) -> list[int]:
     numbers: list[int] = records["sequence"].tolist()
     return numbers

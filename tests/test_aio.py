@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -25,32 +25,24 @@ from chronostream.errors import (
     UnknownFrequencyError,
 )
 from chronostream.ring import Consumer, Producer
-from tests.ring.harness import path_of, wait_until
-from tests.streams import event_ring, seconds, sequences, stream_name
+from chronostream.ring import consumer as consumers
+from tests.ring.harness import TIMEOUT_S, in_fork, path_of, wait_until
+from tests.streams import event_ring, seconds, sequences
 
-TIMEOUT_S = 20.0
-Runs = Callable[[Coroutine[Any, Any, Any]], Any]
-
-
-@pytest.fixture
-def name() -> Iterator[str]:
-    with stream_name() as name:
-        yield name
+LOOPS = [asyncio.new_event_loop, uvloop.new_event_loop]
 
 
-@pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
-def run(request: pytest.FixtureRequest) -> Runs:
-    """Run a coroutine in an event loop of each kind, for a limited time."""
+@pytest.fixture(autouse=True, params=LOOPS, ids=["asyncio", "uvloop"])
+def loop_factory(request: pytest.FixtureRequest) -> Any:
+    """Each kind of event loop that the tests here run in."""
+    return request.param
 
-    async def limited(main: Coroutine[Any, Any, Any]) -> Any:
-        async with asyncio.timeout(TIMEOUT_S):
-            return await main
 
-    def run(main: Coroutine[Any, Any, Any]) -> Any:
-        with asyncio.Runner(loop_factory=request.param) as runner:
-            return runner.run(limited(main))
-
-    return run
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a thread that waits look often whether its handle was closed, and whether the producer lives."""
+    monkeypatch.setattr(aio, "_TURN_S", 0.01)
+    monkeypatch.setattr(consumers, "LIVENESS_CHECK_S", 0.01)
 
 
 @asynccontextmanager
@@ -78,164 +70,134 @@ async def until(condition: Callable[[], object]) -> None:
         await asyncio.sleep(0.001)
 
 
-def test_a_loop_gives_every_event_and_ends_with_the_stream(run: Runs, name: str) -> None:
-    async def main() -> None:
-        async with nothing_left_behind():
-            producer = event_ring(name)
+async def test_a_loop_gives_every_event_and_ends_with_the_stream(name: str) -> None:
+    async with nothing_left_behind():
+        producer = event_ring(name)
+        producer.publish_many(seconds(1, 3))
+        async with aio.subscribe(name, start="oldest") as events:
+            asyncio.get_running_loop().call_later(0.02, producer.publish_many, seconds(4, 2))
+            asyncio.get_running_loop().call_later(0.04, producer.close)
+            assert [event.sequence async for event in events] == [1, 2, 3, 4, 5]
+            assert events.closed
+
+
+async def test_a_backlog_lets_other_tasks_in(name: str) -> None:
+    with event_ring(name, 4096) as producer:
+        producer.publish_many(seconds(1, 4096))
+        async with aio.subscribe(name, start="oldest") as events:
+            turns = 0
+
+            async def count() -> None:
+                nonlocal turns
+                while True:
+                    turns += 1
+                    await asyncio.sleep(0)
+
+            counting = asyncio.create_task(count())
+            for _ in range(4096):
+                await anext(events)
+            counting.cancel()
+            assert turns >= 3
+
+
+async def test_only_the_wanted_frequencies_pass(name: str) -> None:
+    with event_ring(name) as producer:
+        async with aio.subscribe(name, {"minute"}) as events:
+            waiting = asyncio.create_task(anext(events))
+            await until_waiting()
             producer.publish_many(seconds(1, 3))
-            async with aio.subscribe(name, start="oldest") as events:
-                asyncio.get_running_loop().call_later(0.02, producer.publish_many, seconds(4, 2))
-                asyncio.get_running_loop().call_later(0.04, producer.close)
-                assert [event.sequence async for event in events] == [1, 2, 3, 4, 5]
-                assert events.closed
-
-    run(main())
+            producer.publish_many(seconds(7, 1, frequency=cs.Frequency.MINUTE))
+            assert (await waiting).sequence == 7
 
 
-def test_a_backlog_lets_other_tasks_in(run: Runs, name: str) -> None:
-    async def main() -> None:
-        with event_ring(name, 4096) as producer:
-            producer.publish_many(seconds(1, 4096))
-            async with aio.subscribe(name, start="oldest") as events:
-                turns = 0
-
-                async def count() -> None:
-                    nonlocal turns
-                    while True:
-                        turns += 1
-                        await asyncio.sleep(0)
-
-                counting = asyncio.create_task(count())
-                for _ in range(4096):
-                    await anext(events)
-                counting.cancel()
-                assert turns >= 3
-
-    run(main())
+async def test_a_wait_that_ran_out_of_time_loses_no_event(name: str) -> None:
+    with event_ring(name) as producer:
+        async with nothing_left_behind(), aio.subscribe(name) as events:
+            for sequence in range(1, 4):
+                with pytest.raises(TimeoutError):
+                    async with asyncio.timeout(0.005):
+                        await anext(events)
+                producer.publish_many(seconds(sequence, 1))
+                assert (await anext(events)).sequence == sequence
 
 
-def test_only_the_wanted_frequencies_pass(run: Runs, name: str) -> None:
-    async def main() -> None:
-        with event_ring(name) as producer:
-            async with aio.subscribe(name, {"minute"}) as events:
-                waiting = asyncio.create_task(anext(events))
-                await until_waiting()
-                producer.publish_many(seconds(1, 3))
-                producer.publish_many(seconds(7, 1, frequency=cs.Frequency.MINUTE))
-                assert (await waiting).sequence == 7
-
-    run(main())
-
-
-def test_a_wait_that_ran_out_of_time_loses_no_event(run: Runs, name: str) -> None:
-    async def main() -> None:
-        with event_ring(name) as producer:
-            async with nothing_left_behind(), aio.subscribe(name) as events:
-                for sequence in range(1, 4):
-                    with pytest.raises(TimeoutError):
-                        async with asyncio.timeout(0.005):
-                            await anext(events)
-                    producer.publish_many(seconds(sequence, 1))
-                    assert (await anext(events)).sequence == sequence
-
-    run(main())
+async def test_a_cancelled_task_leaves_its_event_to_the_next(name: str) -> None:
+    with event_ring(name) as producer:
+        async with nothing_left_behind(), aio.subscribe(name) as events:
+            waiting = asyncio.create_task(anext(events))
+            await until_waiting()
+            waiting.cancel()
+            producer.publish_many(seconds(1, 1))
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+            assert (await anext(events)).sequence == 1
 
 
-def test_a_cancelled_task_leaves_its_event_to_the_next(run: Runs, name: str) -> None:
-    async def main() -> None:
-        with event_ring(name) as producer:
-            async with nothing_left_behind(), aio.subscribe(name) as events:
-                waiting = asyncio.create_task(anext(events))
-                await until_waiting()
-                waiting.cancel()
-                producer.publish_many(seconds(1, 1))
-                with pytest.raises(asyncio.CancelledError):
-                    await waiting
-                assert (await anext(events)).sequence == 1
-
-    run(main())
-
-
-def test_a_cancelled_loop_leaves_nothing_behind(run: Runs, name: str) -> None:
+async def test_a_cancelled_loop_leaves_nothing_behind(name: str) -> None:
     async def follow() -> None:
         async with aio.subscribe(name) as events:
             async for _ in events:
                 pass
 
-    async def main() -> None:
-        with event_ring(name):
-            async with nothing_left_behind():
-                task = asyncio.create_task(follow())
-                await until_waiting()
-                task.cancel()
-                with pytest.raises(asyncio.CancelledError):
-                    await task
-
-    run(main())
+    with event_ring(name):
+        async with nothing_left_behind():
+            task = asyncio.create_task(follow())
+            await until_waiting()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
 
 
-def test_each_of_several_tasks_gets_events_and_none_gets_them_twice(run: Runs, name: str) -> None:
-    async def main() -> None:
-        with event_ring(name) as producer:
-            async with aio.subscribe(name) as events:
-                tasks = [asyncio.create_task(anext(events)) for _ in range(5)]
-                await until_waiting()
-                for sequence in range(1, 6):
-                    producer.publish_many(seconds(sequence, 1))
-                    await asyncio.sleep(0)
-                assert sorted(event.sequence for event in await asyncio.gather(*tasks)) == [1, 2, 3, 4, 5]
-
-    run(main())
+async def test_each_of_several_tasks_gets_events_and_none_gets_them_twice(name: str) -> None:
+    with event_ring(name) as producer:
+        async with aio.subscribe(name) as events:
+            tasks = [asyncio.create_task(anext(events)) for _ in range(5)]
+            await until_waiting()
+            for sequence in range(1, 6):
+                producer.publish_many(seconds(sequence, 1))
+                await asyncio.sleep(0)
+            assert sorted(event.sequence for event in await asyncio.gather(*tasks)) == [1, 2, 3, 4, 5]
 
 
-def test_ten_consumers_share_one_event_loop(run: Runs, name: str) -> None:
+async def test_ten_consumers_share_one_event_loop(name: str) -> None:
     async def follow() -> list[int]:
         async with aio.subscribe(name) as events:
             return [event.sequence async for event in events]
 
-    async def main() -> None:
-        async with nothing_left_behind():
-            producer = event_ring(name)
-            tasks = [asyncio.create_task(follow()) for _ in range(10)]
-            await until_waiting(10)
+    async with nothing_left_behind():
+        producer = event_ring(name)
+        tasks = [asyncio.create_task(follow()) for _ in range(10)]
+        await until_waiting(10)
+        for sequence in range(1, 21):
+            producer.publish_many(seconds(sequence, 1))
+            await asyncio.sleep(0.001)
+        producer.close()
+        assert await asyncio.gather(*tasks) == [list(range(1, 21))] * 10
+
+
+async def test_one_thread_serves_all_waits_of_a_handle(name: str) -> None:
+    with event_ring(name) as producer:
+        async with aio.subscribe(name) as events:
+            served = set()
             for sequence in range(1, 21):
+                waiting = asyncio.create_task(anext(events))
+                await until_waiting()
+                served |= set(waiters())
                 producer.publish_many(seconds(sequence, 1))
-                await asyncio.sleep(0.001)
-            producer.close()
-            assert await asyncio.gather(*tasks) == [list(range(1, 21))] * 10
-
-    run(main())
+                assert (await waiting).sequence == sequence
+            assert len(served) == 1
 
 
-def test_one_thread_serves_all_waits_of_a_handle(run: Runs, name: str) -> None:
-    async def main() -> None:
-        with event_ring(name) as producer:
-            async with aio.subscribe(name) as events:
-                served = set()
-                for sequence in range(1, 21):
-                    waiting = asyncio.create_task(anext(events))
-                    await until_waiting()
-                    served |= set(waiters())
-                    producer.publish_many(seconds(sequence, 1))
-                    assert (await waiting).sequence == sequence
-                assert len(served) == 1
-
-    run(main())
+async def test_no_thread_is_started_while_there_is_something_to_read(name: str) -> None:
+    with event_ring(name) as producer:
+        producer.publish_many(seconds(1, 5))
+        producer.close(unlink=False)
+        async with aio.subscribe(name, start="oldest") as events:
+            assert [(await anext(events)).sequence for _ in range(5)] == [1, 2, 3, 4, 5]
+            assert waiters() == []
 
 
-def test_no_thread_is_started_while_there_is_something_to_read(run: Runs, name: str) -> None:
-    async def main() -> None:
-        with event_ring(name) as producer:
-            producer.publish_many(seconds(1, 5))
-            producer.close(unlink=False)
-            async with aio.subscribe(name, start="oldest") as events:
-                assert [(await anext(events)).sequence for _ in range(5)] == [1, 2, 3, 4, 5]
-                assert waiters() == []
-
-    run(main())
-
-
-def test_two_threads_never_use_the_handle_at_once(run: Runs, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_two_threads_never_use_the_handle_at_once(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     inside: list[str] = []
     crossed: list[str] = []
     wait = Consumer.wait
@@ -253,84 +215,72 @@ def test_two_threads_never_use_the_handle_at_once(run: Runs, name: str, monkeypa
 
     monkeypatch.setattr(Consumer, "wait", watched_wait)
 
-    async def main() -> None:
-        received = []
-        with event_ring(name) as producer:
-            async with aio.subscribe(name) as events:
-                assert events._source is not None
-                consumer = events._source.consumer
-                read = consumer.read
-                monkeypatch.setattr(consumer, "read", lambda *limit: watched("read", read, *limit))
-                for sequence in range(1, 101):
-                    asyncio.get_running_loop().call_later(
-                        0.0005 * (sequence % 3), producer.publish_many, seconds(sequence, 1)
-                    )
-                    try:
-                        async with asyncio.timeout(0.0005 * (sequence % 2)):
-                            received.append((await anext(events)).sequence)
-                    except TimeoutError:
-                        received += sequences(await events.read())
-                while len(received) < 100:
-                    received.append((await anext(events)).sequence)
-        assert sorted(received) == list(range(1, 101))
-
-    run(main())
+    received = []
+    with event_ring(name) as producer:
+        async with aio.subscribe(name) as events:
+            assert events._source is not None
+            consumer = events._source.consumer
+            read = consumer.read
+            monkeypatch.setattr(consumer, "read", lambda *limit: watched("read", read, *limit))
+            for sequence in range(1, 101):
+                asyncio.get_running_loop().call_later(
+                    0.0005 * (sequence % 3), producer.publish_many, seconds(sequence, 1)
+                )
+                try:
+                    async with asyncio.timeout(0.0005 * (sequence % 2)):
+                        received.append((await anext(events)).sequence)
+                except TimeoutError:
+                    received += sequences(await events.read())
+            while len(received) < 100:
+                received.append((await anext(events)).sequence)
+    assert sorted(received) == list(range(1, 101))
     assert crossed == []
 
 
-def test_closing_while_a_task_waits_ends_its_wait(run: Runs, name: str) -> None:
-    async def main() -> None:
-        with event_ring(name):
-            async with nothing_left_behind():
-                events = aio.subscribe(name)
-                waiting = asyncio.create_task(anext(events))
-                await until_waiting()
-                await asyncio.gather(events.aclose(), events.aclose())
-                with pytest.raises(ClosedError, match="was closed"):
-                    await waiting
-
-    run(main())
+async def test_closing_while_a_task_waits_ends_its_wait(name: str) -> None:
+    with event_ring(name):
+        async with nothing_left_behind():
+            events = aio.subscribe(name)
+            waiting = asyncio.create_task(anext(events))
+            await until_waiting()
+            await asyncio.gather(events.aclose(), events.aclose())
+            with pytest.raises(ClosedError, match="was closed"):
+                await waiting
 
 
 @pytest.mark.parametrize("waited", [True, False])
-def test_a_closed_handle_says_so(run: Runs, name: str, waited: bool) -> None:
-    async def main() -> None:
-        with event_ring(name):
-            events = aio.subscribe(name)
-            if waited:
-                with pytest.raises(TimeoutError):
-                    async with asyncio.timeout(0.001):
-                        await events.wait()
-            await events.aclose()
-            await events.aclose()
-            for use in (events.wait, events.read, events.__anext__, events.__aenter__):
-                with pytest.raises(ClosedError, match="was closed"):
-                    await use()
-
-    run(main())
-
-
-def test_a_forgotten_handle_closes_itself(run: Runs, name: str) -> None:
-    async def main() -> None:
-        with event_ring(name) as producer:
-            threads, descriptors = threading.active_count(), descriptor_count()
-            producer.publish_many(seconds(1, 2))
-            async for event in aio.subscribe(name, start="oldest"):
-                if event.sequence == 2:
-                    break
-            gc.collect()
-            assert descriptor_count() == descriptors
+async def test_a_closed_handle_says_so(name: str, waited: bool) -> None:
+    with event_ring(name):
+        events = aio.subscribe(name)
+        if waited:
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.001):
-                    await anext(aio.subscribe(name))
-            await asyncio.sleep(0)  # what was cancelled lets go of it
-            gc.collect()
-            await until(lambda: (threading.active_count(), descriptor_count()) == (threads, descriptors))
+                    await events.wait()
+        await events.aclose()
+        await events.aclose()
+        for use in (events.wait, events.read, events.__anext__, events.__aenter__):
+            with pytest.raises(ClosedError, match="was closed"):
+                await use()
 
-    run(main())
+
+async def test_a_forgotten_handle_closes_itself(name: str) -> None:
+    with event_ring(name) as producer:
+        threads, descriptors = threading.active_count(), descriptor_count()
+        producer.publish_many(seconds(1, 2))
+        async for event in aio.subscribe(name, start="oldest"):
+            if event.sequence == 2:
+                break
+        gc.collect()
+        assert descriptor_count() == descriptors
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.001):
+                await anext(aio.subscribe(name))
+        await asyncio.sleep(0)  # what was cancelled lets go of it
+        gc.collect()
+        await until(lambda: (threading.active_count(), descriptor_count()) == (threads, descriptors))
 
 
-def test_an_event_loop_that_ends_during_a_wait_takes_the_thread_along(run: Runs, name: str) -> None:
+def test_an_event_loop_that_ends_during_a_wait_takes_the_thread_along(loop_factory: Any, name: str) -> None:
     threads, descriptors = threading.active_count(), descriptor_count()
 
     async def follow() -> None:
@@ -342,148 +292,121 @@ def test_an_event_loop_that_ends_during_a_wait_takes_the_thread_along(run: Runs,
         return task
 
     with event_ring(name):
-        assert run(main()).cancelled()
+        with asyncio.Runner(loop_factory=loop_factory) as runner:
+            task = runner.run(main())
+        assert task.cancelled()
+        del task  # or its traceback would keep the handle
         gc.collect()
         wait_until(lambda: threading.active_count() == threads)
     assert descriptor_count() == descriptors
 
 
-def test_what_there_is_can_be_read_as_arrays(run: Runs, name: str) -> None:
-    async def main() -> None:
-        with event_ring(name) as producer:
-            async with aio.subscribe(name) as events:
-                assert len(await events.read()) == 0
-                producer.publish_many(seconds(1, 5))
-                assert events.lag == 5
-                assert sequences(await events.read(2)) == [1, 2]
-                assert (await anext(events)).sequence == 3
-                assert sequences(await events.read()) == [4, 5]
-                assert (events.lag, events.lost) == (0, 0)
-
-    run(main())
+async def test_what_there_is_can_be_read_as_arrays(name: str) -> None:
+    with event_ring(name) as producer:
+        async with aio.subscribe(name) as events:
+            assert len(await events.read()) == 0
+            producer.publish_many(seconds(1, 5))
+            assert events.lag == 5
+            assert sequences(await events.read(2)) == [1, 2]
+            assert (await anext(events)).sequence == 3
+            assert sequences(await events.read()) == [4, 5]
+            assert (events.lag, events.lost) == (0, 0)
 
 
-def test_what_came_after_a_wait_ran_out_of_time_can_be_read_at_once(run: Runs, name: str) -> None:
-    async def main() -> None:
-        with event_ring(name) as producer:
-            async with aio.subscribe(name) as events:
-                with pytest.raises(TimeoutError):
-                    async with asyncio.timeout(0.001):
-                        await events.wait()
-                assert len(await events.read()) == 0
-                with pytest.raises(InvalidValueError, match="limit is -1"):
-                    await events.read(-1)
-                producer.publish_many(seconds(1, 2))
-                assert sequences(await events.read()) == [1, 2]
-
-    run(main())
-
-
-def test_losses_are_counted_or_raised_once(run: Runs, name: str) -> None:
-    async def main() -> None:
-        with event_ring(name, 4) as producer:
-            async with aio.subscribe(name) as counting, aio.subscribe(name, on_lost="raise") as raising:
-                producer.publish_many(seconds(1, 10))
-                assert (await anext(counting)).sequence == 7
-                assert counting.lost == 6
-                with pytest.raises(LostError) as caught:
-                    await anext(raising)
-                assert (caught.value.first, caught.value.last) == (0, 5)
-                assert (await anext(raising)).sequence == 7
-
-    run(main())
-
-
-def test_a_stream_that_is_removed_ends_the_wait(run: Runs, name: str) -> None:
-    async def main() -> None:
-        producer = event_ring(name)
-        async with nothing_left_behind(), aio.subscribe(name) as events:
-            waiting = asyncio.create_task(anext(events))
-            await until_waiting()
-            path_of(name).unlink()
-            with pytest.raises(StreamRemovedError):
-                await waiting
-        producer.close()
-
-    run(main())
-
-
-def test_a_stream_that_is_not_there_is_an_error_at_once(run: Runs, name: str) -> None:
-    async def main() -> None:
-        with pytest.raises(StreamNotFoundError):
-            aio.subscribe(name)
-        with pytest.raises(StreamNotFoundError):
-            aio.attach(name)
-
-    run(main())
-
-
-def test_a_stream_that_comes_later_is_waited_for(run: Runs, name: str) -> None:
-    async def main() -> None:
-        events = aio.subscribe(name, start="oldest", wait_s=TIMEOUT_S)
-        assert (events.lag, events.lost, events.closed) == (0, 0, False)
-        tasks = [asyncio.create_task(anext(events)) for _ in range(2)]
-        await asyncio.sleep(0)
-        with event_ring(name) as producer:
+async def test_what_came_after_a_wait_ran_out_of_time_can_be_read_at_once(name: str) -> None:
+    with event_ring(name) as producer:
+        async with aio.subscribe(name) as events:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.001):
+                    await events.wait()
+            assert len(await events.read()) == 0
+            with pytest.raises(InvalidValueError, match="limit is -1"):
+                await events.read(-1)
             producer.publish_many(seconds(1, 2))
-            assert sorted(event.sequence for event in await asyncio.gather(*tasks)) == [1, 2]
-            await events.aclose()
-
-    run(main())
+            assert sequences(await events.read()) == [1, 2]
 
 
-def test_a_stream_that_never_comes_is_given_up(run: Runs, name: str) -> None:
-    async def main() -> None:
-        with pytest.raises(StreamNotFoundError):
-            async with aio.subscribe(name, wait_s=0.05):
-                pass
+async def test_losses_are_counted_or_raised_once(name: str) -> None:
+    with event_ring(name, 4) as producer:
+        async with aio.subscribe(name) as counting, aio.subscribe(name, on_lost="raise") as raising:
+            producer.publish_many(seconds(1, 10))
+            assert (await anext(counting)).sequence == 7
+            assert counting.lost == 6
+            with pytest.raises(LostError) as caught:
+                await anext(raising)
+            assert (caught.value.first, caught.value.last) == (0, 5)
+            assert (await anext(raising)).sequence == 7
 
-    run(main())
 
-
-def test_waiting_for_a_stream_ends_when_the_handle_is_closed(run: Runs, name: str) -> None:
-    async def main() -> None:
-        consumer = aio.attach(name, wait_s=TIMEOUT_S)
-        with pytest.raises(StreamNotFoundError, match="has not come yet"):
-            _ = consumer.consumer
-        waiting = asyncio.create_task(consumer.wait())
-        await asyncio.sleep(0)
-        await consumer.aclose()
-        with pytest.raises(ClosedError):
+async def test_a_stream_that_is_removed_ends_the_wait(name: str) -> None:
+    producer = event_ring(name)
+    async with nothing_left_behind(), aio.subscribe(name) as events:
+        waiting = asyncio.create_task(anext(events))
+        await until_waiting()
+        path_of(name).unlink()
+        with pytest.raises(StreamRemovedError):
             await waiting
-
-    run(main())
-
-
-def test_a_plain_ring_gives_batches_until_it_is_closed(run: Runs, name: str) -> None:
-    async def main() -> None:
-        async with nothing_left_behind():
-            producer = Producer.create(name, "<i8", 64)
-            producer.publish_many(np.arange(3))
-            async with aio.attach(name) as consumer:
-                assert consumer.consumer.dtype == np.dtype("<i8")
-                asyncio.get_running_loop().call_later(0.02, producer.publish_many, np.arange(3, 5))
-                asyncio.get_running_loop().call_later(0.04, producer.close)
-                batches = [batch.tolist() async for batch in consumer]
-        assert batches == [[0, 1, 2], [3, 4]]
-
-    run(main())
+    producer.close()
 
 
-def test_a_plain_ring_can_be_waited_for(run: Runs, name: str) -> None:
-    async def main() -> None:
-        with Producer.create(name, "<i8", 64) as producer:
-            async with aio.attach(name, "next", register=False, label="me") as consumer:
-                assert not consumer.consumer.registered
-                waiting = asyncio.create_task(consumer.wait())
-                await until_waiting()
-                producer.publish(7)
-                assert await waiting
-                assert (await consumer.read()).tolist() == [7]
-                producer.close()
-                assert not await consumer.wait()
+async def test_a_stream_that_is_not_there_is_an_error_at_once(name: str) -> None:
+    with pytest.raises(StreamNotFoundError):
+        aio.subscribe(name)
+    with pytest.raises(StreamNotFoundError):
+        aio.attach(name)
 
-    run(main())
+
+async def test_a_stream_that_comes_later_is_waited_for(name: str) -> None:
+    events = aio.subscribe(name, start="oldest", wait_s=TIMEOUT_S)
+    assert (events.lag, events.lost, events.closed) == (0, 0, False)
+    tasks = [asyncio.create_task(anext(events)) for _ in range(2)]
+    await asyncio.sleep(0)
+    with event_ring(name) as producer:
+        producer.publish_many(seconds(1, 2))
+        assert sorted(event.sequence for event in await asyncio.gather(*tasks)) == [1, 2]
+        await events.aclose()
+
+
+async def test_a_stream_that_never_comes_is_given_up(name: str) -> None:
+    with pytest.raises(StreamNotFoundError):
+        async with aio.subscribe(name, wait_s=0.05):
+            pass
+
+
+async def test_waiting_for_a_stream_ends_when_the_handle_is_closed(name: str) -> None:
+    consumer = aio.attach(name, wait_s=TIMEOUT_S)
+    with pytest.raises(StreamNotFoundError, match="has not come yet"):
+        _ = consumer.consumer
+    waiting = asyncio.create_task(consumer.wait())
+    await asyncio.sleep(0)
+    await consumer.aclose()
+    with pytest.raises(ClosedError):
+        await waiting
+
+
+async def test_a_plain_ring_gives_batches_until_it_is_closed(name: str) -> None:
+    async with nothing_left_behind():
+        producer = Producer.create(name, "<i8", 64)
+        producer.publish_many(np.arange(3))
+        async with aio.attach(name) as consumer:
+            assert consumer.consumer.dtype == np.dtype("<i8")
+            asyncio.get_running_loop().call_later(0.02, producer.publish_many, np.arange(3, 5))
+            asyncio.get_running_loop().call_later(0.04, producer.close)
+            batches = [batch.tolist() async for batch in consumer]
+    assert batches == [[0, 1, 2], [3, 4]]
+
+
+async def test_a_plain_ring_can_be_waited_for(name: str) -> None:
+    with Producer.create(name, "<i8", 64) as producer:
+        async with aio.attach(name, "next", register=False, label="me") as consumer:
+            assert not consumer.consumer.registered
+            waiting = asyncio.create_task(consumer.wait())
+            await until_waiting()
+            producer.publish(7)
+            assert await waiting
+            assert (await consumer.read()).tolist() == [7]
+            producer.close()
+            assert not await consumer.wait()
 
 
 def test_a_ring_of_something_else_is_no_stream(name: str) -> None:
@@ -495,6 +418,7 @@ def test_a_ring_of_something_else_is_no_stream(name: str) -> None:
     ("options", "error"),
     [
         ({"frequencies": "second"}, InvalidTypeError),
+        ({"frequencies": 1.5}, InvalidTypeError),
         ({"frequencies": {"fortnight"}}, UnknownFrequencyError),
         ({"on_lost": "cry"}, InvalidValueError),
         ({"wait_s": -1}, InvalidValueError),
@@ -508,3 +432,13 @@ def test_bad_arguments_are_refused(name: str, options: dict[str, Any], error: ty
             aio.subscribe(name, **options)
         gc.collect()
     assert descriptor_count() == descriptors
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_child_can_let_go_of_a_handle_that_has_a_thread_in_its_parent(loop_factory: Any, name: str) -> None:
+    with event_ring(name), asyncio.Runner(loop_factory=loop_factory) as runner:
+        events = aio.subscribe(name)
+        with pytest.raises(TimeoutError):
+            runner.run(asyncio.wait_for(events.wait(), 0.01))
+        assert in_fork(lambda: asyncio.run(events.aclose())) == 0
+        runner.run(events.aclose())

@@ -81,6 +81,7 @@ def test_a_config_goes_through_json_unchanged() -> None:
         ({"mode": -1}, ConfigError, "mode is -0o1, expected permissions such as 0o600"),
         ({"mode": 0o440}, ConfigError, "mode is 0o440, expected permissions .* by which its owner reads and writes"),
         ({"remove": "no"}, InvalidTypeError, "remove is str, expected True or False"),
+        ({"realtime": "no"}, InvalidTypeError, "realtime is str, expected True or False"),
         ({"mode": "600"}, ConfigError, "mode is '600', expected permissions such as 0o600"),
     ],
     ids=str,

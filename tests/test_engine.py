@@ -11,11 +11,7 @@ import pytest
 from chronostream.boundaries import boundaries
 from chronostream.clock import FakeClock, Stop, StopFlag, Wake
 from chronostream.engine import Engine
-from chronostream.errors import (
-    ClosedError,
-    ForkedError,
-    StreamRemovedError,
-)
+from chronostream.errors import ClosedError, ForkedError, InvalidTypeError, InvalidValueError, StreamRemovedError
 from chronostream.event import EVENT_DTYPE, build_events
 from chronostream.ring import Consumer, Producer, inspect, list_names
 from chronostream.ring.layout import WAKE_SEQ
@@ -26,13 +22,6 @@ from tests.ring.harness import TIMEOUT_S, in_fork, path_of
 
 ALL = (SECOND, MINUTE, HOUR, DAY)
 _BEFORE_MIDNIGHT_NS = (NOON_S + DAY_S // 2 - 2) * NS + NS // 2
-
-
-@pytest.fixture
-def run() -> Iterator[Run]:
-    """A stream of seconds that nobody has started yet, half a second after noon."""
-    with Run() as run:
-        yield run
 
 
 @contextmanager
@@ -46,9 +35,6 @@ def _running(engine: Engine, stop: Stop | threading.Event) -> Iterator[threading
         stop.set()
         thread.join(TIMEOUT_S)
         assert not thread.is_alive(), "it did not stop in time"
-
-
-# What is emitted.
 
 
 @pytest.mark.parametrize("sequencer", ["counting", "boundary"])
@@ -226,9 +212,6 @@ def test_a_clock_that_is_set_back_while_an_event_is_published_makes_it_punctual(
     assert seconds.lateness.max_ns == 0
 
 
-# Running.
-
-
 def test_run_emits_each_boundary_on_time_until_it_is_stopped() -> None:
     with Run(SECOND, MINUTE) as run:
         engine = run.start()
@@ -311,6 +294,22 @@ def test_each_turn_comes_often_enough_for_a_supervisor(
     assert [(now_ns - START_NS) / NS for now_ns in turns] == [0, gap_s, 2 * gap_s, 3 * gap_s]
 
 
+@pytest.mark.parametrize(
+    ("options", "error", "complaint"),
+    [
+        ({"stop": 60}, InvalidTypeError, "stop is int, expected a flag such as Stop"),
+        ({"longest_wait_s": -1}, InvalidValueError, "longest_wait_s is -1, expected 0 or more"),
+        ({"longest_wait_s": "1"}, InvalidTypeError, "longest_wait_s is str, expected seconds"),
+    ],
+)
+def test_what_cannot_be_run_with_is_refused_and_the_stream_left_open(
+    run: Run, options: dict[str, Any], error: type[Exception], complaint: str
+) -> None:
+    with pytest.raises(error, match=complaint):
+        run.start().run(**options)
+    assert inspect(run.name).state == "live"
+
+
 def test_on_the_real_clock_an_event_is_visible_at_its_boundary_and_never_before() -> None:
     with Run() as run:
         engine = Engine(run.config())
@@ -325,13 +324,10 @@ def test_on_the_real_clock_an_event_is_visible_at_its_boundary_and_never_before(
             engine._clock.wait(0, threading.Event())  # the engine made it, and closed it
 
 
-# Its end.
-
-
 def test_a_closed_stream_is_kept_and_the_next_engine_goes_on_with_its_sequences(run: Run) -> None:
     run.start()
     run.second_by_second(3)
-    run.engine.close()
+    run.stop()
     assert inspect(run.name).state == "closed"
     run.start()
     run.second_by_second(3)
@@ -344,13 +340,6 @@ def test_with_remove_a_stream_is_gone_when_it_stops() -> None:
         with run.start():
             assert run.after(1) == [(SECOND, 1)]
         assert run.name not in list_names()
-
-
-def test_closing_twice_is_fine(run: Run) -> None:
-    engine = run.start()
-    engine.close()
-    engine.close()
-    assert inspect(run.name).state == "closed"
 
 
 @pytest.mark.parametrize("due", [False, True])

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.ring.harness import ROOT, TIMEOUT_S
-from tests.streams import event_ring, seconds, stream_name
+from tests.streams import event_ring, seconds
 
 DIRECTORY = ROOT / "docs" / "examples"
 EXAMPLES = sorted(path.stem for path in DIRECTORY.glob("[!_]*.py"))
@@ -84,8 +84,8 @@ def test_every_example_is_looked_at_here(outputs: dict[str, str]) -> None:
     assert set(outputs) == set(looked_at)
 
 
-def test_an_example_follows_the_stream_that_it_is_given() -> None:
-    with stream_name() as name, event_ring(name) as producer:
+def test_an_example_follows_the_stream_that_it_is_given(name: str) -> None:
+    with event_ring(name) as producer:
         producer.publish_many(seconds(1, 3))
         with start("record", name, "--count", "1") as process:
             out, err = process.communicate(timeout=TIMEOUT_S)

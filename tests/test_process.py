@@ -25,18 +25,13 @@ from chronostream.config import StreamConfig
 from chronostream.engine import Engine
 from chronostream.errors import (
     AccessDeniedError,
-    ChronoStreamError,
-    CorruptSegmentError,
     InvalidTypeError,
     InvalidValueError,
-    LayoutMismatchError,
     OutOfSharedMemoryError,
     ProducerActiveError,
     ProducerGoneError,
     StartError,
-    StreamMismatchError,
     StreamNotFoundError,
-    StreamRemovedError,
 )
 from chronostream.event import EVENT_DTYPE
 from chronostream.process import ProducerProcess, run, start, stop_producer
@@ -79,9 +74,6 @@ def _no_children_left() -> Iterator[None]:
     assert children() <= before
 
 
-# --- Starting and stopping.
-
-
 def test_a_started_process_is_ready_and_once_stopped_has_closed_its_stream(name: str) -> None:
     with start(config(name, frequencies=("second", "minute"), timezone="Asia/Tokyo")) as producer:
         assert (producer.name, producer.alive, state(name)) == (name, True, "live")
@@ -106,14 +98,7 @@ def test_events_of_a_started_process_are_aligned_and_told_by_their_identity(name
         assert (event.sequence, event.seed, event.instance_id) == (1, event.timestamp ^ 1, "host")
         threading.Timer(0.05, started[0].stop).start()
         assert [later.sequence for later in events] in ([], [2])  # The loop ends by itself.
-    assert started[0]._child is not None
-    assert started[0]._child.returncode == 0  # Two have stopped it, which is no more than one.
-
-
-def test_a_stream_that_is_to_be_removed_is_gone_when_its_process_has_stopped(name: str) -> None:
-    with start(config(name, remove=True)):
-        assert path_of(name).exists()
-    assert not path_of(name).exists()
+    assert started[0].exit_status == 0  # Two have stopped it, which is no more than one.
 
 
 def test_a_suspended_process_stops_all_the_same(producer: ProducerProcess) -> None:
@@ -155,22 +140,29 @@ def test_a_process_that_does_not_stop_in_time_is_killed(
     assert f"process {stubborn.pid} did not stop within 0.05 s, and is killed" in caplog.text
 
 
-# --- Ways to start it, and to leave it.
+@pytest.mark.parametrize(
+    ("timeout_s", "error"), [(-1, InvalidValueError), (float("nan"), InvalidValueError), ("1", InvalidTypeError)]
+)
+def test_a_time_to_stop_that_is_none_is_refused_and_nothing_is_stopped(
+    programs: Programs, timeout_s: Any, error: type[Exception]
+) -> None:
+    producer = ProducerProcess("name", programs.python("-c", "input()").pid, None)
+    with pytest.raises(error, match="timeout_s is"):
+        producer.stop(timeout_s)
+    assert producer.alive
+
 
 START = "import chronostream as cs; print(cs.start(cs.StreamConfig(name='{name}')).pid, flush=True)"
-UNTIL_TOLD = "; import sys; sys.stdin.read()"
 
 
-@pytest.fixture(params=["a script", "a command", "standard input", "a prompt"])
+@pytest.fixture(params=["a script", "standard input", "a prompt"])
 def starter(request: pytest.FixtureRequest, programs: Programs, name: str, tmp_path: Path) -> Any:
     """A program that started a scheduler process, without a ``__main__`` guard, and lives until its input ends."""
     code = START.format(name=name)
     if request.param == "a script":
         script = tmp_path / "script.py"
-        script.write_text(code + UNTIL_TOLD)
+        script.write_text(code + "; import sys; sys.stdin.read()")
         return programs.python(str(script))
-    if request.param == "a command":
-        return programs.python("-c", code + UNTIL_TOLD)
     if request.param == "a prompt":
         program = programs.python("-i")
         program.write(code + "\n")
@@ -253,65 +245,16 @@ def test_a_detached_process_is_stopped_by_its_handle_and_logs_into_a_file_only(n
     assert state(name) == "closed"
 
 
-# --- Errors while starting.
-
-
-def live(name: str) -> None:
-    stack.callback(Producer.create(name, EVENT_DTYPE, 8).close)
-
-
-def of_another_capacity(name: str) -> None:
-    Producer.create(name, EVENT_DTYPE, 16).close(unlink=False)
-
-
-def of_another_zone(name: str) -> None:
-    Engine(config(name, timezone="Asia/Tokyo")).close()
-
-
-def damaged(name: str) -> None:
-    path_of(name).write_bytes(b"something else" * 1000)
-
-
-def linked(name: str) -> None:
-    path_of(name).symlink_to("/dev/null")
-
-
-def nothing(_name: str) -> None:
-    pass
-
-
-stack = contextlib.ExitStack()
-
-
 @pytest.mark.usefixtures("_no_children_left")
-@pytest.mark.parametrize(
-    ("there", "options", "error", "message"),
-    [
-        (live, {}, ProducerActiveError, f"process {os.getpid()} is its producer"),
-        (of_another_capacity, {}, LayoutMismatchError, "exists with capacity 16, asked for was 8"),
-        (of_another_zone, {}, StreamMismatchError, "Asia/Tokyo"),
-        (damaged, {}, CorruptSegmentError, "begins with b'somethin'"),
-        (linked, {}, AccessDeniedError, "is a symbolic link"),
-        (nothing, {"capacity": 1 << 38}, OutOfSharedMemoryError, "no room for a segment"),
-        (nothing, {"group": "no-such-group"}, InvalidValueError, "there is no group 'no-such-group'"),
-    ],
-    ids=lambda value: value.__name__ if isinstance(value, type) else "",
-)
 def test_an_error_while_it_starts_reaches_the_caller_as_it_was_raised(
-    name: str,
-    capfd: pytest.CaptureFixture[str],
-    there: Callable[[str], None],
-    options: dict[str, Any],
-    error: type[ChronoStreamError],
-    message: str,
+    name: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with stack:
-        there(name)
-        with pytest.raises(error, match=message) as caught:
-            start(config(name, **options))
-    assert type(caught.value) is error
-    if isinstance(caught.value, ProducerActiveError):
+    with Producer.create(name, EVENT_DTYPE, 8):
+        with pytest.raises(ProducerActiveError, match=f"process {os.getpid()} is its producer") as caught:
+            start(config(name))
         assert caught.value.pid == os.getpid()
+    with pytest.raises(OutOfSharedMemoryError, match="no room for a segment"):
+        start(config(name, capacity=1 << 38))
     assert capfd.readouterr().err == ""
 
 
@@ -416,12 +359,10 @@ def test_any_path_of_modules_is_handed_on(name: str, monkeypatch: pytest.MonkeyP
         assert producer.alive
 
 
-def test_what_is_no_configuration_is_refused() -> None:
+@pytest.mark.parametrize("begin", [start, run, Engine])
+def test_what_is_no_configuration_is_refused(begin: Callable[[Any], Any]) -> None:
     with pytest.raises(InvalidTypeError, match="config is str, expected a StreamConfig"):
-        start("name")  # type: ignore[arg-type]  # that is the point
-
-
-# --- Being it.
+        begin("name")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
@@ -459,23 +400,14 @@ def test_a_negative_time_is_refused_before_anything_is_made(name: str, for_s: fl
     assert not path_of(name).exists()
 
 
-def test_it_ends_with_an_error_when_its_stream_is_removed(name: str) -> None:
-    with pytest.raises(StreamRemovedError):
-        run(config(name), on_ready=lambda: path_of(name).unlink())
-
-
 def test_a_started_process_whose_stream_is_removed_logs_that_and_fails(
     name: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with start(config(name)) as producer:
         path_of(name).unlink()
         wait_until(lambda: not producer.alive)
-        assert producer._child is not None
-        assert producer._child.returncode == 1
+        assert producer.exit_status == 1
     assert "was removed while its producer was running" in capfd.readouterr().err
-
-
-# --- Stopping whoever it is.
 
 
 def test_a_producer_is_stopped_though_its_parent_does_not_ask_about_it(programs: Programs, name: str) -> None:
@@ -491,35 +423,22 @@ def test_stopping_the_producer_of_no_stream_is_an_error(name: str) -> None:
         stop_producer(name)
 
 
-def test_a_producer_that_does_not_stop_is_an_error_that_names_it(name: str) -> None:
-    def ignore() -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        held = Producer.create(name, EVENT_DTYPE, 8)
-        time.sleep(TIMEOUT_S)
-        held.close()
-
-    with forked(ignore) as stubborn:
-        wait_until(lambda: path_of(name).exists() and name in ring.list_names() and is_live(name))
-        with pytest.raises(
-            ProducerActiveError, match=f"process {stubborn.pid}, .* did not stop within 0.05 s"
-        ) as caught:
-            stop_producer(name, timeout_s=0.05)
-        assert caught.value.pid == stubborn.pid
-
-
-def is_live(name: str) -> bool:
-    try:
-        return state(name) == "live"
-    except StreamNotFoundError:
-        return False
-
-
 def identify(name: str, field: str, value: int) -> None:
     """Have the header of a stream say something else about its producer."""
     fields = HEADER_DTYPE.fields
     assert fields is not None
     dtype, offset = fields[field][:2]
     overwrite(name, offset, value.to_bytes(dtype.itemsize, "little"))
+
+
+def test_a_producer_that_does_not_stop_is_an_error_that_names_it(programs: Programs, name: str) -> None:
+    stubborn = programs.python("-c", STUBBORN)
+    stubborn.out.line()
+    with Producer.create(name, EVENT_DTYPE, 8):
+        identify(name, "pid", stubborn.pid)
+        with pytest.raises(ProducerActiveError, match=f"process {stubborn.pid}, .* did not stop") as caught:
+            stop_producer(name, timeout_s=0.05)
+        assert caught.value.pid == stubborn.pid
 
 
 def test_a_producer_in_another_container_is_left_alone(name: str) -> None:
@@ -561,8 +480,6 @@ def test_a_producer_that_this_user_may_not_stop_is_an_error(
         with pytest.raises(AccessDeniedError, match=f"process {stranger.pid}, .* is another user's"):
             stop_producer(name)
 
-
-# --- Its death.
 
 WITH_A_FORK = """
 import os, time

@@ -23,7 +23,7 @@ from chronostream.errors import (
 from chronostream.event import EVENT_DTYPE, build_events
 from chronostream.ring import Consumer, Producer
 from chronostream.tables import arrow_schema, to_arrow, to_pandas, to_polars
-from tests.streams import NOON_NS, NS, seconds, stream_name
+from tests.streams import NOON_NS, NS, seconds
 
 NOON = dt.datetime.fromtimestamp(NOON_NS // NS, dt.UTC)
 INT64_MIN, INT64_MAX, UINT64_MAX = -(1 << 63), (1 << 63) - 1, (1 << 64) - 1
@@ -155,8 +155,14 @@ def test_a_field_without_a_counterpart_is_named(dtype: npt.DTypeLike, complaint:
         arrow_schema([("field", dtype)])
 
 
-def test_numbers_of_a_ring_without_fields_are_not_copied() -> None:
-    with stream_name() as name, Producer.create(name, "<f8", 8) as producer, Consumer.attach(name) as consumer:
+@pytest.mark.parametrize("dtype", ["nonsense", 5, [("x",)]], ids=str)
+def test_what_is_no_dtype_has_no_schema(dtype: Any) -> None:
+    with pytest.raises(InvalidTypeError, match="is no dtype"):
+        arrow_schema(dtype)
+
+
+def test_numbers_of_a_ring_without_fields_are_not_copied(name: str) -> None:
+    with Producer.create(name, "<f8", 8) as producer, Consumer.attach(name) as consumer:
         producer.publish_many(np.arange(5.0))
         records = consumer.read()
         values = to_arrow(records).column("value")
@@ -242,7 +248,3 @@ def test_what_is_not_installed_is_named(
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingDependencyError, match=f"pip install '{install}'"):
         convert(EVENT_DTYPE if convert is arrow_schema else seconds(1, 1))
-
-
-def test_the_module_is_there_by_its_name() -> None:
-    assert cs.tables.to_arrow is to_arrow

@@ -6,7 +6,6 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +16,7 @@ from chronostream.cli import main
 from chronostream.recorder import recorded_files
 from chronostream.ring import Producer, inspect
 from tests.ring.harness import path_of, wait_until
-from tests.streams import event_ring, seconds, stream_name
-
-
-@pytest.fixture
-def name() -> Iterator[str]:
-    with stream_name() as name:
-        yield name
+from tests.streams import event_ring, seconds
 
 
 @pytest.fixture(autouse=True)
