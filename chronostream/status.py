@@ -11,7 +11,7 @@ import numpy.typing as npt
 from chronostream import ring
 from chronostream.errors import CorruptSegmentError
 from chronostream.event import EVENT_DTYPE, Frequency
-from chronostream.lateness import BUCKETS, percentile_ns
+from chronostream.lateness import percentile_ns
 from chronostream.origin import Freshness, MirrorDescription, OriginReader
 from chronostream.ring import Consumer, RingStatus
 from chronostream.state import Description, StateReader
@@ -19,10 +19,6 @@ from chronostream.state import Description, StateReader
 __all__ = ["EngineStatus", "FrequencyStatus", "Lateness", "MirrorStatus", "StreamStatus", "describe", "stream_status"]
 
 _PERCENTILES = (50, 99, 99.9)
-
-
-def _no_events() -> npt.NDArray[np.uint64]:
-    return np.zeros(BUCKETS, np.uint64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +35,7 @@ class Lateness:
     p99_ns: int
     p99_9_ns: int
     max_ns: int
-    counts: npt.NDArray[np.uint64] = field(default_factory=_no_events, repr=False, compare=False)
+    counts: npt.NDArray[np.uint64] = field(repr=False, compare=False)
 
     @classmethod
     def of(cls, counts: npt.NDArray[np.uint64], largest_ns: int) -> Self | None:

@@ -30,12 +30,11 @@ def _die(*_: object) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+_before = _die  # the method itself is not called any more
+
+
 def _raise(*_: object) -> None:
     raise KeyboardInterrupt
-
-
-def _before(real: Callable[[Any], None], argument: Any) -> None:
-    _die(real, argument)
 
 
 def _after(real: Callable[[Any], None], argument: Any) -> None:
@@ -67,7 +66,7 @@ def _at_call(number: int, point: Callable[..., None], real: Callable[[Any], None
 
 def _killed(run: Run, part: str, method: str, point: Callable[..., None], call: int, moves: list[float]) -> None:
     """Have an engine in a process of its own killed while it follows the clock."""
-    run.engine.close()
+    run.stop()
 
     def child() -> None:
         engine = run.start()
@@ -80,6 +79,17 @@ def _killed(run: Run, part: str, method: str, point: Callable[..., None], call: 
     assert in_fork(child) == -signal.SIGKILL
     assert inspect(run.name).state == "dead"
     run.clock.advance(round(sum(moves) * NS))
+
+
+def _killed_while_starting(run: Run, method: str, point: Callable[..., None]) -> None:
+    """Have an engine in a process of its own killed while it makes the stream, or takes it over."""
+
+    def child() -> None:
+        real = getattr(StateWriter, method)
+        setattr(StateWriter, method, lambda *arguments: point(lambda _: real(*arguments), None))
+        run.start()
+
+    assert in_fork(child) == -signal.SIGKILL
 
 
 @pytest.mark.parametrize("call", [1, 2, 3])
@@ -100,7 +110,7 @@ def test_an_engine_killed_in_a_turn_repeats_no_id_and_loses_no_count(
     run: Run, coalesce: str, part: str, method: str, point: Callable[..., None], call: int
 ) -> None:
     run.options["coalesce"] = coalesce
-    run.engine.close()
+    run.stop()
     run.start()
     _killed(run, part, method, point, call, [0.7, 15, 45])
     run.start()
@@ -133,13 +143,7 @@ def test_an_engine_killed_while_it_makes_the_stream_leaves_one_that_can_be_start
     method: str, point: Callable[..., None]
 ) -> None:
     with Run() as run:
-
-        def child() -> None:
-            real = getattr(StateWriter, method)
-            setattr(StateWriter, method, lambda *arguments: point(lambda _: real(*arguments), None))
-            run.start()
-
-        assert in_fork(child) == -signal.SIGKILL
+        _killed_while_starting(run, method, point)
         run.start()
         assert run.after(1) == [(SECOND, 1)]
         run.check_accounts()
@@ -152,21 +156,12 @@ def test_an_engine_killed_while_it_takes_the_stream_over_changes_nothing_that_co
 ) -> None:
     before = run.checkpoint()
     run.die()
-
-    def child() -> None:
-        real = getattr(StateWriter, method)
-        setattr(StateWriter, method, lambda *arguments: point(lambda _: real(*arguments), None))
-        run.start()
-
-    assert in_fork(child) == -signal.SIGKILL
+    _killed_while_starting(run, method, point)
     assert run.checkpoint() == before
     run.start()
     run.second_by_second(2)
     run.check_events()
     run.check_accounts()
-
-
-# The same by the bytes that a crash leaves.
 
 
 def _crash_after_publishing(run: Run, monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
@@ -288,7 +283,7 @@ def test_a_damaged_record_behind_the_checkpoint_is_refused(
 
 def test_an_engine_does_not_count_in_what_lies_before_its_checkpoint(run: Run) -> None:
     slots = run.engine.ring.records
-    run.engine.close()
+    run.stop()
     slots["sequence"][:] = 99
     run.start()
     assert run.status().frequencies[0].last_sequence == 3

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -24,16 +24,6 @@ from chronostream.ring import Consumer, Producer, inspect, list_names
 from chronostream.sequencer import BoundarySequencer, CountingSequencer
 from chronostream.state import STATE_SIZE, StateWriter
 from tests.engine_harness import NOON_S, NS, SECOND, START_NS, Run
-
-
-@pytest.fixture
-def run() -> Iterator[Run]:
-    """A stream of seconds that nobody has started yet, half a second after noon."""
-    with Run() as run:
-        yield run
-
-
-# Its parts, by injection.
 
 
 def test_a_ring_that_is_given_carries_the_stream_and_is_closed_in_the_end(run: Run) -> None:
@@ -76,7 +66,7 @@ class _Tens:
 def test_a_sequencer_that_is_given_numbers_the_events_and_is_told_where_to_go_on(run: Run) -> None:
     run.start({"sequencer": _Tens()})
     run.second_by_second(2)
-    run.engine.close()
+    run.stop()
     run.start({"sequencer": _Tens()})
     run.second_by_second(1)
     assert [event.sequence for event in run.events()] == [10, 20, 30]
@@ -92,24 +82,13 @@ def test_what_a_stream_is_gets_written_once(run: Run, monkeypatch: pytest.Monkey
 def test_a_stream_of_boundary_sequences_goes_on_with_them(run: Run) -> None:
     run.start({"sequencer": BoundarySequencer()})
     run.second_by_second(2)
-    run.engine.close()
+    run.stop()
     run.start({"sequencer": BoundarySequencer()})
     run.second_by_second(1)
     assert [event.sequence for event in run.events()] == [NOON_S + second for second in (1, 2, 3)]
 
 
-# What is refused, and that it costs nothing.
-
-
-def _closed(run: Run) -> None:
-    run.engine.close()
-
-
-def _dead(run: Run) -> None:
-    run.die()
-
-
-@pytest.mark.parametrize("left", [_closed, _dead], ids=["closed", "dead"])
+@pytest.mark.parametrize("left", [Run.stop, Run.die], ids=["closed", "dead"])
 @pytest.mark.parametrize(
     ("options", "error"),
     [
@@ -170,7 +149,7 @@ def test_a_live_stream_is_refused_and_goes_on(run: Run) -> None:
 def test_a_sequencer_that_has_given_higher_numbers_is_refused_and_the_stream_left_as_it_was(run: Run) -> None:
     run.start()
     run.second_by_second(3)
-    run.engine.close()
+    run.stop()
     sequencer = CountingSequencer()
     for _ in range(4):
         sequencer.assign(SECOND, 0)

@@ -232,80 +232,31 @@ def test_boundaries_that_fall_together_go_out_shortest_first() -> None:
         assert run.after(1) == [(frequency, DAY_S // 2) for frequency in (SECOND, MINUTE, HOUR, DAY)]
 
 
-def _late(run: Run) -> None:
-    run.after(1.4)
-
-
-def _gap(run: Run) -> None:
-    run.after(10)
-
-
-def _step_forward(run: Run) -> None:
-    run.set_clock(0.3)
-
-
-def _step_back(run: Run) -> None:
-    run.after(1.3)
-    run.set_clock(-0.3)
-
-
-def _hold(run: Run) -> None:
-    run.after(0.5)
-    run.set_clock(-5)
-    run.second_by_second(3)
-
-
-def _held(run: Run) -> None:
-    run.after(0.5)
-    run.set_clock(-290)
-    run.after(5)
-    run.set_clock(-20)
-    run.second_by_second(3)
-
-
-def _released(run: Run) -> None:
-    run.after(0.5)
-    run.set_clock(-1)
-    run.after(1)
-    run.after(1)
-
-
-def _quarantine(run: Run) -> None:
-    run.set_clock(YEAR_S)
-    run.second_by_second(3)
-
-
-def _returned(run: Run) -> None:
-    run.set_clock(YEAR_S)
-    run.set_clock(-YEAR_S)
-    run.after(0.5)
-
-
-def _settled(run: Run) -> None:
-    run.set_clock(YEAR_S)
-    run.second_by_second(12)
+Move = tuple[Callable[[Run, float], Emitted], float]
+AFTER, SET_CLOCK = Run.after, Run.set_clock
 
 
 @pytest.mark.parametrize(
-    ("kind", "happens"),
+    ("kind", "moves"),
     [
-        (FactKind.LATE, _late),
-        (FactKind.GAP, _gap),
-        (FactKind.STEP_FORWARD, _step_forward),
-        (FactKind.STEP_BACK, _step_back),
-        (FactKind.HOLD, _hold),
-        (FactKind.HELD, _held),
-        (FactKind.RELEASED, _released),
-        (FactKind.QUARANTINE, _quarantine),
-        (FactKind.RETURNED, _returned),
-        (FactKind.SETTLED, _settled),
+        (FactKind.LATE, [(AFTER, 1.4)]),
+        (FactKind.GAP, [(AFTER, 10)]),
+        (FactKind.STEP_FORWARD, [(SET_CLOCK, 0.3)]),
+        (FactKind.STEP_BACK, [(AFTER, 1.3), (SET_CLOCK, -0.3)]),
+        (FactKind.HOLD, [(AFTER, 0.5), (SET_CLOCK, -5), (AFTER, 1), (AFTER, 1)]),
+        (FactKind.HELD, [(AFTER, 0.5), (SET_CLOCK, -290), (AFTER, 5), (SET_CLOCK, -20), (AFTER, 1), (AFTER, 1)]),
+        (FactKind.RELEASED, [(AFTER, 0.5), (SET_CLOCK, -1), (AFTER, 1), (AFTER, 1)]),
+        (FactKind.QUARANTINE, [(SET_CLOCK, YEAR_S), (AFTER, 1), (AFTER, 1)]),
+        (FactKind.RETURNED, [(SET_CLOCK, YEAR_S), (SET_CLOCK, -YEAR_S), (AFTER, 0.5)]),
+        (FactKind.SETTLED, [(SET_CLOCK, YEAR_S), (AFTER, 10), (AFTER, 1)]),
     ],
     ids=lambda value: value.label if isinstance(value, FactKind) else "",
 )
 def test_each_case_ends_in_a_counter_of_the_status_and_in_one_log_line(
-    run: Run, kind: FactKind, happens: Callable[[Run], None]
+    run: Run, kind: FactKind, moves: list[Move]
 ) -> None:
-    happens(run)
+    for move, seconds in moves:
+        move(run, seconds)
     assert run.facts()[kind.label] == 1
     counted = [kind.level for kind in FactKind for _ in range(run.facts().get(kind.label, 0))]
     assert sorted(level for level, _ in run.lines) == sorted(counted)
@@ -315,6 +266,6 @@ def test_the_counters_are_those_of_this_run_and_the_missed_count_is_the_streams(
     run.after(10)
     run.restart()
     assert (run.facts(), run.missed()) == ({}, 9)
-    run.engine.close()
+    run.stop()
     run.start()
     assert (run.facts(), run.status().condition) == ({}, "running")
