@@ -74,7 +74,7 @@ class Engine:
         OutOfSharedMemoryError: there is no room for it.
         InvalidValueError: the sequencer is of another zone than `config`, or has given higher numbers already than the
             stream's last.
-        InvalidTypeError: `config` is none.
+        InvalidTypeError: `config` or a part is none.
     """
 
     def __init__(
@@ -86,6 +86,9 @@ class Engine:
         ring: rings.Producer | None = None,
     ) -> None:
         self.config = checked_config(config)
+        _check_part("clock", clock, "both_ns")
+        _check_part("sequencer", sequencer, "assign")
+        _check_part("ring", ring, "publish_many")
         self._frequencies = config.scheduler().frequencies
         self._sequencer = _sequencer(config) if sequencer is None else sequencer
         if isinstance(self._sequencer, BoundarySequencer) and self._sequencer.tz != config.timezone:
@@ -137,8 +140,7 @@ class Engine:
             InvalidValueError: the time is negative.
             InvalidTypeError: it is not a number, or `stop` has no ``is_set()``.
         """
-        if stop is not None and not hasattr(stop, "is_set"):
-            raise InvalidTypeError(f"stop is {type(stop).__name__}, expected a flag such as Stop")
+        _check_part("stop", stop, "is_set")
         longest_s = _LONGEST_WAIT_S if longest_wait_s is None else checked_seconds("longest_wait_s", longest_wait_s)
         longest_wait_ns = int(min(longest_s, _LONGEST_WAIT_S) * _SECOND_NS)
         with Stop() as never:
@@ -318,6 +320,11 @@ class Engine:
                 "start it anew"
             )
         return to_events(self._ring.records[np.arange(position, head) & (capacity - 1)])
+
+
+def _check_part(what: str, part: object, method: str) -> None:
+    if part is not None and not hasattr(part, method):
+        raise InvalidTypeError(f"{what} is {type(part).__name__}, expected what has a method {method}()")
 
 
 def _sequencer(config: StreamConfig) -> Sequencer:

@@ -297,7 +297,7 @@ def test_each_turn_comes_often_enough_for_a_supervisor(
 @pytest.mark.parametrize(
     ("options", "error", "complaint"),
     [
-        ({"stop": 60}, InvalidTypeError, "stop is int, expected a flag such as Stop"),
+        ({"stop": 60}, InvalidTypeError, "stop is int, expected what has a method is_set"),
         ({"longest_wait_s": -1}, InvalidValueError, "longest_wait_s is -1, expected 0 or more"),
         ({"longest_wait_s": "1"}, InvalidTypeError, "longest_wait_s is str, expected seconds"),
     ],

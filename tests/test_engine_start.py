@@ -13,6 +13,7 @@ from chronostream.errors import (
     ClosedError,
     ConfigError,
     CorruptSegmentError,
+    InvalidTypeError,
     InvalidValueError,
     LayoutMismatchError,
     ProducerActiveError,
@@ -162,6 +163,13 @@ def test_a_sequencer_that_has_given_higher_numbers_is_refused_and_the_stream_lef
 def test_a_boundary_sequencer_of_another_zone_is_refused_before_anything_is_made(run: Run) -> None:
     with pytest.raises(ConfigError, match="numbers the days of Asia/Tokyo, the stream is of UTC"):
         run.start({"sequencer": BoundarySequencer("Asia/Tokyo")})
+    assert run.name not in list_names()
+
+
+@pytest.mark.parametrize(("part", "method"), [("clock", "both_ns"), ("sequencer", "assign"), ("ring", "publish_many")])
+def test_a_part_that_is_none_is_refused_before_anything_is_made(run: Run, part: str, method: str) -> None:
+    with pytest.raises(InvalidTypeError, match=f"{part} is str, expected what has a method {method}"):
+        run.start({part: "boundary"})
     assert run.name not in list_names()
 
 
