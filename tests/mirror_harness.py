@@ -10,8 +10,6 @@ from chronostream.event import EVENT_DTYPE, Frequency
 from chronostream.origin import ORIGIN_SIZE, Freshness, MirrorDescription, OriginWriter
 from chronostream.ring import Producer
 
-__all__ = ["mirrored"]
-
 DESCRIPTION = MirrorDescription(
     source="hub-clock",
     stream="CHRONOSTREAM_hub-clock",

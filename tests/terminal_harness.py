@@ -15,8 +15,6 @@ import pytest
 
 from tests.ring.harness import ROOT, TIMEOUT_S, wait_until
 
-__all__ = ["Terminal", "needs_tmux"]
-
 # There, a missing tmux is a failure: .ci/run installs it.
 needs_tmux = pytest.mark.skipif(shutil.which("tmux") is None and "CI" not in os.environ, reason="tmux is not installed")
 

@@ -18,6 +18,7 @@ from chronostream.errors import (
 )
 from chronostream.patterns import LatestStream, every, history
 from chronostream.ring import Consumer, Producer, inspect
+from tests.mirror_harness import mirrored
 from tests.ring.harness import path_of
 from tests.streams import NOON_NS, NS, event_ring, seconds, sequences
 
@@ -72,6 +73,11 @@ def test_a_frequency_that_the_stream_does_not_emit_is_refused_at_once(name: str)
         with pytest.raises(StreamMismatchError, match="emits second, hour, asked for was minute"):
             every("minute", name)
         assert inspect(name).consumers == ()
+
+
+def test_a_frequency_that_a_mirror_does_not_have_is_refused_as_well(name: str) -> None:
+    with mirrored(name), pytest.raises(StreamMismatchError, match="emits second, hour, asked for was minute"):
+        every("minute", name)
 
 
 def test_every_waits_for_a_stream_that_is_not_there_yet(name: str) -> None:

@@ -13,8 +13,9 @@ from chronostream.event import EVENT_DTYPE
 from chronostream.ring import Consumer, Producer
 from chronostream.scheduler import FactKind
 from chronostream.state import STATE_SIZE, Description, StateWriter
-from chronostream.status import Lateness, stream_status
+from chronostream.status import Lateness, MirrorStatus, describe, stream_status
 from tests.engine_harness import DAY, DAY_S, HOUR, NOON_S, NS, SECOND, Run
+from tests.mirror_harness import DESCRIPTION, FRESH, mirrored
 
 ANY_COUNTS = np.zeros(0, np.uint64)  # They are not compared.
 
@@ -130,6 +131,25 @@ def test_a_stream_whose_maker_died_before_it_was_ready_has_a_status_without_an_e
     with Producer.create(name, EVENT_DTYPE, 8, application_size=STATE_SIZE) as producer:
         StateWriter(producer.application).describe(Description((SECOND,), "UTC", "counting"))
         assert stream_status(name).engine is None
+
+
+def test_a_mirror_says_what_it_mirrors_and_how_fresh_that_is(name: str) -> None:
+    with mirrored(name):
+        status = stream_status(name)
+    assert (status.engine, status.mirror) == (None, MirrorStatus(DESCRIPTION, FRESH))
+    plain = json.loads(json.dumps(status.as_dict()))["mirror"]
+    assert (plain["source"], plain["frequencies"], plain["skipped"]) == ("hub-clock", ["second", "hour"], 3)
+
+
+def test_what_a_stream_is_says_its_engine_or_its_mirror(run: Run, name: str) -> None:
+    with mirrored(name):
+        for each, expected in (
+            (run.name, Description((SECOND, DAY), "Europe/Berlin", "counting")),
+            (name, Description((SECOND, HOUR), "Europe/Berlin", "boundary")),
+        ):
+            with Consumer.attach(each, register=False) as consumer:
+                assert describe(consumer.application) == stream_status(each).description == expected
+    assert describe(memoryview(b"")) is None
 
 
 def test_a_stream_that_is_not_there_is_said_so() -> None:
