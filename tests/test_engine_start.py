@@ -22,7 +22,7 @@ from chronostream.errors import (
 )
 from chronostream.event import EVENT_DTYPE, Frequency, build_events
 from chronostream.ring import Consumer, Producer, inspect, list_names
-from chronostream.sequencer import BoundarySequencer, CountingSequencer
+from chronostream.sequencer import BoundarySequencer, CountingSequencer, Sequencer
 from chronostream.state import STATE_SIZE, StateWriter
 from tests.engine_harness import NOON_S, NS, SECOND, START_NS, Run
 
@@ -64,29 +64,25 @@ class _Tens:
         self.last = last_sequence
 
 
-def test_a_sequencer_that_is_given_numbers_the_events_and_is_told_where_to_go_on(run: Run) -> None:
-    run.start({"sequencer": _Tens()})
+@pytest.mark.parametrize(
+    ("make", "numbers"), [(_Tens, [10, 20, 30]), (BoundarySequencer, [NOON_S + second for second in (1, 2, 3)])]
+)
+def test_a_sequencer_that_is_given_numbers_the_events_and_is_told_where_to_go_on(
+    run: Run, make: Callable[[], Sequencer], numbers: list[int]
+) -> None:
+    run.start({"sequencer": make()})
     run.second_by_second(2)
     run.stop()
-    run.start({"sequencer": _Tens()})
+    run.start({"sequencer": make()})
     run.second_by_second(1)
-    assert [event.sequence for event in run.events()] == [10, 20, 30]
-    assert run.status().sequencer == "tens"
+    assert [event.sequence for event in run.events()] == numbers
+    assert run.status().sequencer == make().kind
 
 
 def test_what_a_stream_is_gets_written_once(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     run.start()
     monkeypatch.setattr(StateWriter, "describe", None)
     assert run.restart() == []
-
-
-def test_a_stream_of_boundary_sequences_goes_on_with_them(run: Run) -> None:
-    run.start({"sequencer": BoundarySequencer()})
-    run.second_by_second(2)
-    run.stop()
-    run.start({"sequencer": BoundarySequencer()})
-    run.second_by_second(1)
-    assert [event.sequence for event in run.events()] == [NOON_S + second for second in (1, 2, 3)]
 
 
 @pytest.mark.parametrize("left", [Run.stop, Run.die], ids=["closed", "dead"])
