@@ -22,10 +22,10 @@ FRESH = Freshness(stale=False, stale_since_ns=None, connected=True, checked_ns=1
 
 
 @contextmanager
-def mirrored(name: str, *, stale: bool = False, connected: bool = True) -> Iterator[None]:
-    """Have such a stream while the block runs."""
+def mirrored(name: str, *, stale: bool = False, connected: bool = True) -> Iterator[Producer]:
+    """Have such a stream while the block runs; give its ring."""
     with Producer.create(name, EVENT_DTYPE, 8, application_size=ORIGIN_SIZE) as producer:
         origin = OriginWriter(producer.application)
         origin.describe(DESCRIPTION)
         origin.show(replace(FRESH, stale=stale, stale_since_ns=1 if stale else None, connected=connected))
-        yield
+        yield producer

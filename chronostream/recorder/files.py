@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chronostream._extras import require
-from chronostream.errors import RecordingError
+from chronostream.errors import InvalidTypeError, RecordingError
 from chronostream.tables import arrow_schema, to_arrow
 
 __all__ = ["Metadata", "RecordedFile", "UnfinishedFile", "digest", "locked", "recorded_files"]
@@ -73,12 +73,7 @@ class RecordedFile:
             raise RecordingError(
                 f"{self.path} cannot be read as a file of a recording ({error}): move it out of the directory"
             ) from error
-        if (metadata.stream, metadata.era, metadata.first, metadata.last) != (
-            self.stream,
-            self.era,
-            self.first,
-            self.last,
-        ):
+        if any(getattr(metadata, what) != getattr(self, what) for what in ("stream", "era", "first", "last")):
             raise RecordingError(
                 f"{self.path} holds positions {metadata.first} to {metadata.last} of era {metadata.era} of stream "
                 f"{metadata.stream!r}, which is not what its name says: give it its name back, or move it away"
@@ -123,7 +118,12 @@ def recorded_files(directory: Path | str, stream: str) -> list[RecordedFile]:
     """Return the finished files of a stream's recording, in its order.
 
     Where a file does not begin right behind the one before it, in the same era, records are absent.
+
+    Raises:
+        InvalidTypeError: the directory is no path, or the stream no name.
     """
+    if not isinstance(directory, Path | str) or not isinstance(stream, str):
+        raise InvalidTypeError(f"expected a directory and the name of a stream, found {directory!r} and {stream!r}")
     pattern = re.compile(re.escape(stream) + r"\.(\d{4,})\.(\d{16,})-(\d{16,})\.(\d{4}-\d\d-\d\d)\.parquet", re.ASCII)
     found = (
         RecordedFile(path, stream, int(match[1]), int(match[2]), int(match[3]), match[4])

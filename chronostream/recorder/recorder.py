@@ -19,17 +19,13 @@ import numpy.typing as npt
 from chronostream._extras import require
 from chronostream.boundaries import next_boundary
 from chronostream.clock import StopFlag
-from chronostream.errors import (
-    ChronoStreamError,
-    InvalidTypeError,
-    InvalidValueError,
-    RecordingError,
-)
+from chronostream.errors import ChronoStreamError, InvalidTypeError, InvalidValueError, RecordingError
 from chronostream.event import EVENT_DTYPE
 from chronostream.recorder.files import Metadata, RecordedFile, UnfinishedFile, locked, recorded_files
 from chronostream.recorder.resume import find_end
 from chronostream.ring import Consumer, segment_name
 from chronostream.ring.dtypes import dtype_to_text
+from chronostream.ring.records import checked_seconds
 from chronostream.status import stream_status
 from chronostream.stream import when_there
 from chronostream.tables import arrow_schema
@@ -113,6 +109,10 @@ class Recorder:
     ) -> None:
         require("pyarrow", _ARROW)
         segment_name(name)
+        if not isinstance(directory, Path | str):
+            raise InvalidTypeError(f"directory is {type(directory).__name__}, expected a path")
+        if start not in ("oldest", "next"):
+            raise InvalidValueError(f"start is {start!r}, expected one of 'oldest', 'next'")
         _check_positive("every_s", every_s)
         _check_positive("max_bytes", max_bytes)
         self.name = name
@@ -156,8 +156,11 @@ class Recorder:
         Raises:
             StreamRemovedError: the stream was removed; what was read before is in a finished file.
             RecordingError: a file could not be written; nothing of it is left, and this recorder is closed.
+            ClosedError: it is closed.
+            InvalidValueError: `for_s` is negative.
+            InvalidTypeError: it is not a number.
         """
-        end_s = math.inf if for_s is None else time.monotonic() + for_s
+        end_s = math.inf if for_s is None else time.monotonic() + checked_seconds("for_s", for_s)
         while (stop is None or not stop.is_set()) and (now_s := time.monotonic()) < end_s:
             try:
                 ready = self._consumer.wait(max(0.0, min(_LOOK_S, end_s - now_s, self._due_s() - now_s)))

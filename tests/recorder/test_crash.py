@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
-from chronostream.recorder import Recorder, recorded_files
+from chronostream.recorder import recorded_files
 from tests.process_harness import Programs
-from tests.ring.harness import ROOT, TIMEOUT_S, wait_until
+from tests.recorder.harness import record, wait_for_files
 from tests.streams import event_ring, seconds
 
 DIES = """
@@ -55,18 +52,6 @@ def sequences_in(directory: Path, name: str) -> list[int]:
     return [number for table in tables for number in table.column("sequence").to_pylist()]
 
 
-def wait_for_files(directory: Path, name: str, count: int) -> None:
-    wait_until(lambda: len(recorded_files(directory, name)) >= count)
-
-
-def finish(name: str, directory: Path) -> Recorder:
-    with Recorder(name, directory) as recorder:
-        while recorder.take():
-            pass
-        recorder.finish_file()
-    return recorder
-
-
 @pytest.mark.parametrize("point", ["behind add", "before rename", "behind rename"])
 def test_wherever_it_is_killed_nothing_is_there_twice_and_nothing_is_absent(
     name: str, tmp_path: Path, programs: Programs, point: str
@@ -80,27 +65,24 @@ def test_wherever_it_is_killed_nothing_is_there_twice_and_nothing_is_absent(
         assert recorder.wait() == -signal.SIGKILL
         assert all(pq.read_metadata(file.path).num_rows == 10 for file in recorded_files(tmp_path, name))
         producer.publish_many(seconds(21, 10))
-        report = finish(name, tmp_path).report
+        report = record(name, tmp_path)
     assert sequences_in(tmp_path, name) == list(range(1, 31))
     assert report.lost == []
-    assert [path.name for path in tmp_path.iterdir() if path.name.endswith(".unfinished")] == []
+    assert list(tmp_path.glob(".*.unfinished")) == []
 
 
-def test_the_command_survives_being_killed_again_and_again(name: str, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "chronostream", "record", name, "--to", str(tmp_path), "--every", "10ms"]
+def test_the_command_survives_being_killed_again_and_again(name: str, tmp_path: Path, programs: Programs) -> None:
     published = 0
     with event_ring(name, 1024) as producer:
-        for _ in range(3):
+        for _ in range(2):
             before = len(recorded_files(tmp_path, name))
-            with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-                for files in (1, 2):
-                    producer.publish_many(seconds(published + 1, 50))
-                    published += 50
-                    wait_for_files(tmp_path, name, before + files)
+            command = programs.chronostream("record", name, "--to", str(tmp_path), "--every", "10ms")
+            for files in (1, 2, None):
                 producer.publish_many(seconds(published + 1, 50))
                 published += 50
-                os.kill(process.pid, signal.SIGKILL)
-                assert process.wait(TIMEOUT_S) == -signal.SIGKILL
-        report = finish(name, tmp_path).report
+                if files is not None:
+                    wait_for_files(tmp_path, name, before + files)
+            assert command.stop(signal.SIGKILL)[0] == -signal.SIGKILL
+        report = record(name, tmp_path)
     assert report.lost == []
     assert sequences_in(tmp_path, name) == list(range(1, published + 1))

@@ -4,8 +4,6 @@ import errno
 import logging
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +31,9 @@ from chronostream.event import EVENT_DTYPE, build_events
 from chronostream.recorder import RecordedFile, Recorder, recorded_files
 from chronostream.recorder.files import UnfinishedFile
 from chronostream.ring import Producer, inspect
-from tests.ring.harness import path_of, wait_until
+from tests.mirror_harness import mirrored
+from tests.recorder.harness import record, recorded, wait_for_files
+from tests.ring.harness import path_of
 from tests.streams import NOON_NS, NS, event_ring, seconds
 
 RECORDER = "chronostream.recorder.recorder"
@@ -44,20 +44,6 @@ def numbers(files: list[RecordedFile]) -> list[int]:
     """Return the sequences, or the values, that the files hold, in their order."""
     tables = [pq.read_table(file.path) for file in files]
     return [value for table in tables for value in table.column(1 if table.num_columns > 1 else 0).to_pylist()]
-
-
-def wait_for_files(directory: Path, name: str, count: int) -> None:
-    wait_until(lambda: len(recorded_files(directory, name)) == count)
-
-
-@contextmanager
-def recorded(name: str, directory: Path, **options: Any) -> Iterator[Recorder]:
-    """Give a recorder; what it read is in finished files afterwards."""
-    with Recorder(name, directory, **options) as recorder:
-        yield recorder
-        while recorder.take():
-            pass
-        recorder.finish_file()
 
 
 def test_a_stream_is_recorded_until_it_is_closed(name: str, tmp_path: Path) -> None:
@@ -116,9 +102,9 @@ def test_the_first_recording_can_begin_with_the_next_record(name: str, tmp_path:
 
 
 def test_an_empty_stream_leaves_no_file(name: str, tmp_path: Path) -> None:
-    with event_ring(name), recorded(name, tmp_path) as recorder:
-        pass
-    assert recorder.report.files == recorded_files(tmp_path, name) == []
+    with event_ring(name):
+        assert record(name, tmp_path).files == []
+    assert recorded_files(tmp_path, name) == []
 
 
 def test_the_recorder_is_among_the_consumers_while_it_runs(name: str, tmp_path: Path) -> None:
@@ -153,6 +139,15 @@ def test_a_day_of_the_streams_zone_begins_a_file(name: str, tmp_path: Path, time
     assert [file.date for file in recorder.report.files] == ["2023-11-14", "2023-11-15"]
 
 
+def test_a_day_of_the_zone_that_a_mirror_tells_begins_a_file(name: str, tmp_path: Path) -> None:
+    midnight_ns = NOON_NS + 11 * 3600 * NS  # in Berlin
+    with mirrored(name) as ring:
+        ring.publish_many(seconds(1, 8, frequency=cs.Frequency.HOUR, start_ns=midnight_ns - 4 * 3600 * NS))
+        before, behind = record(name, tmp_path).files
+    assert (before.date, behind.date, behind.first) == ("2023-11-14", "2023-11-15", 4)
+    assert behind.metadata().timezone == "Europe/Berlin"
+
+
 def test_an_event_at_midnight_belongs_to_the_new_day(name: str, tmp_path: Path) -> None:
     midnight_ns = NOON_NS + 43_200 * NS
     with event_ring(name) as producer, recorded(name, tmp_path) as recorder:
@@ -162,18 +157,14 @@ def test_an_event_at_midnight_belongs_to_the_new_day(name: str, tmp_path: Path) 
     assert [(file.first, file.last) for file in recorder.report.files] == [(0, 1), (2, 4)]
 
 
-def test_many_days_at_once_make_a_file_each(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("daily", "lengths"), [(True, [1] * 10), (False, [10])])
+def test_many_days_at_once_make_a_file_each_or_stay_together(
+    name: str, tmp_path: Path, daily: bool, lengths: list[int]
+) -> None:
     days = boundaries("day", NOON_NS, NOON_NS + 10 * 86_400 * NS)
-    with event_ring(name) as producer, recorded(name, tmp_path) as recorder:
+    with event_ring(name) as producer, recorded(name, tmp_path, daily=daily) as recorder:
         producer.publish_many(build_events("day", days, np.arange(1, 11), "1", "i"))
-    assert [len(file) for file in recorder.report.files] == [1] * 10
-
-
-def test_days_can_stay_together(name: str, tmp_path: Path) -> None:
-    days = boundaries("day", NOON_NS, NOON_NS + 10 * 86_400 * NS)
-    with event_ring(name) as producer, recorded(name, tmp_path, daily=False) as recorder:
-        producer.publish_many(build_events("day", days, np.arange(1, 11), "1", "i"))
-    assert [len(file) for file in recorder.report.files] == [10]
+    assert [len(file) for file in recorder.report.files] == lengths
 
 
 def test_records_without_a_time_belong_to_the_day_they_are_read_on(name: str, tmp_path: Path) -> None:
@@ -294,9 +285,7 @@ def test_a_full_disk_leaves_no_half_file_and_loses_nothing(
             with pytest.raises(ClosedError):
                 recorder.take()
         assert [path.name for path in tmp_path.iterdir()] == [f".{name}.lock"]
-        with recorded(name, tmp_path) as recorder:
-            pass
-        assert numbers(recorder.report.files) == [1, 2, 3]
+        assert numbers(record(name, tmp_path).files) == [1, 2, 3]
 
 
 def test_events_that_are_none_stop_the_recording(name: str, tmp_path: Path) -> None:
@@ -315,9 +304,7 @@ def test_closing_leaves_what_is_unfinished_to_the_next_recorder(name: str, tmp_p
             recorder.take()
             recorder.close()
         assert recorded_files(tmp_path, name) == []
-        with recorded(name, tmp_path) as recorder:
-            pass
-        assert numbers(recorder.report.files) == [1, 2, 3]
+        assert numbers(record(name, tmp_path).files) == [1, 2, 3]
 
 
 def test_a_second_recorder_is_refused(name: str, tmp_path: Path) -> None:
@@ -357,12 +344,22 @@ def test_a_dtype_that_arrow_does_not_have_is_refused_at_the_start(name: str, tmp
         ({"max_bytes": True}, InvalidTypeError),
         ({"start": "newest"}, InvalidValueError),
         ({"name": "../x"}, InvalidNameError),
+        ({"directory": 5}, InvalidTypeError),
     ],
 )
 def test_bad_arguments_are_refused(name: str, tmp_path: Path, options: dict[str, Any], error: type[Exception]) -> None:
     arguments: dict[str, Any] = {"name": name, "directory": tmp_path} | options
     with event_ring(name), pytest.raises(error):
         Recorder(**arguments)
+
+
+def test_a_recorder_does_not_run_for_less_than_no_time_nor_when_it_is_closed(name: str, tmp_path: Path) -> None:
+    with event_ring(name), Recorder(name, tmp_path) as recorder:
+        with pytest.raises(InvalidValueError, match="for_s is -1"):
+            recorder.run(for_s=-1)
+        recorder.close()
+        with pytest.raises(ClosedError):
+            recorder.run()
 
 
 def test_what_is_not_installed_is_named(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,18 +7,10 @@ import pytest
 
 from chronostream.errors import RecordingError
 from chronostream.event import EVENT_DTYPE
-from chronostream.recorder import RecordedFile, Recorder, Report, recorded_files
+from chronostream.recorder import RecordedFile, Recorder, recorded_files
 from chronostream.ring import Producer
+from tests.recorder.harness import record
 from tests.streams import event_ring, seconds
-
-
-def record(name: str, directory: Path) -> Report:
-    """Record what is there."""
-    with Recorder(name, directory) as recorder:
-        while recorder.take():
-            pass
-        recorder.finish_file()
-        return recorder.report
 
 
 def positions(files: list[RecordedFile]) -> list[tuple[int, int, int]]:
