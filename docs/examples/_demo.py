@@ -16,7 +16,12 @@ import chronostream as cs
 
 @dataclass(frozen=True)
 class Demo:
-    """Attributes: name: the stream to follow. count: how many events of each kind to wait for."""
+    """What an example is asked to do.
+
+    Attributes:
+        name: the stream to follow.
+        count: how many events to wait for.
+    """
 
     name: str
     count: int

@@ -8,7 +8,7 @@ from _demo import demo
 import chronostream as cs
 
 with demo(__doc__) as wanted, cs.subscribe(wanted.name, {"second"}) as events:
-    batches = []
+    batches = [events.read()]
     while sum(map(len, batches)) < wanted.count and events.wait():
         batches.append(events.read())
     records = np.concatenate(batches)

@@ -22,5 +22,5 @@ with demo(__doc__, count=4) as wanted, cs.every("second", wanted.name) as second
     print(f"by sequence: {cs.event_ids(by_sequence).tolist()}")
 
     print(f"missing from it: {cs.find_gaps(by_sequence)}")
-    for gap in cs.find_gaps(np.delete(by_sequence, 1)):
+    for gap in cs.find_gaps(np.delete(by_sequence, slice(1, 2))):
         print(f"missing with one taken out: {gap}")
