@@ -18,7 +18,8 @@ from nats.aio.client import Client
 from nats.js import JetStreamContext
 
 from chronostream.bridges.running import first_of
-from chronostream.errors import BridgeError, InvalidValueError
+from chronostream.errors import BridgeError, InvalidTypeError, InvalidValueError
+from chronostream.ring.records import checked_seconds
 
 __all__ = ["TROUBLE", "ConnectionOptions", "Link", "redact"]
 
@@ -65,6 +66,7 @@ class ConnectionOptions:
 
     Raises:
         InvalidValueError: no server, a URL that is none, or a file that cannot be read.
+        InvalidTypeError: `servers` is something else than a tuple of texts.
     """
 
     servers: tuple[str, ...] = field(repr=False)
@@ -80,6 +82,8 @@ class ConnectionOptions:
 
     def __post_init__(self) -> None:
         """Check what can be checked without a connection."""
+        if not isinstance(self.servers, tuple | list) or not all(isinstance(each, str) for each in self.servers):
+            raise InvalidTypeError("the servers are no tuple of URLs, such as ('nats://localhost:4222',)")
         if not self.servers:
             raise InvalidValueError("no NATS server is named: give a URL such as nats://localhost:4222")
         for server in self.servers:
@@ -87,7 +91,7 @@ class ConnectionOptions:
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise InvalidValueError("a TLS certificate goes with its key: give both, or neither")
         for file in (self.credentials, self.nkey_seed):
-            if file is not None and not file.is_file():
+            if file is not None and not Path(file).is_file():
                 raise InvalidValueError(f"{file} is no file: expected one with credentials for NATS")
         self._tls()
 
@@ -139,11 +143,19 @@ class Link:
     Attributes:
         options: where to, and how.
         patience_s: how long to wait.
+
+    Raises:
+        InvalidTypeError: an argument is of the wrong kind.
+        InvalidValueError: the patience is negative.
     """
 
     def __init__(self, options: ConnectionOptions, name: str, *, patience_s: float | None = None) -> None:
+        if not isinstance(options, ConnectionOptions):
+            raise InvalidTypeError(
+                f"the connection is {type(options).__name__}, expected ConnectionOptions(servers=('nats://HOST:PORT',))"
+            )
         self.options = options
-        self.patience_s = patience_s
+        self.patience_s = None if patience_s is None else checked_seconds("patience_s", patience_s)
         self._name = name
         self._client: Client | None = None
         self._said = ""

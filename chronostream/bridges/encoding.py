@@ -95,19 +95,8 @@ def _prefix(name: str) -> str:
 
 
 def _json(event: Event) -> bytes:
-    return json.dumps(
-        {
-            "id": event.id,
-            "timestamp": event.timestamp,
-            "frequency": event.frequency.label,
-            "sequence": event.sequence,
-            "seed": event.seed,
-            "schema_version": event.schema_version,
-            "producer_version": event.producer_version,
-            "instance_id": event.instance_id,
-        },
-        separators=(",", ":"),
-    ).encode()
+    fields = {name: getattr(event, name) for name in Event.__slots__}
+    return json.dumps(fields | {"frequency": event.frequency.label}, separators=(",", ":")).encode()
 
 
 def _from_json(payload: bytes) -> Event:

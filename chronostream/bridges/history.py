@@ -10,8 +10,7 @@ import numpy.typing as npt
 
 from chronostream.bridges.connection import ConnectionOptions, Link
 from chronostream.bridges.continuity import order_before
-from chronostream.bridges.encoding import all_subjects
-from chronostream.bridges.jetstream import Origin, default_stream, last_message
+from chronostream.bridges.jetstream import Origin, stream_for
 from chronostream.bridges.reader import Reader
 from chronostream.event import Frequency
 from chronostream.gaps import check_window
@@ -44,43 +43,41 @@ def fetch(
         BridgeError: there is no server or no such JetStream stream, or it does not let us in.
         StreamMismatchError: the JetStream stream holds other events.
         UnknownFrequencyError: not a frequency that events have.
-        InvalidValueError: the range ends before it starts.
+        InvalidValueError: the range ends before it starts, or another argument is out of its range.
+        InvalidTypeError: an argument is of the wrong kind.
     """
     wanted = None if frequencies is None else Frequency.parse_all(frequencies)
     check_window(start_ns, end_ns)
-    reading = _read(connection, name, stream or default_stream(name), start_ns, end_ns, patience_s)
-    return _in_turns(reading, wanted)
+    after = None if start_ns is None else order_before(start_ns)
+    return _in_turns(_read(_reader(connection, name, stream, patience_s, after), end_ns), wanted)
 
 
 def fetch_origin(
     connection: ConnectionOptions, name: str, *, stream: str | None = None, patience_s: float = 5
 ) -> Origin:
     """Return what the events of a stream in JetStream are; arguments and errors as for `fetch`."""
+    reader = _reader(connection, name, stream, patience_s)
 
     async def ask() -> Origin:
-        link = Link(connection, f"chronostream history {name}", patience_s=patience_s)
         try:
-            _, origin = await Reader(link, stream or default_stream(name), name).open()
+            return await reader.open()
         finally:
-            await link.close()
-        return origin
+            await reader.link.close()
 
     return asyncio.run(ask())
 
 
-async def _read(
-    connection: ConnectionOptions,
-    name: str,
-    stream: str,
-    start_ns: int | None,
-    end_ns: int | None,
-    patience_s: float,
-) -> AsyncIterator[npt.NDArray[np.void]]:
+def _reader(
+    connection: ConnectionOptions, name: str, stream: str | None, patience_s: float, after: int | None = None
+) -> Reader:
     link = Link(connection, f"chronostream history {name}", patience_s=patience_s)
+    return Reader(link, stream_for(name, stream), name, after=after)
+
+
+async def _read(reader: Reader, end_ns: int | None) -> AsyncIterator[npt.NDArray[np.void]]:
     try:
-        reader = Reader(link, stream, name, after=None if start_ns is None else order_before(start_ns))
         await reader.open()
-        reader.until = (await last_message(await link.ready(), stream, all_subjects(name))).held
+        await reader.end_with_last()
         async for part in reader.parts():
             records = part.records
             if end_ns is not None:
@@ -89,7 +86,7 @@ async def _read(
             if len(records) < len(part.records):
                 return
     finally:
-        await link.close()
+        await reader.link.close()
 
 
 def _in_turns(

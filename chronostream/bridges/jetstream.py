@@ -6,7 +6,9 @@ the events, and a guard on its last message is a guard on all of them.
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,16 +20,28 @@ from nats.js.errors import APIError, BadRequestError, NotFoundError, ServerError
 from chronostream.bridges.continuity import order_of
 from chronostream.bridges.encoding import all_subjects, decode
 from chronostream.bridges.zones import ZoneData, zone_data
-from chronostream.errors import BridgeError, InvalidValueError, StreamMismatchError
+from chronostream.errors import BridgeError, InvalidNameError, InvalidTypeError, InvalidValueError, StreamMismatchError
 from chronostream.event import Event, Frequency
 
-__all__ = ["Limits", "Origin", "Place", "default_stream", "ensure_stream", "find_stream", "last_message", "seek"]
+__all__ = [
+    "Limits",
+    "Origin",
+    "Place",
+    "default_stream",
+    "ensure_stream",
+    "find_end",
+    "find_stream",
+    "last_message",
+    "seek",
+    "stream_for",
+]
 
 _log = logging.getLogger(__name__)
 
 _DUPLICATE_WINDOW_S = 120.0
 _NAME_IN_USE = 10058
 _NO_PEERS_NOW = 10005
+_NAME = re.compile(r"[^\s.*>/\\]+")
 _KEYS = {key: f"chronostream-{key}" for key in ("name", "frequencies", "timezone", "sequencer", "instance", "zone")}
 
 
@@ -88,6 +102,10 @@ class Limits:
         max_age_s: how long an event is held [for ever].
         max_messages: how many are held, the newest [any number].
         max_bytes: bytes that they may take [any number].
+
+    Raises:
+        InvalidValueError: one is not above zero.
+        InvalidTypeError: one is not a number.
     """
 
     replicas: int | None = None
@@ -98,7 +116,9 @@ class Limits:
     def __post_init__(self) -> None:
         """Check that each is a number above zero."""
         for name, value in vars(self).items():
-            if value is not None and value <= 0:
+            if not isinstance(value, int | float | None):
+                raise InvalidTypeError(f"{name} is {type(value).__name__}, expected a number or None")
+            if value is not None and not value > 0:
                 raise InvalidValueError(f"{name} is {value}, expected more than 0")
 
     def wanted(self) -> dict[str, Any]:
@@ -115,6 +135,22 @@ class Limits:
 def default_stream(name: str) -> str:
     """Return how the JetStream stream for a stream is called unless told otherwise: it may have no ``.`` in it."""
     return "CHRONOSTREAM_" + name.replace(".", "_")
+
+
+def stream_for(name: str, chosen: str | None) -> str:
+    """Return the JetStream stream for the events of `name`: the one that was chosen, or else the default one.
+
+    Raises:
+        InvalidNameError: NATS does not take the one or the other name.
+    """
+    all_subjects(name)
+    if chosen is None:
+        return default_stream(name)
+    if not isinstance(chosen, str) or not _NAME.fullmatch(chosen):
+        raise InvalidNameError(
+            rf"{chosen!r} is no name of a JetStream stream: expected one without white space and . * > / \ in it"
+        )
+    return chosen
 
 
 async def ensure_stream(
@@ -204,15 +240,13 @@ class Place:
     Attributes:
         sequence: the last one that it gave to a message, 0 before the first.
         event: the last event that it holds, if any.
-        held: the sequence of that one, 0 if there is none.
     """
 
     sequence: int
     event: Event | None
-    held: int
 
 
-async def last_message(js: JetStreamContext, stream: str, subject: str) -> Place:
+async def find_end(js: JetStreamContext, stream: str, subject: str) -> Place:
     """Return where the stream ends, and with which event on `subject`, which may be a pattern.
 
     Raises:
@@ -220,12 +254,22 @@ async def last_message(js: JetStreamContext, stream: str, subject: str) -> Place
         nats.errors.Error: JetStream does not answer now.
     """
     sequence = (await js.stream_info(stream)).state.last_seq
+    message = await last_message(js, stream, subject)
+    if message is None:
+        return Place(sequence, None)
+    return Place(max(sequence, message.seq or 0), _event(message))  # More than it was at first: stored in between.
+
+
+async def last_message(js: JetStreamContext, stream: str, subject: str) -> RawStreamMsg | None:
+    """Return the last message on `subject`, which may be a pattern, whatever it is; None if there is none.
+
+    Raises:
+        nats.errors.Error: JetStream does not answer now.
+    """
     try:
-        message = await js.get_msg(stream, subject=subject)
+        return await js.get_msg(stream, subject=subject)
     except NotFoundError:
-        return Place(sequence, None, 0)
-    held = message.seq or 0
-    return Place(max(sequence, held), _event(message), held)  # More than the first answer said: stored in between.
+        return None
 
 
 async def seek(js: JetStreamContext, stream: str, subject: str, order: int, hint: int = 0) -> int:
@@ -241,7 +285,6 @@ async def seek(js: JetStreamContext, stream: str, subject: str, order: int, hint
         hint: a sequence that may be right, and then saves the search.
 
     Raises:
-        BridgeError: a message that it looked at is no event.
         nats.errors.Error: JetStream does not answer now.
     """
     state = (await js.stream_info(stream)).state
@@ -259,12 +302,16 @@ async def seek(js: JetStreamContext, stream: str, subject: str, order: int, hint
 
 
 async def _order_at(js: JetStreamContext, stream: str, subject: str, sequence: int) -> tuple[int, int] | None:
-    """Return the sequence and the order of the first message from `sequence` on."""
-    try:
-        message = await js.get_msg(stream, seq=sequence, subject=subject, next=True)
-    except NotFoundError:
-        return None
-    return message.seq or 0, order_of(_event(message))
+    """Return the sequence and the order of the first event from `sequence` on, behind whatever is none."""
+    while True:
+        try:
+            message = await js.get_msg(stream, seq=sequence, subject=subject, next=True)
+        except NotFoundError:
+            return None
+        sequence = message.seq or 0
+        with contextlib.suppress(BridgeError):
+            return sequence, order_of(_event(message))
+        sequence += 1
 
 
 def _event(message: RawStreamMsg) -> Event:

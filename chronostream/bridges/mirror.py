@@ -11,19 +11,19 @@ import contextlib
 import logging
 import os
 import time
+from functools import partial
 from typing import Any
-
-import numpy as np
 
 from chronostream.bridges.connection import ConnectionOptions, Link
 from chronostream.bridges.continuity import BoundaryContinuity, orders_of
-from chronostream.bridges.jetstream import Origin, default_stream
+from chronostream.bridges.jetstream import Origin, stream_for
 from chronostream.bridges.reader import Reader
 from chronostream.bridges.running import first_of
-from chronostream.errors import InvalidValueError, StreamMismatchError
+from chronostream.errors import StreamMismatchError
 from chronostream.event import EVENT_DTYPE
 from chronostream.origin import ORIGIN_SIZE, Freshness, MirrorDescription, OriginWriter
 from chronostream.ring import Layout, Producer, segment_name
+from chronostream.ring.records import checked_seconds
 from chronostream.version import __version__
 
 __all__ = ["Mirror"]
@@ -47,7 +47,8 @@ class Mirror:
         group: its group, by name or number.
 
     Raises:
-        InvalidValueError: something is out of its range.
+        InvalidValueError: an argument is out of its range.
+        InvalidTypeError: an argument is of the wrong kind.
     """
 
     def __init__(
@@ -62,16 +63,14 @@ class Mirror:
         mode: int = 0o600,
         group: str | int | None = None,
     ) -> None:
-        if not stale_after_s >= 0:
-            raise InvalidValueError(f"stale_after_s is {stale_after_s}, expected 0 or more")
         Layout.plan(EVENT_DTYPE, capacity, ORIGIN_SIZE, 1)
         self._name = name
-        self._local_name = local_name or name
+        self._local_name = name if local_name is None else local_name
         segment_name(self._local_name)
-        self._stream = stream or default_stream(name)
+        self._stream = stream_for(name, stream)
         self._link = Link(connection, f"chronostream mirror {name}")
         self._capacity = capacity
-        self._stale_after_ns = round(stale_after_s * 1e9)
+        self._stale_after_ns = round(checked_seconds("stale_after_s", stale_after_s) * 1e9)
         self._options: dict[str, Any] = {"mode": mode, "group": group}
         self._sequence = 0
         self._skipped = 0
@@ -83,7 +82,8 @@ class Mirror:
         Raises:
             ProducerActiveError: the local name is live.
             LayoutMismatchError: there is a stream of that name with another capacity, or that is no mirror.
-            StreamMismatchError: it mirrors another stream, or the JetStream stream holds other events.
+            StreamMismatchError: it mirrors another stream, and is left as it was; or JetStream holds other events.
+            StreamRemovedError: it was removed.
             BridgeError: the server does not let us in.
         """
         try:
@@ -93,15 +93,12 @@ class Mirror:
 
     async def _work(self) -> None:
         reader = Reader(self._link, self._stream, self._name, newest=self._capacity)
-        _, origin = await reader.open()
+        ring = self._open_ring(await reader.open())
         with contextlib.ExitStack() as closing:
-            ring = self._open_ring(origin)
             closing.callback(ring.close, unlink=False)
-            state = OriginWriter(ring.application)
-            self._describe(state, origin)
             reader.after = _last_order(ring)
             _log.info("ready: stream %r mirrors %r, process %d", self._local_name, self._name, os.getpid())
-            await first_of(self._fill(reader, ring), self._watch(reader, ring, state))
+            await first_of(self._fill(reader, ring), self._watch(reader, ring))
 
     def _open_ring(self, origin: Origin) -> Producer:
         return Producer.create(
@@ -112,10 +109,12 @@ class Mirror:
             always_wake=True,
             version=__version__,
             instance=f"mirror of {origin.name}"[:64],
+            before_live=partial(self._describe, origin),
             **self._options,
         )
 
-    def _describe(self, state: OriginWriter, origin: Origin) -> None:
+    def _describe(self, origin: Origin, ring: Producer) -> None:
+        """Enter what the ring mirrors, unless it is something else."""
         wanted = MirrorDescription(
             source=origin.name,
             stream=self._stream,
@@ -124,6 +123,7 @@ class Mirror:
             sequencer=origin.sequencer,
             zone_data=str(origin.zone),
         )
+        state = OriginWriter(ring.application)
         found = state.description()
         if found is not None and (found.source, found.stream) != (wanted.source, wanted.stream):
             raise StreamMismatchError(
@@ -139,9 +139,10 @@ class Mirror:
             self._sequence = part.sequence
             self._skipped += part.skipped
 
-    async def _watch(self, reader: Reader, ring: Producer, state: OriginWriter) -> None:
+    async def _watch(self, reader: Reader, ring: Producer) -> None:
         """Say how fresh the stream is, over and over; end with an error once the ring was removed."""
         began_ns = time.time_ns()
+        state = OriginWriter(ring.application)
         while True:
             ring.check()
             now_ns = time.time_ns()
@@ -176,4 +177,4 @@ def _last_order(ring: Producer) -> int | None:
     if not ring.head:
         return None
     at = (ring.head - 1) & (ring.capacity - 1)
-    return int(np.asarray(orders_of(ring.records[at : at + 1]))[0])
+    return int(orders_of(ring.records[at : at + 1])[0])

@@ -12,8 +12,9 @@ import json
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import nats.errors
 import numpy as np
@@ -21,13 +22,13 @@ import numpy.typing as npt
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.js import JetStreamContext
-from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, StreamInfo
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from nats.js.errors import NotFoundError
 
 from chronostream.bridges.connection import TROUBLE, Link
 from chronostream.bridges.continuity import order_of
 from chronostream.bridges.encoding import ZONE, all_subjects, decode
-from chronostream.bridges.jetstream import Origin, find_stream, seek
+from chronostream.bridges.jetstream import Origin, find_stream, last_message, seek
 from chronostream.bridges.running import Pauses
 from chronostream.errors import BridgeError
 from chronostream.event import Event, to_records
@@ -35,6 +36,7 @@ from chronostream.event import Event, to_records
 __all__ = ["Part", "Reader"]
 
 _log = logging.getLogger(__name__)
+_T = TypeVar("_T")
 
 _ASK = 1000
 _EXPIRES_S = 20.0
@@ -70,30 +72,21 @@ class Reader:
         name: the ChronoStream stream's name.
         after: the order that the events come behind; None for as many as `newest`, or all.
         newest: begin with so many of the newest, unless `after` is given.
-        until: end with the message of this sequence; never if None.
 
     Attributes:
-        info: the JetStream stream when it was last looked at; None before.
-        origin: what its events are; likewise.
+        link: the connection.
+        origin: what the events were when JetStream was last looked at; None before.
         after: the order of the last event that was handed out.
-        until: as given.
+        until: end with the message of this sequence; never if None.
     """
 
     def __init__(
-        self,
-        link: Link,
-        stream: str,
-        name: str,
-        *,
-        after: int | None = None,
-        newest: int | None = None,
-        until: int | None = None,
+        self, link: Link, stream: str, name: str, *, after: int | None = None, newest: int | None = None
     ) -> None:
-        self.info: StreamInfo | None = None
+        self.link = link
         self.origin: Origin | None = None
         self.after = after
-        self.until = until
-        self._link = link
+        self.until: int | None = None
         self._stream = stream
         self._name = name
         self._newest = newest
@@ -103,22 +96,25 @@ class Reader:
         self._said = ""
         self._troubled_s: float | None = None  # since when
 
-    async def open(self) -> tuple[StreamInfo, Origin]:
-        """Wait until the JetStream stream is there; return it, and what its events are.
+    async def open(self) -> Origin:
+        """Wait until the JetStream stream is there; return what its events are.
 
         Raises:
             StreamMismatchError: it holds other events.
             BridgeError: the server does not let us in, or the link's patience ended.
         """
-        pauses = Pauses()
-        while True:
-            try:
-                self.info, self.origin = await find_stream(await self._link.ready(), self._stream, self._name)
-            except TROUBLE as error:
-                self._endure(error)
-                await pauses.wait()
-            else:
-                return self.info, self.origin
+        _, origin = await self._answer(lambda js: find_stream(js, self._stream, self._name))
+        self.origin = origin
+        return origin
+
+    async def end_with_last(self) -> None:
+        """Have `parts` end with the last message that is there now.
+
+        Raises:
+            BridgeError: as for `open`.
+        """
+        message = await self._answer(lambda js: last_message(js, self._stream, self._subjects))
+        self.until = 0 if message is None else message.seq
 
     async def parts(self) -> AsyncIterator[Part]:
         """Yield events as they come, for ever or until the last that was asked for.
@@ -131,11 +127,11 @@ class Reader:
         while True:
             inbox = _Inbox()
             try:
-                js = await self._link.ready()
+                js = await self.link.ready()
                 start = await self._start(js)
                 if self.until is not None and start > self.until:
                     return
-                await inbox.open(self._link, js, self._stream, self._subjects, start)
+                await inbox.open(self.link, js, self._stream, self._subjects, start)
                 while True:
                     messages = await inbox.receive()
                     pauses.reset()
@@ -150,13 +146,23 @@ class Reader:
                 await inbox.close()
             await pauses.wait()
 
+    async def _answer(self, question: Callable[[JetStreamContext], Awaitable[_T]]) -> _T:
+        """Ask until there is an answer, or the link's patience ends."""
+        pauses = Pauses()
+        while True:
+            try:
+                return await question(await self.link.ready())
+            except TROUBLE as error:
+                self._endure(error)
+            await pauses.wait()
+
     async def _start(self, js: JetStreamContext) -> int:
         """Return the sequence to begin with."""
-        self.info, self.origin = await find_stream(js, self._stream, self._name)
-        state = self.info.state
+        info, self.origin = await find_stream(js, self._stream, self._name)
         if self.after is not None:
             return await seek(js, self._stream, self._subjects, self.after, hint=self._sequence + 1)
-        return max(state.first_seq, 1, 0 if self._newest is None else state.last_seq - self._newest + 1)
+        newest = 0 if self._newest is None else info.state.last_seq - self._newest + 1
+        return max(info.state.first_seq, 1, newest)
 
     def _part(self, messages: list[tuple[int, Msg]]) -> Part:
         events: list[Event] = []
@@ -189,13 +195,13 @@ class Reader:
         now_s = time.monotonic()
         if self._troubled_s is None:
             self._troubled_s = now_s
-        text = self._link.options.redact(error) or "no answer in time"
+        text = self.link.options.redact(error) or "no answer in time"
         if isinstance(error, NotFoundError):
             text = f"there is no JetStream stream {self._stream}, or it was removed"
-        patience_s = self._link.patience_s
+        patience_s = self.link.patience_s
         if patience_s is not None and (isinstance(error, NotFoundError) or now_s - self._troubled_s >= patience_s):
             raise BridgeError(
-                f"cannot read the events of {self._name!r} at {self._link.options.label}: {text}"
+                f"cannot read the events of {self._name!r} at {self.link.options.label}: {text}"
             ) from None
         if text != self._said:
             self._said = text

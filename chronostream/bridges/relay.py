@@ -21,11 +21,12 @@ from chronostream.bridges.backlog import Backlog
 from chronostream.bridges.connection import TROUBLE, ConnectionOptions, Link
 from chronostream.bridges.continuity import BoundaryContinuity, Continuity, CountingContinuity, Mark, order_of
 from chronostream.bridges.encoding import Encoding, all_subjects, subject_of
-from chronostream.bridges.jetstream import Limits, Origin, Place, default_stream, ensure_stream, last_message
+from chronostream.bridges.jetstream import Limits, Origin, Place, ensure_stream, find_end, stream_for
 from chronostream.bridges.publisher import MAX_BATCH, Batch, BatchSizeError, ConflictError, Publisher
 from chronostream.bridges.running import Pauses, cancel, first_of
 from chronostream.errors import InvalidValueError, StreamNotFoundError
 from chronostream.event import Frequency, event_ids
+from chronostream.ring.records import checked_seconds
 
 __all__ = ["Loss", "Relay", "RelayReport"]
 
@@ -94,6 +95,10 @@ class Relay:
 
     Attributes:
         report: what it has done so far.
+
+    Raises:
+        InvalidValueError: an argument is out of its range, or none of its choices.
+        InvalidTypeError: an argument is of the wrong kind.
     """
 
     def __init__(
@@ -104,24 +109,25 @@ class Relay:
         to_name: str | None = None,
         to_stream: str | None = None,
         limits: Limits | None = None,
-        encoding: Encoding = Encoding.JSON,
+        encoding: Encoding | str = Encoding.JSON,
         patience_s: float = 5,
         accept_zone_data: bool = False,
         any_owner: bool = False,
         wait_s: float = 0,
     ) -> None:
-        if not patience_s >= 0:
-            raise InvalidValueError(f"patience_s is {patience_s}, expected 0 or more")
+        if encoding not in list(Encoding):
+            raise InvalidValueError(f"encoding is {encoding!r}, expected one of {', '.join(Encoding)}")
         self.report = RelayReport()
         self._name = name
-        self._to_name = to_name or name
+        self._to_name = name if to_name is None else to_name
         self._subjects = all_subjects(self._to_name)
-        self._to_stream = to_stream or default_stream(self._to_name)
+        self._to_stream = stream_for(self._to_name, to_stream)
         self._limits = limits or Limits()
-        self._encoding = encoding
-        self._patience_s = patience_s
+        self._encoding = Encoding(encoding)
+        self._patience_s = checked_seconds("patience_s", patience_s)
         self._accept_zone_data = accept_zone_data
-        self._any_owner, self._wait_s = any_owner, wait_s
+        self._any_owner = any_owner
+        self._wait_s = checked_seconds("wait_s", wait_s)
         self._link = Link(connection, f"chronostream relay {name}")
         self._backlog: Backlog | None = None
         self._ensured = False
@@ -194,7 +200,7 @@ class Relay:
             )
             # A server before 2.12 takes no batches: it gets one event after the other.
             self._ensured, self._batch = True, self._batch_limit if info.config.allow_atomic else 1
-        place = await last_message(js, self._to_stream, self._subjects)
+        place = await find_end(js, self._to_stream, self._subjects)
         self.report.present += backlog.rewind(place.event)
         self._tip = await self._mark(js, place, origin)
         self._last_id = None if place.event is None else place.event.id
@@ -260,7 +266,7 @@ class Relay:
         sequences = {}
         if isinstance(self._continuity, CountingContinuity):
             for frequency in origin.frequencies:
-                last = await last_message(js, self._to_stream, subject_of(self._to_name, frequency))
+                last = await find_end(js, self._to_stream, subject_of(self._to_name, frequency))
                 if last.event is not None:
                     sequences[frequency] = last.event.sequence
         return Mark(order_of(place.event), sequences)

@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import contextlib
 import random
+import signal
+import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from chronostream import event_ids, subscribe
-from tests.bridges.harness import Cluster, Command, Source, boundary_events, segments
+from tests.bridges.harness import Cluster, S, Source, boundary_events, segments
+from tests.process_harness import Program, Programs
 
 START_NS = 1_711_845_000_000_000_000  # 2024-03-31T00:30Z: half an hour before Europe/Berlin loses an hour
 FREQUENCIES = ("second", "minute", "hour", "day")
@@ -49,7 +53,7 @@ def run(directory: Path, for_s: float, seed: int, *, say: Callable[[str], None] 
             stage.kill_and_revive()
         stage.revive(everybody=True)
         expected = event_ids(
-            boundary_events(FREQUENCIES, START_NS + 1, START_NS + stage.emitted_s * 10**9 + 1, ZONE)
+            boundary_events(FREQUENCIES, START_NS + 1, START_NS + stage.emitted_s * S + 1, ZONE)
         ).tolist()
         say(f"{len(expected)} events emitted, {dict(stage.kills)} killed; waiting for the mirrors")
         mirrored = [stage.held(side, len(expected)) for side in _SIDES]
@@ -71,14 +75,15 @@ class _Stage:
         self.kills: Counter[str] = Counter()
         self._own, self._cluster, self._chance, self._say = own, cluster, chance, say
         self._sources = [closing.enter_context(self._source(side)) for side in _SIDES]
-        self._commands: dict[str, Command] = {}
+        self._programs = closing.enter_context(Programs())
+        self._commands: dict[str, Program] = {}
         closing.callback(self._end)
         self._parts = [f"{role} {side}" for role in ("relay", "mirror") for side in _SIDES]
         for part in self._parts:
             self._start(part)
         self._victims: list[str] = []
-        self._dead: list[tuple[float, str, Callable[[], None]]] = []  # when to revive whom, and how
-        self._next_kill_s = time.monotonic() + 2
+        self._dead: list[tuple[float, str, Callable[[], object]]] = []  # when to revive whom, and how
+        self._next_kill_s = time.monotonic() + 1
 
     def emit(self) -> None:
         """Let both producers emit some seconds; one ahead of the other, or asleep so that it misses some of them."""
@@ -106,13 +111,10 @@ class _Stage:
         if victim == "node":
             node = self._chance.choice(self._cluster.servers)
             node.kill()
-            revive: Callable[[], None] = node.start
+            revive: Callable[[], object] = node.start
         else:
-            self._say(self._commands[victim].kill())
-
-            def revive() -> None:
-                self._start(victim)
-
+            self._say(self._kill(victim))
+            revive = partial(self._start, victim)
         self._dead.append((now_s + self._chance.uniform(0, 1.5), victim, revive))
 
     def revive(self, *, everybody: bool = False) -> None:
@@ -129,7 +131,8 @@ class _Stage:
         with subscribe(f"{self._own}-mirror-{side}", start="oldest", wait_s=_PATIENCE_S) as events:
             while events.lag < count and time.monotonic() < deadline_s:
                 time.sleep(0.05)
-                assert all(command.running for command in self._commands.values()), "a command ended by itself"
+                ended = [part for part, command in self._commands.items() if command.process.poll() is not None]
+                assert not ended, "it ended by itself"
             ids: list[str] = event_ids(events.read()).tolist()
         return ids
 
@@ -151,8 +154,13 @@ class _Stage:
         else:
             arguments = ["mirror", self._cluster.url, self._own, "--as", f"{self._own}-mirror-{side}"]
             arguments += ["--capacity", str(CAPACITY)]
-        self._commands[part] = Command(*arguments)
+        self._commands[part] = self._programs.chronostream(*arguments, stderr=subprocess.STDOUT)
+
+    def _kill(self, part: str) -> str:
+        """Kill it, and return what it had printed."""
+        self._commands[part].stop(signal.SIGKILL)
+        return self._commands[part].out.rest()
 
     def _end(self) -> None:
-        for part, command in self._commands.items():
-            self._say(f"{part}:\n{command.kill()}")
+        for part in self._commands:
+            self._say(f"{part}:\n{self._kill(part)}")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bridges.harness import Server, segments
+from tests.bridges.harness import HELD_S, Server, fill, segments
 
 
 @pytest.fixture(scope="session")
@@ -15,9 +15,27 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield server.url
 
 
+@pytest.fixture(scope="session")
+def small_batches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Where one is, for all as well, that takes at most 100 events at once."""
+    config = "jetstream { limits { batch { max_msgs: 100 } } }"
+    with Server(tmp_path_factory.mktemp("small"), config=config) as server:
+        yield server.url
+
+
+@pytest.fixture(scope="session")
+def held(url: str) -> Iterator[str]:
+    """The name of a stream whose events, those of `HELD`, JetStream holds: to read only."""
+    with segments("held") as name:
+        fill(url, name, HELD_S, frequencies=("second", "minute"))
+        yield name
+
+
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    """A NATS server of the test's own, which it may kill."""
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """A NATS server of the test's own, which it may kill; nobody waits for its answer as long as usual."""
+    monkeypatch.setattr("chronostream.bridges.connection._REQUEST_TIMEOUT_S", 0.5)
+    monkeypatch.setattr("chronostream.bridges.reader._SILENCE_S", 1.0)
     with Server(tmp_path) as server:
         yield server
 

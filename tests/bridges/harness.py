@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import random
-import signal
 import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -22,25 +19,23 @@ import numpy.typing as npt
 from nats.aio.client import Client
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig
+from nats.js.errors import NotFoundError
 
-from chronostream import BoundarySequencer, Engine, FakeClock, Frequency, StreamConfig, build_events
+from chronostream import BoundarySequencer, Engine, FakeClock, Frequency, StreamConfig, build_events, event_ids
 from chronostream.boundaries import boundaries
 from chronostream.bridges.connection import ConnectionOptions
+from chronostream.bridges.jetstream import default_stream
 from chronostream.bridges.relay import Relay, RelayReport
+from chronostream.errors import StreamNotFoundError
 from chronostream.event import EVENT_DTYPE
+from chronostream.ring import inspect
+from tests.ring.harness import TIMEOUT_S, wait_until
 
-TIMEOUT_S = 20.0
-ROOT = Path(__file__).resolve().parents[2]
+START_NS = 1_700_000_000_000_000_000
+"""Unless told otherwise, a stream's first event is a second later."""
+S = 1_000_000_000
 NATS_SERVER = Path(sys.executable).with_name("nats-server")
 _T = TypeVar("_T")
-
-
-def wait_until(condition: Callable[[], object], timeout_s: float = TIMEOUT_S) -> None:
-    """Wait for something that another process or thread does, or fail."""
-    deadline_s = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline_s, "it did not come about in time"
-        time.sleep(0.01)
 
 
 def free_port() -> int:
@@ -71,9 +66,8 @@ class Server:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
+        """Start it, and return once it answers."""
         self._process = subprocess.Popen([NATS_SERVER, *self._arguments])
-
-    def wait_until_ready(self) -> None:
         wait_until(self._answers)
 
     def kill(self) -> None:
@@ -81,16 +75,6 @@ class Server:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
-
-    def freeze(self) -> None:
-        self._signal(signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        self._signal(signal.SIGCONT)
-
-    def _signal(self, number: int) -> None:
-        assert self._process is not None
-        self._process.send_signal(number)
 
     def _answers(self) -> bool:
         assert self._process is not None
@@ -101,7 +85,6 @@ class Server:
 
     def __enter__(self) -> Self:
         self.start()
-        self.wait_until_ready()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -125,8 +108,6 @@ class Cluster:
     def __enter__(self) -> Self:
         for server in self.servers:
             server.start()
-        for server in self.servers:
-            server.wait_until_ready()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -134,58 +115,24 @@ class Cluster:
             server.kill()
 
 
-class Command:
-    """A `chronostream` command in a process of its own."""
-
-    def __init__(self, *arguments: str) -> None:
-        self.arguments = arguments
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "chronostream", *arguments],
-            cwd=ROOT,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
-        self.pid = self._process.pid
-
-    @property
-    def running(self) -> bool:
-        return self._process.poll() is None
-
-    def kill(self) -> str:
-        """Kill -9; return what it printed."""
-        self._process.kill()
-        return self.finish()[1]
-
-    def stop(self) -> tuple[int, str]:
-        """Have it end; return its exit status, and what it printed."""
-        self._process.terminate()
-        return self.finish()
-
-    def finish(self) -> tuple[int, str]:
-        """Wait for its end; return its exit status, and what it printed."""
-        printed, _ = self._process.communicate(timeout=TIMEOUT_S)
-        return self._process.returncode, printed.decode()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.kill()
-
-
 class Source:
     """A stream whose engine runs here, under a clock of its own, as fast as it is moved."""
 
-    def __init__(self, name: str, start_ns: int, **options: Any) -> None:
-        self.config = StreamConfig(name=name, **({"sequencer": "boundary", "coalesce": "all"} | options))
+    def __init__(self, name: str, start_ns: int = START_NS, **options: Any) -> None:
+        usual: dict[str, Any] = {
+            "sequencer": "boundary",
+            "coalesce": "all",
+            "producer_version": "1",
+            "instance_id": "test",
+        }
+        self.config = StreamConfig(name=name, **(usual | options))
         self.clock = FakeClock(start_ns)
         self.engine = Engine(self.config, clock=self.clock)
 
     def advance(self, seconds: int, *, asleep: bool = False) -> None:
         """Let so many seconds pass, and emit what they bring; asleep, only what is due when they have passed."""
         for _ in range(seconds):
-            self.clock.advance(1_000_000_000)
+            self.clock.advance(S)
             if not asleep:
                 self.engine.step()
         self.engine.step()
@@ -200,6 +147,18 @@ class Source:
         self.close()
 
 
+def emit(name: str, seconds: int, start_ns: int = START_NS, **options: Any) -> None:
+    """Make a closed stream of so many seconds, or have one that is there go on."""
+    with Source(name, start_ns, **options) as source:
+        source.advance(seconds)
+
+
+def fill(url: str, name: str, seconds: int, start_ns: int = START_NS, **options: Any) -> RelayReport:
+    """Have JetStream hold the events of so many seconds."""
+    emit(name, seconds, start_ns, **options)
+    return deliver(Relay(name, options_of(url)))
+
+
 def boundary_events(
     frequencies: Sequence[str], start_ns: int, end_ns: int, tz: str = "UTC", instance: str = "test"
 ) -> npt.NDArray[np.void]:
@@ -211,6 +170,17 @@ def boundary_events(
         parts.append(build_events(frequency, stamps, numbers, "1", instance))
     records = np.concatenate([np.empty(0, EVENT_DTYPE), *parts])
     return records[np.lexsort([records["frequency"], records["timestamp"]])]
+
+
+HELD_S = 2500
+HELD = boundary_events(("second", "minute"), START_NS + 1, START_NS + HELD_S * S + 1)
+
+
+def ids_between(start_s: int, end_s: int, *frequencies: str) -> list[str]:
+    """Return the ids of the boundaries from one second behind `START_NS` to another, that one not included."""
+    records = boundary_events(frequencies or ("second",), START_NS + start_s * S, START_NS + end_s * S)
+    ids: list[str] = event_ids(records).tolist()
+    return ids
 
 
 def options_of(url: str, **options: Any) -> ConnectionOptions:
@@ -251,16 +221,26 @@ def stored_ids(url: str, stream: str) -> list[str]:
     return [message["headers"]["Nats-Msg-Id"] for message in stored(url, stream)]
 
 
-def status_of(name: str) -> Any:
-    """Return what `chronostream status` says about a stream."""
-    command = [sys.executable, "-m", "chronostream", "status", name, "--format", "json"]
-    return json.loads(subprocess.check_output(command, cwd=ROOT, timeout=TIMEOUT_S))
+def wait_for_stored(url: str, name: str, count: int) -> None:
+    """Wait until JetStream holds exactly so many events of a stream."""
+
+    async def wait(js: JetStreamContext) -> None:
+        async with asyncio.timeout(TIMEOUT_S):
+            held = None
+            while held != count:
+                await asyncio.sleep(0.01)
+                with contextlib.suppress(NotFoundError):
+                    held = (await js.stream_info(default_stream(name))).state.messages
+
+    in_jetstream(url, wait)
 
 
-def remove_segments(prefix: str) -> None:
-    """Remove the segments of all streams whose name begins so."""
-    for path in Path("/dev/shm").glob(f"chronostream.{prefix}*"):
-        path.unlink(missing_ok=True)
+def head_of(name: str) -> int:
+    """Return how many records a ring has had, none while there is no ring."""
+    try:
+        return inspect(name).head
+    except StreamNotFoundError:
+        return 0
 
 
 @contextlib.contextmanager
@@ -270,7 +250,8 @@ def segments(prefix: str) -> Iterator[str]:
     try:
         yield own
     finally:
-        remove_segments(own)
+        for path in Path("/dev/shm").glob(f"chronostream.{own}*"):
+            path.unlink(missing_ok=True)
 
 
 class Running:
@@ -281,18 +262,14 @@ class Running:
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
         self._thread = threading.Thread(target=self._run)
-        self.error: BaseException | None = None
-
-    @property
-    def alive(self) -> bool:
-        return self._thread.is_alive()
+        self._error: BaseException | None = None
 
     def _run(self) -> None:
         with contextlib.closing(self._loop):
             try:
                 self._loop.run_until_complete(self._bridge.run(self._stop))
             except BaseException as error:  # noqa: BLE001 - for the test to raise
-                self.error = error
+                self._error = error
 
     def start(self) -> Self:
         self._thread.start()
@@ -302,8 +279,8 @@ class Running:
         """Wait for its end; what it raised is raised here."""
         self._thread.join(TIMEOUT_S)
         assert not self._thread.is_alive(), "it did not end"
-        if self.error is not None:
-            raise self.error
+        if self._error is not None:
+            raise self._error
 
     def __enter__(self) -> Self:
         return self.start()

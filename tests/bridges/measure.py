@@ -16,9 +16,8 @@ from chronostream.backfill import replay
 from chronostream.bridges.encoding import Encoding
 from chronostream.bridges.mirror import Mirror
 from chronostream.bridges.relay import Relay
-from tests.bridges.harness import Running, Server, deliver, options_of, segments, wait_until
+from tests.bridges.harness import START_NS, Running, S, Server, deliver, head_of, options_of, segments
 
-_START_NS = 1_700_000_000_000_000_000
 _TIMEOUT_S = 600.0
 
 
@@ -26,7 +25,7 @@ def measure(events: int, encoding: Encoding) -> str:
     """Relay and mirror so many events; return what came of it, in one line."""
     with tempfile.TemporaryDirectory() as directory, Server(Path(directory)) as server, segments("measure") as name:
         capacity = 1 << (events - 1).bit_length()
-        replay(name, _START_NS, _START_NS + events * 10**9, capacity=capacity)
+        replay(name, START_NS, START_NS + events * S, capacity=capacity)
         began_s, used_s = time.perf_counter(), time.process_time()
         report = deliver(Relay(name, options_of(server.url), encoding=encoding), timeout_s=_TIMEOUT_S)
         relayed_s, relay_s = time.perf_counter() - began_s, time.process_time() - used_s
@@ -34,8 +33,8 @@ def measure(events: int, encoding: Encoding) -> str:
 
         began_s, used_s = time.perf_counter(), time.process_time()
         with Running(Mirror(name, options_of(server.url), local_name=f"{name}-mirror", capacity=capacity)):
-            mirrored = f"{name}-mirror"
-            wait_until(lambda: mirrored in ring.list_names() and ring.inspect(mirrored).head == events, _TIMEOUT_S)
+            while head_of(f"{name}-mirror") < events:
+                time.sleep(0.01)
             mirrored_s, mirror_s = time.perf_counter() - began_s, time.process_time() - used_s
     return (
         f"{encoding}: relay {events / relayed_s:,.0f} events/s ({relay_s / events * 1e6:.1f} µs of processor each), "

@@ -9,7 +9,7 @@ from tests.bridges.acceptance import run
 
 @pytest.mark.timeout(120)
 def test_every_mirror_holds_every_boundary_once_whatever_is_killed(tmp_path: Path) -> None:
-    outcome = run(tmp_path, for_s=9, seed=2024)
+    outcome = run(tmp_path, for_s=6.5, seed=2024)
     assert set(outcome.kills) == {"relay", "mirror", "node"}
     assert len(outcome.expected) > 1000
     for mirrored in outcome.mirrored:

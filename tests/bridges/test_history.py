@@ -1,37 +1,31 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
+import psutil
 import pytest
 
 from chronostream import EVENT_DTYPE, Frequency
 from chronostream.bridges.history import fetch, fetch_origin
-from chronostream.bridges.relay import Relay
-from chronostream.errors import BridgeError, InvalidTypeError, InvalidValueError, UnknownFrequencyError
-from tests.bridges.harness import Source, boundary_events, deliver, free_port, options_of
-
-START_NS = 1_700_000_000_000_000_000
-S = 10**9
-FREQUENCIES = ("second", "minute")
-EVENTS = boundary_events(FREQUENCIES, START_NS + 1, START_NS + 1501 * S, instance="source")
-
-
-@pytest.fixture
-def filled(url: str, name: str) -> str:
-    """The name of a stream whose 1500 seconds JetStream holds."""
-    with Source(name, START_NS, frequencies=FREQUENCIES, instance_id="source", producer_version="1") as source:
-        source.advance(1500)
-    deliver(Relay(name, options_of(url)))
-    return name
+from chronostream.bridges.jetstream import default_stream
+from chronostream.errors import (
+    BridgeError,
+    InvalidNameError,
+    InvalidTypeError,
+    InvalidValueError,
+    UnknownFrequencyError,
+)
+from tests.bridges.harness import HELD, START_NS, S, fill, free_port, in_jetstream, options_of
 
 
-def fetched(url: str, name: str, **options: object) -> npt.NDArray[np.void]:
-    parts = list(fetch(options_of(url), name, **options))  # type: ignore[arg-type]
-    return np.concatenate([np.empty(0, EVENT_DTYPE), *parts])
+def fetched(url: str, name: str, **options: Any) -> npt.NDArray[np.void]:
+    return np.concatenate([np.empty(0, EVENT_DTYPE), *fetch(options_of(url), name, **options)])
 
 
-def test_everything_comes_as_it_was_emitted(url: str, filled: str) -> None:
-    assert fetched(url, filled).tobytes() == EVENTS.tobytes()
+def test_everything_comes_as_it_was_emitted(url: str, held: str) -> None:
+    assert fetched(url, held).tobytes() == HELD.tobytes()
 
 
 @pytest.mark.parametrize(
@@ -40,28 +34,34 @@ def test_everything_comes_as_it_was_emitted(url: str, filled: str) -> None:
         (START_NS + 40 * S, START_NS + 100 * S),
         (START_NS + 40 * S + 1, START_NS + 100 * S + 1),
         (None, START_NS + 7 * S),
-        (START_NS + 1490 * S, None),
+        (START_NS + 2490 * S, None),
         (START_NS + 50 * S, START_NS + 50 * S),
         (0, START_NS),
         (START_NS + 10_000 * S, None),
     ],
 )
-def test_a_range_has_its_start_and_not_its_end(url: str, filled: str, start_ns: int | None, end_ns: int | None) -> None:
-    stamps = EVENTS["timestamp"]
+def test_a_range_has_its_start_and_not_its_end(url: str, held: str, start_ns: int | None, end_ns: int | None) -> None:
+    stamps = HELD["timestamp"]
     low, high = start_ns or 0, end_ns if end_ns is not None else 1 << 62
-    expected = EVENTS[(stamps >= low) & (stamps < high)]
-    assert fetched(url, filled, start_ns=start_ns, end_ns=end_ns).tobytes() == expected.tobytes()
+    expected = HELD[(stamps >= low) & (stamps < high)]
+    assert fetched(url, held, start_ns=start_ns, end_ns=end_ns).tobytes() == expected.tobytes()
 
 
-def test_only_wanted_frequencies_come(url: str, filled: str) -> None:
-    expected = EVENTS[EVENTS["frequency"] == Frequency.MINUTE]
-    assert fetched(url, filled, frequencies={"minute"}).tobytes() == expected.tobytes()
+def test_only_wanted_frequencies_come(url: str, held: str) -> None:
+    expected = HELD[HELD["frequency"] == Frequency.MINUTE]
+    assert fetched(url, held, frequencies={"minute"}).tobytes() == expected.tobytes()
 
 
-def test_what_the_events_are_is_known_beforehand(url: str, filled: str) -> None:
-    origin = fetch_origin(options_of(url), filled)
-    assert (origin.name, origin.sequencer, origin.zone.tz) == (filled, "boundary", "UTC")
+def test_what_the_events_are_is_known_beforehand(url: str, held: str) -> None:
+    origin = fetch_origin(options_of(url), held)
+    assert (origin.name, origin.sequencer, origin.zone.tz) == (held, "boundary", "UTC")
     assert origin.frequencies == (Frequency.SECOND, Frequency.MINUTE)
+
+
+def test_what_is_no_event_at_the_end_is_left_out(url: str, name: str) -> None:
+    fill(url, name, 10)
+    in_jetstream(url, lambda js: js.publish(f"chronostream.{name}.second", b"nonsense", stream=default_stream(name)))
+    assert fetched(url, name)["timestamp"].tolist() == [START_NS + second * S for second in range(1, 11)]
 
 
 def test_a_stream_that_jetstream_does_not_have_is_an_error(url: str, name: str) -> None:
@@ -74,17 +74,33 @@ def test_no_server_is_an_error_within_its_patience(name: str) -> None:
         fetched(f"nats://127.0.0.1:{free_port()}", name, patience_s=0.2)
 
 
-def test_a_reading_that_is_given_up_lets_go_of_its_connection(url: str, filled: str) -> None:
-    parts = fetch(options_of(url), filled)
+def test_a_reading_that_is_given_up_lets_go_of_its_connection(url: str, held: str) -> None:
+    connections = psutil.Process().net_connections
+    before = len(connections())
+    parts = fetch(options_of(url), held)
     next(parts)
+    assert len(connections()) == before + 1
     parts.close()  # type: ignore[attr-defined]
+    assert len(connections()) == before
 
 
-def test_wrong_arguments_are_refused_before_anything_is_read(name: str) -> None:
-    options = options_of("nats://localhost")
-    with pytest.raises(InvalidValueError, match="is later than end_ns"):
-        fetch(options, name, start_ns=2, end_ns=1)
-    with pytest.raises(UnknownFrequencyError):
-        fetch(options, name, frequencies={"week"})
-    with pytest.raises(InvalidTypeError, match="expected a collection"):
-        fetch(options, name, frequencies="minute")
+@pytest.mark.parametrize(
+    ("options", "error", "said"),
+    [
+        ({"start_ns": 2, "end_ns": 1}, InvalidValueError, "before it starts"),
+        ({"start_ns": "today"}, InvalidTypeError, "start_ns is str"),
+        ({"frequencies": {"week"}}, UnknownFrequencyError, "week"),
+        ({"frequencies": "minute"}, InvalidTypeError, "expected a collection"),
+        ({"patience_s": -1}, InvalidValueError, "patience_s is -1"),
+        ({"stream": "a.b"}, InvalidNameError, "no name of a JetStream stream"),
+        ({"name": "a..b"}, InvalidNameError, "cannot be part of a subject"),
+        ({"connection": "nats://localhost"}, InvalidTypeError, "the connection is str"),
+    ],
+    ids=str,
+)
+def test_wrong_arguments_are_refused_before_anything_is_read(
+    options: dict[str, Any], error: type[Exception], said: str
+) -> None:
+    arguments: dict[str, Any] = {"connection": options_of("nats://localhost"), "name": "clock"} | options
+    with pytest.raises(error, match=said):
+        fetch(**arguments)

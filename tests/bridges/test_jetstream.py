@@ -11,19 +11,19 @@ from chronostream.bridges.continuity import order_of
 from chronostream.bridges.jetstream import (
     Limits,
     Origin,
+    Place,
     default_stream,
     ensure_stream,
+    find_end,
     find_stream,
-    last_message,
     seek,
+    stream_for,
 )
-from chronostream.bridges.relay import Relay
 from chronostream.bridges.zones import ZoneData, zone_data
-from chronostream.errors import BridgeError, InvalidValueError, StreamMismatchError
+from chronostream.errors import BridgeError, InvalidNameError, InvalidTypeError, InvalidValueError, StreamMismatchError
 from chronostream.event import to_events
-from tests.bridges.harness import Source, boundary_events, deliver, in_jetstream, options_of
+from tests.bridges.harness import HELD, fill, in_jetstream
 
-START_NS = 1_700_000_000_000_000_000
 BERLIN = zone_data("Europe/Berlin")
 OTHER = ZoneData(BERLIN.tz, "0" * 16, "1999a")
 
@@ -61,8 +61,15 @@ def test_a_stream_that_is_as_wanted_is_left_as_it_is(url: str, name: str) -> Non
     assert ensured(url, origin_of(name)).config == first.config
 
 
-def test_a_name_with_dots_gives_a_stream_name_without() -> None:
-    assert default_stream("market.clock") == "CHRONOSTREAM_market_clock"
+def test_the_stream_is_the_one_that_was_chosen_or_called_like_the_name_without_its_dots() -> None:
+    assert stream_for("market.clock", "mine") == "mine"
+    assert stream_for("market.clock", None) == "CHRONOSTREAM_market_clock"
+
+
+@pytest.mark.parametrize("chosen", ["", "a.b", "a b", "a*", ">", "a/b", "a\\b", 5])
+def test_what_cannot_be_a_jetstream_streams_name_is_refused(chosen: Any) -> None:
+    with pytest.raises(InvalidNameError, match="no name of a JetStream stream"):
+        stream_for("clock", chosen)
 
 
 def test_a_stream_made_by_hand_is_taken_and_told_what_it_holds(url: str, name: str) -> None:
@@ -80,7 +87,7 @@ def test_a_stream_made_by_hand_is_taken_and_told_what_it_holds(url: str, name: s
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"subjects": ["chronostream.*.*.*"]}, "subjects"),
+        ({"subjects": ["other.*"]}, r"subjects other\.\*, it must be chronostream"),
         ({"storage": StorageType.MEMORY}, "storage memory, it must be file"),
         ({"retention": RetentionPolicy.INTEREST}, "retention interest"),
         ({"discard": DiscardPolicy.NEW}, "discard new, it must be old"),
@@ -90,8 +97,6 @@ def test_a_stream_made_by_hand_is_taken_and_told_what_it_holds(url: str, name: s
 )
 def test_a_stream_that_is_not_as_it_must_be_is_refused(url: str, name: str, change: dict[str, Any], said: str) -> None:
     wanted = {"subjects": [f"chronostream.{name}.*"], "name": default_stream(name)} | change
-    if "subjects" in change:
-        wanted["subjects"] = [f"other.{name}.*"]
     in_jetstream(url, lambda js: js.add_stream(StreamConfig(**wanted)))
     with pytest.raises(StreamMismatchError, match=said):
         ensured(url, origin_of(name), Limits(max_age_s=3600))
@@ -140,9 +145,11 @@ def test_what_jetstream_will_never_do_is_an_error_at_once(url: str, name: str) -
 
 
 @pytest.mark.parametrize("limit", ["replicas", "max_age_s", "max_messages", "max_bytes"])
-def test_a_limit_of_nothing_is_refused(limit: str) -> None:
+def test_a_limit_that_is_no_number_above_zero_is_refused(limit: str) -> None:
     with pytest.raises(InvalidValueError, match=limit):
         Limits(**{limit: 0})
+    with pytest.raises(InvalidTypeError, match=f"{limit} is str"):
+        Limits(**{limit: "many"})  # type: ignore[arg-type]
 
 
 def test_a_stream_of_other_events_is_not_found(url: str, name: str) -> None:
@@ -158,11 +165,9 @@ def test_zone_data_unlike_this_hosts_are_flagged(url: str, name: str, caplog: py
 
 
 def test_each_event_is_found_by_its_order_with_and_without_a_hint(url: str, name: str) -> None:
-    with Source(name, START_NS, frequencies=("second", "minute")) as source:
-        source.advance(130)
-    deliver(Relay(name, options_of(url)))
+    fill(url, name, 130, frequencies=("second", "minute"))
     stream, subjects = default_stream(name), f"chronostream.{name}.*"
-    events = to_events(boundary_events(("second", "minute"), START_NS + 1, START_NS + 131 * 10**9))
+    events = to_events(HELD)
 
     async def check(js: JetStreamContext) -> None:
         await js.delete_msg(stream, 50)
@@ -179,17 +184,13 @@ def test_each_event_is_found_by_its_order_with_and_without_a_hint(url: str, name
 
 
 def test_the_end_is_the_last_sequence_even_if_its_message_is_gone(url: str, name: str) -> None:
-    with Source(name, START_NS) as source:
-        source.advance(5)
-    deliver(Relay(name, options_of(url)))
-    stream = default_stream(name)
+    fill(url, name, 5)
+    stream, subjects = default_stream(name), f"chronostream.{name}.*"
 
     async def check(js: JetStreamContext) -> None:
         await js.delete_msg(stream, 5)
-        place = await last_message(js, stream, f"chronostream.{name}.*")
-        assert (place.sequence, place.held) == (5, 4)
+        assert await find_end(js, stream, subjects) == Place(5, to_events(HELD[3:4])[0])
         await js.purge_stream(stream)
-        place = await last_message(js, stream, f"chronostream.{name}.*")
-        assert (place.sequence, place.held, place.event) == (5, 0, None)
+        assert await find_end(js, stream, subjects) == Place(5, None)
 
     in_jetstream(url, check)

@@ -2,18 +2,18 @@ from __future__ import annotations
 
 import asyncio
 
+import numpy as np
+import numpy.typing as npt
 import pytest
-from nats.aio.client import Client
 from nats.js import JetStreamContext
 from nats.js.api import StreamConfig
 
 from chronostream import event_ids
 from chronostream.bridges.encoding import Encoding
 from chronostream.bridges.publisher import BatchSizeError, ConflictError, Publisher
-from tests.bridges.harness import Server, boundary_events, in_jetstream, stored, stored_ids
+from tests.bridges.harness import HELD, Server, in_jetstream, stored, stored_ids
 
-START_NS = 1_700_000_000_000_000_000
-RECORDS = boundary_events(("second", "minute"), START_NS, START_NS + 100 * 10**9)
+RECORDS = HELD[:120]
 
 
 def make(url: str, name: str) -> None:
@@ -23,29 +23,26 @@ def make(url: str, name: str) -> None:
 
 
 def publisher(js: JetStreamContext, name: str, encoding: Encoding = Encoding.JSON) -> Publisher:
-    client: Client = js._nc
-    return Publisher(client, js, name, encoding, "UTC 0 unknown")
+    return Publisher(js._nc, js, name, encoding, "UTC 0 unknown")
+
+
+async def send(sender: Publisher, records: npt.NDArray[np.void], behind: int = 0) -> int:
+    return await sender.commit(await sender.stage(records, behind))
+
+
+def send_alone(url: str, name: str, records: npt.NDArray[np.void], encoding: Encoding = Encoding.JSON) -> int:
+    return in_jetstream(url, lambda js: send(publisher(js, name, encoding), records))
 
 
 def test_a_batch_is_stored_as_a_whole_and_in_order(url: str, name: str) -> None:
     make(url, name)
-
-    async def send(js: JetStreamContext) -> int:
-        sender = publisher(js, name)
-        return await sender.commit(await sender.stage(RECORDS, 0))
-
-    assert in_jetstream(url, send) == len(RECORDS)
+    assert send_alone(url, name, RECORDS) == len(RECORDS)
     assert stored_ids(url, name) == event_ids(RECORDS).tolist()
 
 
 def test_a_message_tells_its_schema_encoding_lateness_and_zone_data(url: str, name: str) -> None:
     make(url, name)
-
-    async def send(js: JetStreamContext) -> None:
-        sender = publisher(js, name, Encoding.RECORD)
-        await sender.commit(await sender.stage(RECORDS[:1], 0))
-
-    in_jetstream(url, send)
+    send_alone(url, name, RECORDS[:1], Encoding.RECORD)
     (message,) = stored(url, name)
     assert message["payload"] == RECORDS[:1].tobytes()
     headers = message["headers"]
@@ -54,47 +51,43 @@ def test_a_message_tells_its_schema_encoding_lateness_and_zone_data(url: str, na
     assert int(headers["Chronostream-Lateness-Ns"]) > 0
 
 
-@pytest.mark.parametrize("count", [1, 20])
-def test_what_was_stored_is_not_stored_again_beyond_the_duplicate_window(server: Server, name: str, count: int) -> None:
-    make(server.url, name)
-
-    async def send(js: JetStreamContext) -> None:
-        sender = publisher(js, name)
-        await sender.commit(await sender.stage(RECORDS[:count], 0))
-
-    in_jetstream(server.url, send)
+def test_what_was_stored_is_not_stored_again_beyond_the_duplicate_window(server: Server, name: str) -> None:
+    sent = {f"{name}-alone": RECORDS[:1], f"{name}-batch": RECORDS[:20]}
+    for each, records in sent.items():
+        make(server.url, each)
+        send_alone(server.url, each, records)
     server.kill()  # What it keeps of the window is made anew from the messages within it: there are none any more.
     server.start()
-    server.wait_until_ready()
-    with pytest.raises(ConflictError):
-        in_jetstream(server.url, send)
-    assert stored_ids(server.url, name) == event_ids(RECORDS[:count]).tolist()
+    for each, records in sent.items():
+        with pytest.raises(ConflictError):
+            send_alone(server.url, each, records)
+        assert stored_ids(server.url, each) == event_ids(records).tolist()
 
 
 def test_a_batch_behind_another_message_than_the_last_is_not_stored_at_all(url: str, name: str) -> None:
     make(url, name)
 
-    async def send(js: JetStreamContext) -> None:
+    async def send_three_times(js: JetStreamContext) -> None:
         sender = publisher(js, name)
-        await sender.commit(await sender.stage(RECORDS[:3], 0))
+        await send(sender, RECORDS[:3])
         for behind in (2, 4):
             with pytest.raises(ConflictError):
-                await sender.commit(await sender.stage(RECORDS[3:6], behind))
+                await send(sender, RECORDS[3:6], behind)
 
-    in_jetstream(url, send)
+    in_jetstream(url, send_three_times)
     assert stored_ids(url, name) == event_ids(RECORDS[:3]).tolist()
 
 
 def test_of_two_that_send_the_same_at_once_one_stores_it(url: str, name: str) -> None:
     make(url, name)
 
-    async def send(js: JetStreamContext) -> list[object]:
+    async def send_at_once(js: JetStreamContext) -> list[object]:
         senders = [publisher(js, name) for _ in range(4)]
         batches = [await sender.stage(RECORDS, 0) for sender in senders]
         sending = [sender.commit(batch) for sender, batch in zip(senders, batches, strict=True)]
         return await asyncio.gather(*sending, return_exceptions=True)
 
-    outcomes = in_jetstream(url, send)
+    outcomes = in_jetstream(url, send_at_once)
     assert sorted(type(outcome).__name__ for outcome in outcomes) == ["ConflictError"] * 3 + ["int"]
     assert stored_ids(url, name) == event_ids(RECORDS).tolist()
 
@@ -102,25 +95,23 @@ def test_of_two_that_send_the_same_at_once_one_stores_it(url: str, name: str) ->
 def test_what_was_staged_and_not_committed_is_not_there(url: str, name: str) -> None:
     make(url, name)
 
-    async def send(js: JetStreamContext) -> None:
+    async def stage_and_send(js: JetStreamContext) -> None:
         sender = publisher(js, name)
         await sender.stage(RECORDS[:50], 0)
-        await sender.commit(await sender.stage(RECORDS[:2], 0))
+        await send(sender, RECORDS[:2])
 
-    in_jetstream(url, send)
+    in_jetstream(url, stage_and_send)
     assert stored_ids(url, name) == event_ids(RECORDS[:2]).tolist()
 
 
-def test_a_server_that_takes_smaller_batches_is_told_apart(tmp_path_factory: pytest.TempPathFactory, name: str) -> None:
-    config = "jetstream { limits { batch { max_msgs: 10 } } }"
-    with Server(tmp_path_factory.mktemp("small"), config=config) as server:
-        make(server.url, name)
+def test_a_server_that_takes_smaller_batches_is_told_apart(small_batches: str, name: str) -> None:
+    make(small_batches, name)
 
-        async def send(js: JetStreamContext) -> None:
-            sender = publisher(js, name)
-            with pytest.raises(BatchSizeError):
-                await sender.commit(await sender.stage(RECORDS[:11], 0))
-            await sender.commit(await sender.stage(RECORDS[:10], 0))
+    async def send_too_many(js: JetStreamContext) -> None:
+        sender = publisher(js, name)
+        with pytest.raises(BatchSizeError):
+            await send(sender, RECORDS[:101])
+        await send(sender, RECORDS[:100])
 
-        in_jetstream(server.url, send)
-        assert stored_ids(server.url, name) == event_ids(RECORDS[:10]).tolist()
+    in_jetstream(small_batches, send_too_many)
+    assert stored_ids(small_batches, name) == event_ids(RECORDS[:100]).tolist()

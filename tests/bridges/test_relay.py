@@ -3,68 +3,56 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import pytest
 from nats.js import JetStreamContext
 from nats.js.api import StreamConfig
 
-from chronostream import EVENT_DTYPE, Frequency, event_ids
+from chronostream import EVENT_DTYPE, Frequency
 from chronostream.bridges.encoding import Encoding
 from chronostream.bridges.jetstream import default_stream
 from chronostream.bridges.mirror import Mirror
 from chronostream.bridges.relay import Relay
 from chronostream.errors import (
+    InvalidNameError,
+    InvalidTypeError,
     InvalidValueError,
     StreamMismatchError,
     StreamNotFoundError,
     StreamRemovedError,
 )
-from chronostream.ring import Producer, inspect, list_names, remove
+from chronostream.ring import Producer, remove
 from tests.bridges.harness import (
+    START_NS,
     Running,
+    S,
     Server,
     Source,
-    boundary_events,
     deliver,
+    emit,
+    fill,
+    head_of,
+    ids_between,
     in_jetstream,
     options_of,
-    remove_segments,
     stored,
     stored_ids,
-    wait_until,
+    wait_for_stored,
 )
-
-START_NS = 1_700_000_000_000_000_000
-S = 10**9
-
-
-def ids_between(start_s: int, end_s: int, *frequencies: str) -> list[str]:
-    """Return the ids of the boundaries from one second behind the start to another, that one not included."""
-    records = boundary_events(frequencies or ("second",), START_NS + start_s * S, START_NS + end_s * S)
-    ids: list[str] = event_ids(records).tolist()
-    return ids
-
-
-def emit(name: str, seconds: int, **options: Any) -> None:
-    """Make a closed stream with so many seconds in it."""
-    with Source(name, START_NS, **options) as source:
-        source.advance(seconds)
+from tests.ring.harness import path_of, wait_until
 
 
 def test_every_event_is_stored_once_in_order_under_its_id(url: str, name: str) -> None:
     frequencies = ("second", "minute", "hour", "day")
-    emit(name, 4000, frequencies=frequencies)
-    report = deliver(Relay(name, options_of(url)))
-    expected = ids_between(1, 4001, *frequencies)
+    report = fill(url, name, 1200, START_NS + 5800 * S, frequencies=frequencies)  # midnight is at 6400 s
+    expected = ids_between(5801, 7001, *frequencies)
     assert stored_ids(url, default_stream(name)) == expected
     assert (report.delivered, report.losses) == (len(expected), [])
 
 
 def test_a_message_is_on_its_frequencys_subject_with_the_event_as_json(url: str, name: str) -> None:
-    emit(name, 100, frequencies=("minute",), instance_id="here")
-    deliver(Relay(name, options_of(url)))
+    fill(url, name, 100, frequencies=("minute",), instance_id="here")
     message = stored(url, default_stream(name))[0]
     assert message["subject"] == f"chronostream.{name}.minute"
     event = json.loads(message["payload"])
@@ -79,52 +67,35 @@ def test_records_can_be_the_payload(url: str, name: str) -> None:
 
 
 def test_a_relay_goes_on_where_jetstream_ends(url: str, name: str) -> None:
-    with Source(name, START_NS) as source:
-        source.advance(10)
-        source.close()
-        deliver(Relay(name, options_of(url)))
-    with Source(name, START_NS + 10 * S) as source:
-        source.advance(10)
-    report = deliver(Relay(name, options_of(url)))
-    assert report.delivered == 10
+    fill(url, name, 10)
+    assert fill(url, name, 10, START_NS + 10 * S).delivered == 10
     assert stored_ids(url, default_stream(name)) == ids_between(1, 21)
 
 
-def test_events_are_stored_as_they_come(url: str, name: str) -> None:
-    with Source(name, START_NS) as source, Running(Relay(name, options_of(url))) as running:
-        for number in range(1, 4):
-            source.advance(1)
-            wait_until(partial(holds, url, name, number))
-        assert running.alive
-
-
-def count(url: str, name: str) -> int:
-    async def ask(js: JetStreamContext) -> int:
-        streams = await js.streams_info()
-        return sum(info.state.messages for info in streams if info.config.name == default_stream(name))
-
-    return in_jetstream(url, ask)
-
-
-def holds(url: str, name: str, number: int) -> bool:
-    return count(url, name) == number
+def test_two_relays_of_one_stream_store_each_event_once_as_it_comes(url: str, name: str) -> None:
+    relays = [Relay(name, options_of(url)) for _ in range(2)]
+    with Source(name) as source, Running(relays[0]), Running(relays[1]):
+        for count in (100, 200, 300):
+            source.advance(100)
+            wait_for_stored(url, name, count)
+    assert stored_ids(url, default_stream(name)) == ids_between(1, 301)
 
 
 def test_what_jetstream_lost_is_stored_again_while_the_ring_has_it(url: str, name: str) -> None:
-    with Source(name, START_NS) as source, Running(Relay(name, options_of(url))):
+    with Source(name) as source, Running(Relay(name, options_of(url))):
         source.advance(20)
-        wait_until(lambda: count(url, name) == 20)
+        wait_for_stored(url, name, 20)
         in_jetstream(url, lambda js: js.delete_stream(default_stream(name)))
         source.advance(1)
-        wait_until(lambda: count(url, name) == 21)
+        wait_for_stored(url, name, 21)
     assert stored_ids(url, default_stream(name)) == ids_between(1, 22)
 
 
 def test_an_outage_costs_nothing_that_the_ring_still_has(server: Server, name: str) -> None:
     relay = Relay(name, options_of(server.url))
-    with Source(name, START_NS) as source, Running(relay):
+    with Source(name) as source, Running(relay):
         source.advance(5)
-        wait_until(lambda: count(server.url, name) == 5)
+        wait_for_stored(server.url, name, 5)
         server.kill()
         source.advance(500)
         server.start()
@@ -139,10 +110,10 @@ def test_what_the_ring_lost_during_an_outage_is_reported_exactly(
 ) -> None:
     relay = Relay(name, options_of(server.url), patience_s=0)
     frequencies = ("second", "minute")
-    options = {"sequencer": sequencer, "capacity": 128, "frequencies": frequencies}
-    with Source(name, START_NS, **options) as source, Running(relay):
+    options: dict[str, Any] = {"sequencer": sequencer, "capacity": 128, "frequencies": frequencies}
+    with Source(name, **options) as source, Running(relay):
         source.advance(65)
-        wait_until(lambda: count(server.url, name) == 66)
+        wait_for_stored(server.url, name, 66)
         server.kill()
         source.advance(535, asleep=True)  # all at once
         server.start()
@@ -159,50 +130,38 @@ def test_what_the_ring_lost_during_an_outage_is_reported_exactly(
         assert str(loss) in caplog.text
 
 
-def test_a_server_that_takes_small_batches_gets_small_ones(tmp_path_factory: pytest.TempPathFactory, name: str) -> None:
-    emit(name, 300)
-    config = "jetstream { limits { batch { max_msgs: 100 } } }"
-    with Server(tmp_path_factory.mktemp("small"), config=config) as server:
-        assert deliver(Relay(name, options_of(server.url))).delivered == 300
-        assert stored_ids(server.url, default_stream(name)) == ids_between(1, 301)
+def test_a_server_that_takes_small_batches_gets_small_ones(small_batches: str, name: str) -> None:
+    assert fill(small_batches, name, 300).delivered == 300
+    assert stored_ids(small_batches, default_stream(name)) == ids_between(1, 301)
 
 
 def test_a_gap_of_one_relay_is_left_to_the_other(url: str, name: str) -> None:
     relays = [Relay(f"{name}-{side}", options_of(url), to_name=name, patience_s=20) for side in "ab"]
-    first, second = (Source(f"{name}-{side}", START_NS, coalesce="earliest") for side in "ab")
+    first, second = (Source(f"{name}-{side}", coalesce="earliest") for side in "ab")
     with first, second, Running(relays[0]), Running(relays[1]):
         first.advance(10)
         second.advance(10)
-        wait_until(lambda: count(url, name) == 10)
+        wait_for_stored(url, name, 10)
         first.advance(20, asleep=True)  # It misses all but one of these,
         first.advance(1)
         second.advance(21)
-        wait_until(lambda: count(url, name) == 31)
+        wait_for_stored(url, name, 31)
         second.advance(20, asleep=True)  # and the other all but one of those.
         second.advance(1)
         first.advance(21)
-        wait_until(lambda: count(url, name) == 52)
+        wait_for_stored(url, name, 52)
     assert stored_ids(url, default_stream(name)) == ids_between(1, 53)
     assert not any(relay.report.losses for relay in relays)
 
 
 def test_a_gap_that_nobody_fills_is_passed_and_reported(url: str, name: str) -> None:
-    with Source(name, START_NS, coalesce="earliest") as source:
+    with Source(name, coalesce="earliest") as source:
         source.advance(10)
         source.advance(20, asleep=True)
         source.advance(1)
     report = deliver(Relay(name, options_of(url), patience_s=0.1))
     assert stored_ids(url, default_stream(name)) == ids_between(1, 12) + ids_between(31, 32)
     assert report.lost == {Frequency.SECOND: 19}
-
-
-def test_two_relays_of_one_stream_store_each_event_once(url: str, name: str) -> None:
-    relays = [Relay(name, options_of(url)) for _ in range(2)]
-    with Source(name, START_NS) as source, Running(relays[0]), Running(relays[1]):
-        for number in range(1, 6):
-            source.advance(100)
-            wait_until(partial(holds, url, name, 100 * number))
-    assert stored_ids(url, default_stream(name)) == ids_between(1, 501)
 
 
 def test_a_second_counting_producer_is_refused(url: str, name: str) -> None:
@@ -214,10 +173,8 @@ def test_a_second_counting_producer_is_refused(url: str, name: str) -> None:
 
 
 def test_counting_producers_of_one_instance_name_are_told_apart_by_their_ids(url: str, name: str) -> None:
-    with Source(f"{name}-a", START_NS, sequencer="counting", instance_id="same") as source:
-        source.advance(5)
-    with Source(f"{name}-b", START_NS + 2 * S, sequencer="counting", instance_id="same") as source:
-        source.advance(5)
+    emit(f"{name}-a", 5, sequencer="counting")
+    emit(f"{name}-b", 5, START_NS + 2 * S, sequencer="counting")
     deliver(Relay(f"{name}-a", options_of(url), to_name=name))
     with pytest.raises(StreamMismatchError, match="has 1-1700000005000000000-3 for the same boundary"):
         deliver(Relay(f"{name}-b", options_of(url), to_name=name))
@@ -225,12 +182,9 @@ def test_counting_producers_of_one_instance_name_are_told_apart_by_their_ids(url
 
 
 def test_a_counting_stream_that_began_anew_goes_on(url: str, name: str) -> None:
-    emit(name, 5, sequencer="counting")
-    deliver(Relay(name, options_of(url)))
+    fill(url, name, 5, sequencer="counting")
     remove(name)
-    with Source(name, START_NS + 5 * S, sequencer="counting") as source:
-        source.advance(5)
-    report = deliver(Relay(name, options_of(url)))
+    report = fill(url, name, 5, START_NS + 5 * S, sequencer="counting")
     assert (report.delivered, report.losses) == (5, [])
 
 
@@ -241,18 +195,18 @@ def test_a_stream_that_is_not_there_is_an_error(url: str, name: str) -> None:
 
 def test_a_stream_that_is_not_there_yet_is_waited_for(url: str, name: str) -> None:
     relay = Relay(name, options_of(url), wait_s=20)
-    with Running(relay), Source(name, START_NS) as source:
+    with Running(relay), Source(name) as source:
         source.advance(3)
         wait_until(lambda: relay.report.delivered == 3)
 
 
 def test_a_stream_that_is_removed_ends_its_relay(url: str, name: str) -> None:
     relay = Relay(name, options_of(url))
-    with Source(name, START_NS) as source:
+    with Source(name) as source:
         running = Running(relay).start()
         source.advance(1)
         wait_until(lambda: relay.report.delivered == 1)
-        remove_segments(name)
+        path_of(name).unlink()
         with pytest.raises(StreamRemovedError):
             running.join()
 
@@ -266,18 +220,31 @@ def test_a_ring_that_no_engine_made_is_refused(url: str, name: str) -> None:
 
 
 def test_a_mirror_can_be_relayed_in_turn(url: str, name: str) -> None:
-    emit(name, 10, instance_id="here")
-    deliver(Relay(name, options_of(url)))
+    fill(url, name, 10, instance_id="here")
     with Running(Mirror(name, options_of(url), local_name=f"{name}-mirror")):
-        wait_until(lambda: f"{name}-mirror" in list_names() and inspect(f"{name}-mirror").head == 10)
+        wait_until(lambda: head_of(f"{name}-mirror") == 10)
     deliver(Relay(f"{name}-mirror", options_of(url), to_name=f"{name}-again"))
     first, again = (stored(url, default_stream(each)) for each in (name, f"{name}-again"))
     assert [message["payload"] for message in again] == [message["payload"] for message in first]
 
 
-def test_a_patience_below_zero_is_refused(url: str, name: str) -> None:
-    with pytest.raises(InvalidValueError, match="patience_s is -1"):
-        Relay(name, options_of(url), patience_s=-1)
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"patience_s": -1}, InvalidValueError),
+        ({"wait_s": "long"}, InvalidTypeError),
+        ({"encoding": "xml"}, InvalidValueError),
+        ({"to_name": "a..b"}, InvalidNameError),
+        ({"to_name": ""}, InvalidNameError),
+        ({"to_stream": "a.b"}, InvalidNameError),
+        ({"connection": "nats://localhost"}, InvalidTypeError),
+    ],
+    ids=str,
+)
+def test_bad_arguments_are_refused(options: dict[str, Any], error: type[Exception]) -> None:
+    arguments: dict[str, Any] = {"name": "clock", "connection": options_of("nats://localhost")} | options
+    with pytest.raises(error):
+        Relay(**arguments)
 
 
 def test_without_batches_events_go_one_after_the_other(url: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -292,7 +259,6 @@ def test_without_batches_events_go_one_after_the_other(url: str, name: str, monk
 
     monkeypatch.setattr(JetStreamContext, "add_stream", add_stream)
     monkeypatch.setattr(JetStreamContext, "update_stream", update_stream)
-    emit(name, 20)
-    assert deliver(Relay(name, options_of(url))).delivered == 20
+    assert fill(url, name, 20).delivered == 20
     assert stored_ids(url, default_stream(name)) == ids_between(1, 21)
     assert not any("Nats-Batch-Id" in message["headers"] for message in stored(url, default_stream(name)))
