@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 from chronostream import event_ids
 from chronostream.bridges.jetstream import default_stream
 from chronostream.cli import main
+from chronostream.cli.nats import run_until_signal
 from chronostream.ring import Consumer, inspect
 from tests.bridges.harness import (
     START_NS,
@@ -77,6 +80,19 @@ def test_a_mirror_runs_until_it_is_told_to_stop(url: str, name: str, programs: P
     wait_until(lambda: head_of(f"{name}-mirror") == 10)
     assert (mirror.stop()[0], inspect(f"{name}-mirror").state) == (0, "closed")
     assert "closed, and kept for the next run" in mirror.err.rest()
+
+
+def test_a_hangup_that_nohup_turned_off_stays_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chronostream.cli.nats.log_to_stderr", lambda: None)
+
+    async def handler(_: asyncio.Event) -> object:
+        return signal.getsignal(signal.SIGHUP)
+
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert run_until_signal(handler) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_a_mirror_of_a_live_name_ends_with_status_3(url: str, name: str, command: Command) -> None:
