@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from chronostream import event_ids
+from chronostream import EVENT_DTYPE, event_ids
 from chronostream.bridges.jetstream import default_stream
 from chronostream.cli import main
 from chronostream.cli.nats import run_until_signal
@@ -24,6 +24,7 @@ from tests.bridges.harness import (
     head_of,
     ids_between,
     in_jetstream,
+    stored,
     stored_ids,
 )
 from tests.process_harness import Programs
@@ -67,11 +68,12 @@ def test_a_relay_that_could_not_deliver_everything_says_what_and_ends_with_statu
     assert "4 of frequency second between event 1-1700000004000000000-1700000004 and event" in printed
 
 
-def test_a_relay_can_use_other_names(url: str, name: str, command: Command) -> None:
+def test_a_relay_can_use_other_names_and_send_records(url: str, name: str, command: Command) -> None:
     emit(name, 3)
     arguments = ["--as", f"{name}-other", "--stream", f"stream-{name}", "--encoding", "record", "--max-age", "1h"]
     assert command("relay", name, "--to", url, *arguments)[0] == 0
-    assert stored_ids(url, f"stream-{name}") == ids_between(1, 4)
+    payloads = [message["payload"] for message in stored(url, f"stream-{name}")]
+    assert [len(payload) for payload in payloads] == [EVENT_DTYPE.itemsize] * 3
 
 
 def test_a_mirror_runs_until_it_is_told_to_stop(url: str, name: str, programs: Programs) -> None:

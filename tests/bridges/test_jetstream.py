@@ -120,12 +120,6 @@ def test_events_that_are_not_like_those_it_holds_are_refused(
         ensured(url, origin_of(name, **change))
 
 
-def test_only_one_counting_producer_may_fill_a_stream(url: str, name: str) -> None:
-    ensured(url, origin_of(name, sequencer="counting", instance="a"))
-    with pytest.raises(StreamMismatchError, match="only one may be relayed; use --sequence boundary"):
-        ensured(url, origin_of(name, sequencer="counting", instance="b"))
-
-
 def test_other_zone_data_can_be_accepted_and_count_from_then_on(url: str, name: str) -> None:
     ensured(url, origin_of(name))
     info = ensured(url, origin_of(name, zone=OTHER), accept_zone_data=True)

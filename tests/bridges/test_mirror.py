@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from chronostream import event_ids, subscribe
+from chronostream import event_ids, history, subscribe
 from chronostream.backfill import verify_stream
 from chronostream.bridges.mirror import Mirror
 from chronostream.bridges.relay import Relay
@@ -16,7 +16,6 @@ from chronostream.errors import (
     LayoutMismatchError,
     ProducerActiveError,
     StreamMismatchError,
-    StreamNotFoundError,
     StreamRemovedError,
 )
 from chronostream.ring import Consumer, inspect
@@ -40,13 +39,7 @@ def fill_seconds(url: str, name: str, start_s: int, end_s: int) -> None:
 
 def held(name: str) -> list[str]:
     """Return the ids in a mirror's ring, none while there is no ring."""
-    try:
-        consumer = Consumer.attach(f"{name}-mirror", register=False)
-    except StreamNotFoundError:
-        return []
-    with consumer:
-        ids: list[str] = event_ids(consumer.read()).tolist()
-    return ids
+    return event_ids(history(f"{name}-mirror")).tolist() if head_of(f"{name}-mirror") else []
 
 
 def status(name: str) -> MirrorStatus:
