@@ -12,17 +12,17 @@ import logging
 import os
 import time
 from functools import partial
-from typing import Any
 
 from chronostream.bridges.connection import ConnectionOptions, Link
 from chronostream.bridges.continuity import BoundaryContinuity, orders_of
 from chronostream.bridges.jetstream import Origin, stream_for
 from chronostream.bridges.reader import Reader
 from chronostream.bridges.running import first_of
+from chronostream.config import StreamConfig
 from chronostream.errors import StreamMismatchError
 from chronostream.event import EVENT_DTYPE
 from chronostream.origin import ORIGIN_SIZE, Freshness, MirrorDescription, OriginWriter
-from chronostream.ring import Layout, Producer, segment_name
+from chronostream.ring import Producer
 from chronostream.ring.records import checked_seconds
 from chronostream.version import __version__
 
@@ -63,21 +63,22 @@ class Mirror:
         mode: int = 0o600,
         group: str | int | None = None,
     ) -> None:
-        Layout.plan(EVENT_DTYPE, capacity, ORIGIN_SIZE, 1)
         self._name = name
         self._local_name = name if local_name is None else local_name
-        segment_name(self._local_name)
+        self._config = StreamConfig(name=self._local_name, capacity=capacity, mode=mode, group=group)
         self._stream = stream_for(name, stream)
         self._link = Link(connection, f"chronostream mirror {name}")
-        self._capacity = capacity
         self._stale_after_ns = round(checked_seconds("stale_after_s", stale_after_s) * 1e9)
-        self._options: dict[str, Any] = {"mode": mode, "group": group}
+        self._opened = False
         self._sequence = 0
         self._skipped = 0
         self._stale_since_ns: int | None = None
 
-    async def run(self, stop: asyncio.Event) -> None:
+    async def run(self, stop: asyncio.Event) -> bool:
         """Mirror until `stop` is set, then mark the ring closed; it is kept.
+
+        Returns:
+            Whether there is a ring; not if JetStream never told what to mirror.
 
         Raises:
             ProducerActiveError: the local name is live.
@@ -90,12 +91,14 @@ class Mirror:
             await first_of(self._work(), stop.wait())
         finally:
             await self._link.close()
+        return self._opened
 
     async def _work(self) -> None:
-        reader = Reader(self._link, self._stream, self._name, newest=self._capacity)
+        reader = Reader(self._link, self._stream, self._name, newest=self._config.capacity)
         ring = self._open_ring(await reader.open())
         with contextlib.ExitStack() as closing:
             closing.callback(ring.close, unlink=False)
+            self._opened = True
             reader.after = _last_order(ring)
             _log.info("ready: stream %r mirrors %r, process %d", self._local_name, self._name, os.getpid())
             await first_of(self._fill(reader, ring), self._watch(reader, ring))
@@ -104,13 +107,14 @@ class Mirror:
         return Producer.create(
             self._local_name,
             EVENT_DTYPE,
-            self._capacity,
+            self._config.capacity,
             application_size=ORIGIN_SIZE,
             always_wake=True,
+            mode=self._config.mode,
+            group=self._config.group,
             version=__version__,
             instance=f"mirror of {origin.name}"[:64],
             before_live=partial(self._describe, origin),
-            **self._options,
         )
 
     def _describe(self, origin: Origin, ring: Producer) -> None:

@@ -58,5 +58,7 @@ def mirror(
         mode=octal("--mode", mode),
         group=group,
     )
-    run_until_signal(mirror.run)
-    _log.info("stopped: stream %r closed, and kept for the next run", as_ or name)
+    if run_until_signal(mirror.run):
+        _log.info("stopped: stream %r closed, and kept for the next run", as_ or name)
+    else:
+        _log.info("stopped: nothing was there to mirror")

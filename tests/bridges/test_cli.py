@@ -84,6 +84,13 @@ def test_a_mirror_runs_until_it_is_told_to_stop(url: str, name: str, programs: P
     assert "closed, and kept for the next run" in mirror.err.rest()
 
 
+def test_a_mirror_of_nothing_claims_no_stream_when_it_is_told_to_stop(url: str, name: str, programs: Programs) -> None:
+    mirror = programs.chronostream("mirror", url, name)
+    assert "connected to NATS" in mirror.err.line()
+    mirror.stop()
+    assert "stopped: nothing was there to mirror" in mirror.err.rest()
+
+
 def test_a_hangup_that_nohup_turned_off_stays_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("chronostream.cli.nats.log_to_stderr", lambda: None)
 

@@ -183,6 +183,7 @@ def test_a_mirror_whose_ring_is_removed_ends(url: str, name: str) -> None:
     [
         ({"capacity": 1000}, InvalidValueError),
         ({"capacity": "many"}, InvalidTypeError),
+        ({"mode": 0o100600}, InvalidValueError),
         ({"stale_after_s": -1}, InvalidValueError),
         ({"stale_after_s": "soon"}, InvalidTypeError),
         ({"local_name": "/"}, InvalidNameError),
