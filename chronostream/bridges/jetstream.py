@@ -23,18 +23,7 @@ from chronostream.bridges.zones import ZoneData, zone_data
 from chronostream.errors import BridgeError, InvalidNameError, InvalidTypeError, InvalidValueError, StreamMismatchError
 from chronostream.event import Event, Frequency
 
-__all__ = [
-    "Limits",
-    "Origin",
-    "Place",
-    "default_stream",
-    "ensure_stream",
-    "find_end",
-    "find_stream",
-    "last_message",
-    "seek",
-    "stream_for",
-]
+__all__ = ["Limits", "Origin", "ensure_stream", "find_end", "find_stream", "last_message", "seek", "stream_for"]
 
 _log = logging.getLogger(__name__)
 
@@ -132,20 +121,15 @@ class Limits:
         return {key: value for key, value in values.items() if value is not None}
 
 
-def default_stream(name: str) -> str:
-    """Return how the JetStream stream for a stream is called unless told otherwise: it may have no ``.`` in it."""
-    return "CHRONOSTREAM_" + name.replace(".", "_")
-
-
-def stream_for(name: str, chosen: str | None) -> str:
-    """Return the JetStream stream for the events of `name`: the one that was chosen, or else the default one.
+def stream_for(name: str, chosen: str | None = None) -> str:
+    """Return the JetStream stream for the events of `name`: the chosen one, or ``CHRONOSTREAM_`` and the name.
 
     Raises:
         InvalidNameError: NATS does not take the one or the other name.
     """
     all_subjects(name)
     if chosen is None:
-        return default_stream(name)
+        return "CHRONOSTREAM_" + name.replace(".", "_")
     if not isinstance(chosen, str) or not _NAME.fullmatch(chosen):
         raise InvalidNameError(
             rf"{chosen!r} is no name of a JetStream stream: expected one without white space and . * > / \ in it"
@@ -233,21 +217,13 @@ async def find_stream(js: JetStreamContext, stream: str, name: str) -> tuple[Str
     return info, origin
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a JetStream stream ends.
+async def find_end(js: JetStreamContext, stream: str, subject: str) -> tuple[int, Event | None]:
+    """Return the last sequence that the stream gave to a message, 0 before the first, and the last event on a subject.
 
-    Attributes:
-        sequence: the last one that it gave to a message, 0 before the first.
-        event: the last event that it holds, if any.
-    """
-
-    sequence: int
-    event: Event | None
-
-
-async def find_end(js: JetStreamContext, stream: str, subject: str) -> Place:
-    """Return where the stream ends, and with which event on `subject`, which may be a pattern.
+    Args:
+        js: a connection's JetStream.
+        stream: its name.
+        subject: which events; it may be a pattern.
 
     Raises:
         BridgeError: what is there is no event.
@@ -256,8 +232,8 @@ async def find_end(js: JetStreamContext, stream: str, subject: str) -> Place:
     sequence = (await js.stream_info(stream)).state.last_seq
     message = await last_message(js, stream, subject)
     if message is None:
-        return Place(sequence, None)
-    return Place(max(sequence, message.seq or 0), _event(message))  # More than it was at first: stored in between.
+        return sequence, None
+    return max(sequence, message.seq or 0), _event(message)  # More than it was at first: stored in between.
 
 
 async def last_message(js: JetStreamContext, stream: str, subject: str) -> RawStreamMsg | None:

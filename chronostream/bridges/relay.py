@@ -21,11 +21,11 @@ from chronostream.bridges.backlog import Backlog
 from chronostream.bridges.connection import TROUBLE, ConnectionOptions, Link
 from chronostream.bridges.continuity import BoundaryContinuity, Continuity, CountingContinuity, Mark, order_of
 from chronostream.bridges.encoding import Encoding, all_subjects, subject_of
-from chronostream.bridges.jetstream import Limits, Origin, Place, ensure_stream, find_end, stream_for
+from chronostream.bridges.jetstream import Limits, Origin, ensure_stream, find_end, stream_for
 from chronostream.bridges.publisher import MAX_BATCH, Batch, BatchSizeError, ConflictError, Publisher
 from chronostream.bridges.running import Pauses, cancel, first_of
 from chronostream.errors import InvalidValueError, StreamNotFoundError
-from chronostream.event import Frequency, event_ids
+from chronostream.event import Event, Frequency, event_ids
 from chronostream.ring.records import checked_seconds
 
 __all__ = ["Loss", "Relay", "RelayReport"]
@@ -200,12 +200,11 @@ class Relay:
             )
             # A server before 2.12 takes no batches: it gets one event after the other.
             self._ensured, self._batch = True, self._batch_limit if info.config.allow_atomic else 1
-        place = await find_end(js, self._to_stream, self._subjects)
-        self.report.present += backlog.rewind(place.event)
-        self._tip = await self._mark(js, place, origin)
-        self._last_id = None if place.event is None else place.event.id
+        sequence, last = await find_end(js, self._to_stream, self._subjects)
+        self.report.present += backlog.rewind(last)
+        self._tip = await self._mark(js, last, origin)
+        self._last_id = None if last is None else last.id
         publisher = Publisher(self._link.client, js, self._to_name, self._encoding, str(origin.zone))
-        sequence = place.sequence
         batch = await self._stage(publisher, backlog, sequence)
         while batch is not None or not backlog.drained:
             if batch is None:
@@ -260,16 +259,16 @@ class Relay:
         self.report.losses.append(loss)
         _log.warning("%s: not delivered, as neither this ring nor JetStream has them: %s", self._name, loss)
 
-    async def _mark(self, js: JetStreamContext, place: Place, origin: Origin) -> Mark | None:
-        if place.event is None:
+    async def _mark(self, js: JetStreamContext, last: Event | None, origin: Origin) -> Mark | None:
+        if last is None:
             return None
         sequences = {}
         if isinstance(self._continuity, CountingContinuity):
             for frequency in origin.frequencies:
-                last = await find_end(js, self._to_stream, subject_of(self._to_name, frequency))
-                if last.event is not None:
-                    sequences[frequency] = last.event.sequence
-        return Mark(order_of(place.event), sequences)
+                _, newest = await find_end(js, self._to_stream, subject_of(self._to_name, frequency))
+                if newest is not None:
+                    sequences[frequency] = newest.sequence
+        return Mark(order_of(last), sequences)
 
     def _say(self, error: BaseException) -> None:
         """Log each trouble once, until something was delivered again."""

@@ -24,7 +24,7 @@ from nats.js.errors import NotFoundError
 from chronostream import BoundarySequencer, Engine, FakeClock, Frequency, StreamConfig, build_events, event_ids
 from chronostream.boundaries import boundaries
 from chronostream.bridges.connection import ConnectionOptions
-from chronostream.bridges.jetstream import default_stream
+from chronostream.bridges.jetstream import stream_for
 from chronostream.bridges.relay import Relay, RelayReport
 from chronostream.errors import StreamNotFoundError
 from chronostream.event import EVENT_DTYPE
@@ -230,7 +230,7 @@ def wait_for_stored(url: str, name: str, count: int) -> None:
             while held != count:
                 await asyncio.sleep(0.01)
                 with contextlib.suppress(NotFoundError):
-                    held = (await js.stream_info(default_stream(name))).state.messages
+                    held = (await js.stream_info(stream_for(name))).state.messages
 
     in_jetstream(url, wait)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from chronostream import EVENT_DTYPE, event_ids
-from chronostream.bridges.jetstream import default_stream
+from chronostream.bridges.jetstream import stream_for
 from chronostream.cli import main
 from chronostream.cli.nats import run_until_signal
 from chronostream.ring import Consumer, inspect
@@ -53,7 +53,7 @@ def test_a_relay_delivers_a_closed_stream_and_ends(url: str, name: str, programs
     emit(name, 10)
     relay = programs.chronostream("relay", name, "--to", url)
     assert "stopped: 10 events delivered, 0 could not be" in relay.err.rest()
-    assert (relay.wait(), stored_ids(url, default_stream(name))) == (0, ids_between(1, 11))
+    assert (relay.wait(), stored_ids(url, stream_for(name))) == (0, ids_between(1, 11))
 
 
 def test_a_relay_that_could_not_deliver_everything_says_what_and_ends_with_status_1(
@@ -184,6 +184,6 @@ def test_a_ring_is_filled_with_what_jetstream_holds_and_both_verify(url: str, na
 
 def test_a_hole_in_jetstream_is_a_fault(url: str, name: str, command: Command) -> None:
     fill(url, name, 20)
-    in_jetstream(url, lambda js: js.delete_msg(default_stream(name), 7))
+    in_jetstream(url, lambda js: js.delete_msg(stream_for(name), 7))
     status, printed = command("verify", name, "--from-nats", url)
     assert (status, ids_between(7, 8)[0] in printed) == (1, True)

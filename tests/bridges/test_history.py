@@ -9,7 +9,7 @@ import pytest
 
 from chronostream import EVENT_DTYPE, Frequency
 from chronostream.bridges.history import fetch, fetch_origin
-from chronostream.bridges.jetstream import default_stream
+from chronostream.bridges.jetstream import stream_for
 from chronostream.errors import (
     BridgeError,
     InvalidNameError,
@@ -60,7 +60,7 @@ def test_what_the_events_are_is_known_beforehand(url: str, held: str) -> None:
 
 def test_what_is_no_event_at_the_end_is_left_out(url: str, name: str) -> None:
     fill(url, name, 10)
-    in_jetstream(url, lambda js: js.publish(f"chronostream.{name}.second", b"nonsense", stream=default_stream(name)))
+    in_jetstream(url, lambda js: js.publish(f"chronostream.{name}.second", b"nonsense", stream=stream_for(name)))
     assert fetched(url, name)["timestamp"].tolist() == [START_NS + second * S for second in range(1, 11)]
 
 

@@ -11,8 +11,6 @@ from chronostream.bridges.continuity import order_of
 from chronostream.bridges.jetstream import (
     Limits,
     Origin,
-    Place,
-    default_stream,
     ensure_stream,
     find_end,
     find_stream,
@@ -39,7 +37,7 @@ def origin_of(name: str, **changes: Any) -> Origin:
 
 def ensured(url: str, origin: Origin, limits: Limits | None = None, **options: Any) -> StreamInfo:
     return in_jetstream(
-        url, lambda js: ensure_stream(js, default_stream(origin.name), origin, limits or Limits(), **options)
+        url, lambda js: ensure_stream(js, stream_for(origin.name), origin, limits or Limits(), **options)
     )
 
 
@@ -63,7 +61,7 @@ def test_a_stream_that_is_as_wanted_is_left_as_it_is(url: str, name: str) -> Non
 
 def test_the_stream_is_the_one_that_was_chosen_or_called_like_the_name_without_its_dots() -> None:
     assert stream_for("market.clock", "mine") == "mine"
-    assert stream_for("market.clock", None) == "CHRONOSTREAM_market_clock"
+    assert stream_for("market.clock") == "CHRONOSTREAM_market_clock"
 
 
 @pytest.mark.parametrize("chosen", ["", "a.b", "a b", "a*", ">", "a/b", "a\\b", 5])
@@ -75,7 +73,7 @@ def test_what_cannot_be_a_jetstream_streams_name_is_refused(chosen: Any) -> None
 def test_a_stream_made_by_hand_is_taken_and_told_what_it_holds(url: str, name: str) -> None:
     async def make(js: JetStreamContext) -> None:
         config = StreamConfig(subjects=[f"chronostream.{name}.*"], metadata={"owner": "us"}, description="ours")
-        await js.add_stream(config, name=default_stream(name))
+        await js.add_stream(config, name=stream_for(name))
 
     in_jetstream(url, make)
     config = ensured(url, origin_of(name)).config
@@ -96,7 +94,7 @@ def test_a_stream_made_by_hand_is_taken_and_told_what_it_holds(url: str, name: s
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_stream_that_is_not_as_it_must_be_is_refused(url: str, name: str, change: dict[str, Any], said: str) -> None:
-    wanted = {"subjects": [f"chronostream.{name}.*"], "name": default_stream(name)} | change
+    wanted = {"subjects": [f"chronostream.{name}.*"], "name": stream_for(name)} | change
     in_jetstream(url, lambda js: js.add_stream(StreamConfig(**wanted)))
     with pytest.raises(StreamMismatchError, match=said):
         ensured(url, origin_of(name), Limits(max_age_s=3600))
@@ -149,18 +147,18 @@ def test_a_limit_that_is_no_number_above_zero_is_refused(limit: str) -> None:
 def test_a_stream_of_other_events_is_not_found(url: str, name: str) -> None:
     ensured(url, origin_of(name))
     with pytest.raises(StreamMismatchError, match="name another one with --stream"):
-        in_jetstream(url, lambda js: find_stream(js, default_stream(name), "another"))
+        in_jetstream(url, lambda js: find_stream(js, stream_for(name), "another"))
 
 
 def test_zone_data_unlike_this_hosts_are_flagged(url: str, name: str, caplog: pytest.LogCaptureFixture) -> None:
     ensured(url, origin_of(name, zone=OTHER))
-    in_jetstream(url, lambda js: find_stream(js, default_stream(name), name))
+    in_jetstream(url, lambda js: find_stream(js, stream_for(name), name))
     assert f"zone data differ: the events of {name} were made with {OTHER}" in caplog.text
 
 
 def test_each_event_is_found_by_its_order_with_and_without_a_hint(url: str, name: str) -> None:
     fill(url, name, 130, frequencies=("second", "minute"))
-    stream, subjects = default_stream(name), f"chronostream.{name}.*"
+    stream, subjects = stream_for(name), f"chronostream.{name}.*"
     events = to_events(HELD)
 
     async def check(js: JetStreamContext) -> None:
@@ -179,12 +177,12 @@ def test_each_event_is_found_by_its_order_with_and_without_a_hint(url: str, name
 
 def test_the_end_is_the_last_sequence_even_if_its_message_is_gone(url: str, name: str) -> None:
     fill(url, name, 5)
-    stream, subjects = default_stream(name), f"chronostream.{name}.*"
+    stream, subjects = stream_for(name), f"chronostream.{name}.*"
 
     async def check(js: JetStreamContext) -> None:
         await js.delete_msg(stream, 5)
-        assert await find_end(js, stream, subjects) == Place(5, to_events(HELD[3:4])[0])
+        assert await find_end(js, stream, subjects) == (5, to_events(HELD[3:4])[0])
         await js.purge_stream(stream)
-        assert await find_end(js, stream, subjects) == Place(5, None)
+        assert await find_end(js, stream, subjects) == (5, None)
 
     in_jetstream(url, check)

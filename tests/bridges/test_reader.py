@@ -12,7 +12,7 @@ from chronostream.bridges import reader as reader_module
 from chronostream.bridges.connection import Link
 from chronostream.bridges.continuity import orders_of
 from chronostream.bridges.encoding import ENCODING, SCHEMA, ZONE, Encoding, encode
-from chronostream.bridges.jetstream import default_stream
+from chronostream.bridges.jetstream import stream_for
 from chronostream.bridges.reader import Reader
 from chronostream.errors import BridgeError
 from tests.bridges.harness import HELD, Server, fill, ids_between, in_jetstream, options_of
@@ -38,7 +38,7 @@ def read(
         link = Link(options_of(url), "test", patience_s=patience_s)
         ids: list[str] = []
         try:
-            reader = Reader(link, default_stream(name), name, **options)
+            reader = Reader(link, stream_for(name), name, **options)
             reader.until = until
             async for part in reader.parts():
                 ids += event_ids(part.records).tolist()
@@ -69,7 +69,7 @@ def test_what_was_asked_for_is_read_once_and_in_order(
 
 def test_what_is_gone_meanwhile_is_not_waited_for(url: str, name: str) -> None:
     fill(url, name, 10)
-    in_jetstream(url, lambda js: js.purge_stream(default_stream(name)))
+    in_jetstream(url, lambda js: js.purge_stream(stream_for(name)))
     assert read(url, name, 10, newest=5) == []
 
 
@@ -100,8 +100,8 @@ def test_a_consumer_that_is_deleted_meanwhile_is_made_anew(
             await asyncio.to_thread(in_jetstream, url, delete_consumers)
 
     async def delete_consumers(js: JetStreamContext) -> None:
-        for consumer in await js.consumers_info(default_stream(held)):
-            await js.delete_consumer(default_stream(held), consumer.name)
+        for consumer in await js.consumers_info(stream_for(held)):
+            await js.delete_consumer(stream_for(held), consumer.name)
 
     assert read(url, held, len(IDS), meanwhile=delete) == IDS
     assert "the consumer on the server ended" in caplog.text
@@ -161,5 +161,5 @@ def test_zone_data_that_change_on_the_way_are_flagged(url: str, name: str, caplo
 
 
 def test_with_patience_a_stream_that_is_not_there_is_an_error_at_once(url: str, name: str) -> None:
-    with pytest.raises(BridgeError, match=f"there is no JetStream stream {default_stream(name)}"):
+    with pytest.raises(BridgeError, match=f"there is no JetStream stream {stream_for(name)}"):
         read(url, name, 1, patience_s=TIMEOUT_S)

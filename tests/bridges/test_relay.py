@@ -10,7 +10,7 @@ from nats.js import JetStreamContext
 from nats.js.api import StreamConfig
 
 from chronostream import EVENT_DTYPE, Frequency
-from chronostream.bridges.jetstream import default_stream
+from chronostream.bridges.jetstream import stream_for
 from chronostream.bridges.mirror import Mirror
 from chronostream.bridges.relay import Relay
 from chronostream.errors import (
@@ -46,13 +46,13 @@ def test_every_event_is_stored_once_in_order_under_its_id(url: str, name: str) -
     frequencies = ("second", "minute", "hour", "day")
     report = fill(url, name, 1200, START_NS + 5800 * S, frequencies=frequencies)  # midnight is at 6400 s
     expected = ids_between(5801, 7001, *frequencies)
-    assert stored_ids(url, default_stream(name)) == expected
+    assert stored_ids(url, stream_for(name)) == expected
     assert (report.delivered, report.losses) == (len(expected), [])
 
 
 def test_a_message_is_on_its_frequencys_subject_with_the_event_as_json(url: str, name: str) -> None:
     fill(url, name, 100, frequencies=("minute",), instance_id="here")
-    message = stored(url, default_stream(name))[0]
+    message = stored(url, stream_for(name))[0]
     assert message["subject"] == f"chronostream.{name}.minute"
     event = json.loads(message["payload"])
     assert (event["id"], event["instance_id"]) == (message["headers"]["Nats-Msg-Id"], "here")
@@ -61,7 +61,7 @@ def test_a_message_is_on_its_frequencys_subject_with_the_event_as_json(url: str,
 def test_a_relay_goes_on_where_jetstream_ends(url: str, name: str) -> None:
     fill(url, name, 10)
     assert fill(url, name, 10, START_NS + 10 * S).delivered == 10
-    assert stored_ids(url, default_stream(name)) == ids_between(1, 21)
+    assert stored_ids(url, stream_for(name)) == ids_between(1, 21)
 
 
 def test_two_relays_of_one_stream_store_each_event_once_as_it_comes(url: str, name: str) -> None:
@@ -70,17 +70,17 @@ def test_two_relays_of_one_stream_store_each_event_once_as_it_comes(url: str, na
         for count in (100, 200, 300):
             source.advance(100)
             wait_for_stored(url, name, count)
-    assert stored_ids(url, default_stream(name)) == ids_between(1, 301)
+    assert stored_ids(url, stream_for(name)) == ids_between(1, 301)
 
 
 def test_what_jetstream_lost_is_stored_again_while_the_ring_has_it(url: str, name: str) -> None:
     with Source(name) as source, Running(Relay(name, options_of(url))):
         source.advance(20)
         wait_for_stored(url, name, 20)
-        in_jetstream(url, lambda js: js.delete_stream(default_stream(name)))
+        in_jetstream(url, lambda js: js.delete_stream(stream_for(name)))
         source.advance(1)
         wait_for_stored(url, name, 21)
-    assert stored_ids(url, default_stream(name)) == ids_between(1, 22)
+    assert stored_ids(url, stream_for(name)) == ids_between(1, 22)
 
 
 def test_an_outage_costs_nothing_that_the_ring_still_has(server: Server, name: str) -> None:
@@ -92,7 +92,7 @@ def test_an_outage_costs_nothing_that_the_ring_still_has(server: Server, name: s
         source.advance(500)
         server.start()
         wait_until(lambda: relay.report.delivered + relay.report.present == 505)
-    assert stored_ids(server.url, default_stream(name)) == ids_between(1, 506)
+    assert stored_ids(server.url, stream_for(name)) == ids_between(1, 506)
     assert relay.report.losses == []
 
 
@@ -110,7 +110,7 @@ def test_what_the_ring_lost_during_an_outage_is_reported_exactly(
         source.advance(535, asleep=True)  # all at once
         server.start()
         wait_until(lambda: relay.report.delivered + relay.report.present + sum(relay.report.lost.values()) == 610)
-    found = stored_ids(server.url, default_stream(name))
+    found = stored_ids(server.url, stream_for(name))
     held = Counter((Frequency(int(id_[0])), id_.split("-")[1]) for id_ in found)
     emitted = Counter((Frequency(int(id_[0])), id_.split("-")[1]) for id_ in ids_between(1, 601, *frequencies))
     absent = Counter(frequency for frequency, _ in emitted - held)
@@ -124,7 +124,7 @@ def test_what_the_ring_lost_during_an_outage_is_reported_exactly(
 
 def test_a_server_that_takes_small_batches_gets_small_ones(small_batches: str, name: str) -> None:
     assert fill(small_batches, name, 300).delivered == 300
-    assert stored_ids(small_batches, default_stream(name)) == ids_between(1, 301)
+    assert stored_ids(small_batches, stream_for(name)) == ids_between(1, 301)
 
 
 def test_a_gap_of_one_relay_is_left_to_the_other(url: str, name: str) -> None:
@@ -142,7 +142,7 @@ def test_a_gap_of_one_relay_is_left_to_the_other(url: str, name: str) -> None:
         second.advance(1)
         first.advance(21)
         wait_for_stored(url, name, 52)
-    assert stored_ids(url, default_stream(name)) == ids_between(1, 53)
+    assert stored_ids(url, stream_for(name)) == ids_between(1, 53)
     assert not any(relay.report.losses for relay in relays)
 
 
@@ -152,7 +152,7 @@ def test_a_gap_that_nobody_fills_is_passed_and_reported(url: str, name: str) -> 
         source.advance(20, asleep=True)
         source.advance(1)
     report = deliver(Relay(name, options_of(url), patience_s=0.1))
-    assert stored_ids(url, default_stream(name)) == ids_between(1, 12) + ids_between(31, 32)
+    assert stored_ids(url, stream_for(name)) == ids_between(1, 12) + ids_between(31, 32)
     assert report.lost == {Frequency.SECOND: 19}
 
 
@@ -170,7 +170,7 @@ def test_counting_producers_of_one_instance_name_are_told_apart_by_their_ids(url
     deliver(Relay(f"{name}-a", options_of(url), to_name=name))
     with pytest.raises(StreamMismatchError, match="has 1-1700000005000000000-3 for the same boundary"):
         deliver(Relay(f"{name}-b", options_of(url), to_name=name))
-    assert len(stored_ids(url, default_stream(name))) == 5
+    assert len(stored_ids(url, stream_for(name))) == 5
 
 
 def test_a_counting_stream_that_began_anew_goes_on(url: str, name: str) -> None:
@@ -216,7 +216,7 @@ def test_a_mirror_can_be_relayed_in_turn(url: str, name: str) -> None:
     with Running(Mirror(name, options_of(url), local_name=f"{name}-mirror")):
         wait_until(lambda: head_of(f"{name}-mirror") == 10)
     deliver(Relay(f"{name}-mirror", options_of(url), to_name=f"{name}-again"))
-    first, again = (stored(url, default_stream(each)) for each in (name, f"{name}-again"))
+    first, again = (stored(url, stream_for(each)) for each in (name, f"{name}-again"))
     assert [message["payload"] for message in again] == [message["payload"] for message in first]
 
 
@@ -252,5 +252,5 @@ def test_without_batches_events_go_one_after_the_other(url: str, name: str, monk
     monkeypatch.setattr(JetStreamContext, "add_stream", add_stream)
     monkeypatch.setattr(JetStreamContext, "update_stream", update_stream)
     assert fill(url, name, 20).delivered == 20
-    assert stored_ids(url, default_stream(name)) == ids_between(1, 21)
-    assert not any("Nats-Batch-Id" in message["headers"] for message in stored(url, default_stream(name)))
+    assert stored_ids(url, stream_for(name)) == ids_between(1, 21)
+    assert not any("Nats-Batch-Id" in message["headers"] for message in stored(url, stream_for(name)))
