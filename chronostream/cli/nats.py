@@ -84,9 +84,9 @@ def run_until_signal(work: Callable[[asyncio.Event], Awaitable[_T]]) -> _T:
 
     async def run() -> _T:
         stop = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            if signal.getsignal(number) is not signal.SIG_IGN:  # as `nohup` has it
-                asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        for number in (signal.SIGTERM, signal.SIGINT, *(() if nohup else (signal.SIGHUP,))):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
         return await work(stop)
 
     return asyncio.run(run())
