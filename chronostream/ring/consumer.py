@@ -234,7 +234,6 @@ class _Peek:
         self._reader = reader
         self._slots = slots
         self._limit = limit
-        self._position = self._count = 0
 
     def __enter__(self) -> npt.NDArray[Any]:
         self._position, self._count = self._reader.peek(self._limit)

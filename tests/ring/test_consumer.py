@@ -5,6 +5,7 @@ import math
 import sys
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -242,6 +243,18 @@ def test_a_removed_stream_ends_the_wait_of_who_has_nothing_left(ring: Handles, i
     producer.publish(2)
     assert consumer.wait(0)
     assert consumer.read().tolist() == [2]
+
+
+@pytest.mark.usefixtures("checks_at_once")
+def test_a_wait_looks_only_now_and_then_whether_the_producer_lives(
+    own: Handles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own.create()
+    consumer = own.attach()
+    look = Mock(return_value=True)
+    monkeypatch.setattr(consumer._segment, "named", look)
+    assert not consumer.wait(0.05)
+    assert 1 <= look.call_count <= 5
 
 
 @pytest.mark.usefixtures("checks_at_once")

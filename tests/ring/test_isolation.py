@@ -13,7 +13,7 @@ import pytest
 
 from chronostream.errors import InvalidValueError, ProducerActiveError, StreamNotFoundError
 from chronostream.ring import Consumer, Producer, inspect, list_names
-from tests.ring.harness import CORES, ROOT, TIMEOUT_S, Handles
+from tests.ring.harness import CORES, ROOT, TIMEOUT_S, Handles, path_of
 
 IN_OWN_PID_NAMESPACE = ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-W", "error", "-c"]
 
@@ -28,6 +28,9 @@ def cycle(own: Handles) -> None:
 
 
 def failures(own: Handles) -> None:
+    path_of(own.name).write_bytes(bytes(100))
+    with pytest.raises(StreamNotFoundError, match="still being made"):
+        Consumer.attach(own.name)
     with Producer.create(own.name, "<i8", 8), pytest.raises(ProducerActiveError):
         Producer.create(own.name, "<i8", 8)
     with pytest.raises(StreamNotFoundError):
