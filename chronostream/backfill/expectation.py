@@ -84,14 +84,16 @@ def expected_chunks(
 ) -> Iterator[npt.NDArray[np.void]]:
     """Yield what `expected` returns in parts of about `size` events, however long the range is.
 
-    Arguments and errors are those of `expected`; the errors come before the first part.
+    Arguments and errors are those of `expected`, with a size of at least 1; the errors come before the first part.
     """
+    if not isinstance(size, int) or size < 1:
+        raise InvalidValueError(f"size is {size!r}, expected 1 event or more")
     chosen = Frequency.parse_all(frequencies)
     sequencer = BoundarySequencer(tz)
     instance = default_instance() if instance is None else instance
     # Everything that could fail later on, now; the sequencer knows where its numbers begin.
     count_expected(chosen, start_ns, end_ns, tz)
-    sequencer.sequences(chosen[0], np.array([start_ns], np.int64))
+    sequencer.peek(chosen[0], start_ns)
     build_events(chosen[0], [], [], version, instance)
     # Two hours of a zone may be closer than an hour: then a part is a little larger.
     stride_ns = max(1, int(size / sum(1 / PERIOD_NS[frequency] for frequency in chosen)))

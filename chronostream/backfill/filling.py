@@ -1,33 +1,41 @@
-"""Events that somebody kept into a new ring, with the state that their own engine would have left with them."""
+"""Events of the past into a ring of their own, with the state that their own engine would have left with them.
+
+It does not know where the events come from, nor when each is due.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import chain, islice
 
 import numpy as np
 import numpy.typing as npt
 
-from chronostream.backfill.replaying import open_new_ring
+from chronostream import ring as rings
 from chronostream.boundaries import last_boundary
-from chronostream.clock import StopFlag, SystemClock
+from chronostream.clock import Clock, Stop, StopFlag, SystemClock
 from chronostream.config import StreamConfig
-from chronostream.event import Frequency
+from chronostream.errors import InvalidTypeError, InvalidValueError, StreamExistsError
+from chronostream.event import EVENT_DTYPE, Frequency, checked_records
 from chronostream.scheduler import FrequencyState, SchedulerState
-from chronostream.state import Checkpoint, Description, Published, StateWriter
+from chronostream.state import STATE_SIZE, Checkpoint, Description, Published, StateWriter
 
-__all__ = ["fill"]
+__all__ = ["fill", "fill_range"]
+
+Records = npt.NDArray[np.void]
 
 
 def fill(
     config: StreamConfig,
-    parts: Iterable[npt.NDArray[np.void]],
+    parts: Iterable[Records],
     *,
     stop: StopFlag | None = None,
     on_progress: Callable[[int], object] | None = None,
 ) -> int:
     """Publish events into a new stream, and close it; return how many they were.
 
-    The stream is kept with all that belongs to it: ``chronostream run`` goes on behind the last event.
+    The stream is kept with all that belongs to it, whatever ends this: ``chronostream run`` goes on behind the last
+    event.
 
     Args:
         config: what the stream is to be; the events must be of its frequencies, zone and sequencer.
@@ -36,36 +44,108 @@ def fill(
         on_progress: called with the number of events, each time that some were published.
 
     Raises:
+        InvalidTypeError: the parts are no arrays of `EVENT_DTYPE`.
+        InvalidValueError: one has events of frequencies that the stream does not have; nothing of it is published.
         StreamExistsError: there is such a stream, dead or closed.
         ProducerActiveError: there is, and it is live.
         StreamRemovedError: somebody deleted the stream meanwhile.
         OutOfSharedMemoryError: there is no room for it.
     """
-    frequencies = tuple(Frequency.parse(frequency) for frequency in config.frequencies)
+    if isinstance(parts, np.ndarray) or not isinstance(parts, Iterable):
+        raise InvalidTypeError(f"parts are {type(parts).__name__}, expected arrays of EVENT_DTYPE, one after another")
     coming = iter(parts)
-    events = next(coming, None)
-    producer = open_new_ring(config)
+    parts = chain(list(islice(coming, 1)), coming)
+    with SystemClock() as clock, Stop() as never:
+        wanted = never if stop is None else stop
+        return fill_range(config, parts, clock.realtime_ns(), None, clock, wanted, on_progress)
+
+
+def fill_range(
+    config: StreamConfig,
+    parts: Iterable[Records],
+    before_ns: int,
+    last_ns: int | None,
+    clock: Clock,
+    stop: StopFlag,
+    on_progress: Callable[[int], object] | None,
+) -> int:
+    """Do what `fill` does, with a stream that is there before the first part is asked for.
+
+    Args:
+        config: as for `fill`.
+        parts: as for `fill`.
+        before_ns: behind which instant an engine goes on if there are no events, Unix nanoseconds.
+        last_ns: behind which it goes on if all of them were published; None: the last event.
+        clock: whose readings are kept with the stream.
+        stop: as for `fill`.
+        on_progress: as for `fill`.
+
+    Raises:
+        ChronoStreamError: as for `fill`.
+    """
+    frequencies = Frequency.parse_all(config.frequencies)
     published = dict.fromkeys(frequencies, Published())
+    reached_ns = before_ns
+    producer = _open_new_ring(config)
     try:
         state = StateWriter(producer.application)
         state.describe(Description(frequencies, config.timezone, config.sequencer))
-        while events is not None and not (stop is not None and stop.is_set()):
-            producer.check()
-            producer.publish_many(events)
-            for frequency in map(Frequency, np.unique(events["frequency"])):
-                last = events[events["frequency"] == frequency][-1]
-                published[frequency] = Published(int(last["sequence"]), int(last["timestamp"]))
-            if on_progress is not None:
-                on_progress(len(events))
-            events = next(coming, None)
-        with SystemClock() as clock:
-            realtime_ns, boottime_ns = clock.both_ns()
-            reached_ns = max((last.timestamp for last in published.values() if last.sequence), default=realtime_ns)
-            floors = tuple(
-                FrequencyState(each, last_boundary(reached_ns, each, config.timezone), 0) for each in frequencies
-            )
-            now = SchedulerState(realtime_ns, boottime_ns, floors)
-            state.save(Checkpoint(producer.head, clock.boot_id(), now, published))
-        return producer.head
+        try:
+            for events in parts:
+                if stop.is_set():
+                    break
+                producer.check()
+                latest = _latest(events, frequencies)
+                producer.publish_many(events)
+                if not latest:
+                    continue
+                published |= latest
+                reached_ns = int(events["timestamp"][-1])
+                if on_progress is not None:
+                    on_progress(len(events))
+            if last_ns is not None and not stop.is_set():
+                reached_ns = last_ns
+            return producer.head
+        finally:
+            floors = [FrequencyState(each, last_boundary(reached_ns, each, config.timezone), 0) for each in frequencies]
+            scheduler = SchedulerState(*clock.both_ns(), tuple(floors))
+            state.save(Checkpoint(producer.head, clock.boot_id(), scheduler, published))
     finally:
         producer.close(unlink=config.remove)
+
+
+def _latest(events: Records, frequencies: tuple[Frequency, ...]) -> dict[Frequency, Published]:
+    """Return the last event of each frequency that has some; refuse those of other frequencies."""
+    numbers = checked_records(events)["frequency"].copy()  # to look at several times: side by side, they are quicker
+    places = {frequency: np.flatnonzero(numbers == int(frequency)) for frequency in frequencies}
+    if sum(map(len, places.values())) < len(events):
+        foreign = sorted(set(numbers.tolist()) - set(frequencies))
+        expected = ", ".join(frequency.label for frequency in frequencies)
+        raise InvalidValueError(f"events have frequencies {foreign}, expected only the stream's: {expected}")
+    last = {frequency: events[where[-1]] for frequency, where in places.items() if len(where)}
+    return {frequency: Published(int(row["sequence"]), int(row["timestamp"])) for frequency, row in last.items()}
+
+
+def _open_new_ring(config: StreamConfig) -> rings.Producer:
+    """Make the ring of a stream that does not exist yet."""
+
+    def refuse(producer: rings.Producer) -> None:
+        if producer.taken_over:
+            raise StreamExistsError(
+                f"stream {config.name!r} exists, and a new one was asked for: use another name, or remove it first "
+                f"(`chronostream remove {config.name}`)"
+            )
+
+    return rings.Producer.create(
+        config.name,
+        EVENT_DTYPE,
+        config.capacity,
+        application_size=STATE_SIZE,
+        max_consumers=config.max_consumers,
+        always_wake=True,
+        mode=config.mode,
+        group=config.group,
+        version=config.producer_version,
+        instance=config.instance_id,
+        before_live=refuse,
+    )

@@ -1,27 +1,26 @@
-"""A past range as events into a ring: what a live producer with the boundary sequencer would have emitted."""
+"""A past range as events into a ring: what a live producer with the boundary sequencer would have emitted.
+
+It says which events, and when each is due; how they come into a ring is not known here.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 
 import numpy as np
 import numpy.typing as npt
 
-from chronostream import ring as rings
 from chronostream.backfill.expectation import CHUNK, expected_chunks
+from chronostream.backfill.filling import fill_range
 from chronostream.backfill.times import instant_ns, speed_of
-from chronostream.boundaries import last_boundary
 from chronostream.clock import Clock, Stop, StopFlag, SystemClock, Wake
 from chronostream.config import StreamConfig, default_instance
-from chronostream.errors import StreamExistsError
-from chronostream.event import EVENT_DTYPE, Frequency
-from chronostream.scheduler import FrequencyState, SchedulerState
-from chronostream.sequencer import BoundarySequencer
-from chronostream.state import STATE_SIZE, Checkpoint, Description, Published, StateWriter
+from chronostream.event import Frequency
 from chronostream.version import __version__
 
-__all__ = ["open_new_ring", "replay"]
+__all__ = ["replay"]
 
 # A paced replay, too, finds out within this time that its stream was removed.
 _LONGEST_WAIT_NS = 5_000_000_000
@@ -90,47 +89,15 @@ def replay(
         remove=remove,
     )
     factor = speed_of(speed)
-    span = range(instant_ns("start", start), instant_ns("end", end))
+    start_ns, end_ns = instant_ns("start", start), instant_ns("end", end)
     texts = config.timezone, config.producer_version, config.instance_id
-    chunks = expected_chunks(config.frequencies, span.start, span.stop, *texts, size=min(CHUNK, max(1, capacity // 2)))
-    with Stop() as never:
-        wanted = never if stop is None else stop
-        if clock is not None:
-            return _replay(config, span, chunks, factor, clock, wanted, on_progress)
-        with SystemClock() as own:
-            return _replay(config, span, chunks, factor, own, wanted, on_progress)
-
-
-def _replay(
-    config: StreamConfig,
-    span: range,
-    chunks: Iterator[npt.NDArray[np.void]],
-    factor: float,
-    clock: Clock,
-    stop: StopFlag,
-    on_progress: Callable[[int], object] | None,
-) -> int:
-    producer = open_new_ring(config)
-    reached_ns = span.start
-    try:
-        state = StateWriter(producer.application)
-        frequencies = tuple(Frequency.parse(frequency) for frequency in config.frequencies)
-        state.describe(Description(frequencies, config.timezone, "boundary"))
-        for events in chunks if factor == math.inf else _paced(chunks, span.start, factor, clock, stop):
-            if stop.is_set():
-                break
-            producer.check()
-            if len(events):
-                producer.publish_many(events)
-                reached_ns = int(events["timestamp"][-1]) + 1
-                if on_progress is not None:
-                    on_progress(len(events))
-        if not stop.is_set():
-            reached_ns = span.stop
-        state.save(_checkpoint(config, frequencies, producer.head, range(span.start, reached_ns), clock))
-        return producer.head
-    finally:
-        producer.close(unlink=config.remove)
+    parts = expected_chunks(config.frequencies, start_ns, end_ns, *texts, size=min(CHUNK, max(1, capacity // 2)))
+    with ExitStack() as own:
+        clock = own.enter_context(SystemClock()) if clock is None else clock
+        stop = own.enter_context(Stop()) if stop is None else stop
+        if factor != math.inf:
+            parts = _paced(parts, start_ns, factor, clock, stop)
+        return fill_range(config, parts, start_ns - 1, end_ns - 1, clock, stop, on_progress)
 
 
 def _paced(
@@ -157,49 +124,3 @@ def _paced(
             upto = int(np.searchsorted(stamps, passed_ns, side="right"))
             yield events[at:upto]
             at = upto
-
-
-def _checkpoint(
-    config: StreamConfig, frequencies: tuple[Frequency, ...], head: int, span: range, clock: Clock
-) -> Checkpoint:
-    """Return what a live producer would go on from after these events."""
-    sequencer = BoundarySequencer(config.timezone)
-    published = dict.fromkeys(frequencies, Published())
-    floors = []
-    for frequency in frequencies:
-        floor_ns = last_boundary(span.stop - 1, frequency, config.timezone)
-        floors.append(FrequencyState(frequency, floor_ns, 0))
-        if floor_ns >= span.start:
-            published[frequency] = Published(sequencer.peek(frequency, floor_ns), floor_ns)
-    return Checkpoint(head, clock.boot_id(), SchedulerState(*clock.both_ns(), tuple(floors)), published)
-
-
-def open_new_ring(config: StreamConfig) -> rings.Producer:
-    """Make the ring of a stream that does not exist yet.
-
-    Raises:
-        StreamExistsError: it does, dead or closed.
-        ProducerActiveError: it does, and is live.
-        OutOfSharedMemoryError: there is no room for it.
-    """
-
-    def refuse(producer: rings.Producer) -> None:
-        if producer.taken_over:
-            raise StreamExistsError(
-                f"stream {config.name!r} exists, and a replay makes a new one: use another name, or remove it first "
-                f"(`chronostream remove {config.name}`)"
-            )
-
-    return rings.Producer.create(
-        config.name,
-        EVENT_DTYPE,
-        config.capacity,
-        application_size=STATE_SIZE,
-        max_consumers=config.max_consumers,
-        always_wake=True,
-        mode=config.mode,
-        group=config.group,
-        version=config.producer_version,
-        instance=config.instance_id,
-        before_live=refuse,
-    )

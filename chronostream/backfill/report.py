@@ -12,8 +12,6 @@ from chronostream.event import Frequency
 
 __all__ = ["Fault", "FaultKind", "Report"]
 
-_SECOND_NS = 1_000_000_000
-
 
 class FaultKind(Enum):
     """What can be wrong with an event."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import get_args
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from chronostream.backfill.expectation import CHUNK
 from chronostream.backfill.report import Report
 from chronostream.backfill.verification import verify
 from chronostream.config import SequencerKind
@@ -19,8 +20,6 @@ from chronostream.status import describe
 from chronostream.stream import of_events
 
 __all__ = ["verify_stream"]
-
-_CHUNK = 1 << 14
 
 
 def verify_stream(
@@ -67,18 +66,23 @@ def verify_stream(
     """
     with of_events(Consumer.attach(name, register=False, any_owner=any_owner)) as consumer:
         state = _state(consumer)
-        said = describe(consumer.application)
-        if said is None and frequencies is None:
+        described = describe(consumer.application)
+        if frequencies is not None:
+            chosen = Frequency.parse_all(frequencies)
+        elif described is not None:
+            chosen = described.frequencies
+        else:
             raise InvalidValueError(f"stream {name!r} does not say what it is: give its frequencies, and its zone")
-        known = () if said is None else said.frequencies
-        chosen = known if frequencies is None else Frequency.parse_all(frequencies)
-        kind = _kind(name, said) if sequencer is None else sequencer
+        said = described or Description(chosen, "UTC", "boundary")
+        kind: Any = said.sequencer if sequencer is None else sequencer
+        with_missed = state is not None and described is not None and (allow_missed or kind == "counting")
+        left_out = [frequency for frequency in said.frequencies if frequency not in chosen]
         # Filled when all is read: whatever was missed among what was read is counted by then.
         missed: dict[Frequency, int] = {}
 
         def records() -> Iterator[npt.NDArray[np.void]]:
             for events in _read(consumer):
-                inside = ~np.isin(events["frequency"], [each for each in known if each not in chosen])
+                inside = ~np.isin(events["frequency"], left_out)
                 if start_ns is not None:
                     inside &= events["timestamp"] >= start_ns
                 if end_ns is not None:
@@ -95,11 +99,11 @@ def verify_stream(
             chosen,
             start_ns,
             end_ns,
-            tz=tz or ("UTC" if said is None else said.timezone),
+            tz=said.timezone if tz is None else tz,
             sequencer=kind,
             version=version,
             instance=instance,
-            missed=missed if state is not None and said is not None and (allow_missed or kind == "counting") else None,
+            missed=missed if with_missed else None,
             limit=limit,
         )
 
@@ -110,7 +114,7 @@ def _read(consumer: Consumer) -> Iterator[npt.NDArray[np.void]]:
     lost = None
     while consumer.position < end:
         position = consumer.position
-        events = consumer.read(min(_CHUNK, end - position))
+        events = consumer.read(min(CHUNK, end - position))
         if lost is not None and consumer.lost > lost:
             raise LostError(position, position + consumer.lost - lost - 1)
         lost = consumer.lost
@@ -122,15 +126,3 @@ def _state(consumer: Consumer) -> StateReader | None:
         return StateReader(consumer.application)
     except CorruptSegmentError:
         return None  # A ring of events that no engine writes, such as a mirror.
-
-
-def _kind(name: str, said: Description | None) -> SequencerKind:
-    if said is None:
-        return "boundary"
-    for kind in get_args(SequencerKind):
-        if kind == said.sequencer:
-            return kind  # type: ignore[no-any-return]  # what get_args returns has no type
-    raise InvalidValueError(
-        f"stream {name!r} has sequences of kind {said.sequencer!r}, which nobody here knows how to check: expected one "
-        f"of {', '.join(get_args(SequencerKind))}"
-    )

@@ -6,6 +6,8 @@ import math
 import re
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
+
 from chronostream.errors import InvalidTypeError, InvalidValueError
 
 __all__ = ["instant_ns", "speed_of"]
@@ -29,8 +31,8 @@ def instant_ns(name: str, value: int | str) -> int:
         InvalidValueError: it is no instant, or could be two.
         InvalidTypeError: it is neither a string nor an integer.
     """
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
+    if isinstance(value, int | np.integer) and not isinstance(value, bool):
+        return int(value)
     if not isinstance(value, str):
         raise InvalidTypeError(f"{name} is {type(value).__name__}, expected Unix nanoseconds or ISO 8601")
     text = value.strip()

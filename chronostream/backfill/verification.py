@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from sys import maxsize
 from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
 
+from chronostream.backfill.expectation import CHUNK
 from chronostream.backfill.lane import Gap, Lane
 from chronostream.backfill.report import Fault, FaultKind, Report
 from chronostream.boundaries import check_zone, count_boundaries
 from chronostream.config import SequencerKind
-from chronostream.errors import InvalidValueError
-from chronostream.event import EVENT_DTYPE, Frequency, build_events, checked_records, event_ids
+from chronostream.errors import InvalidTypeError, InvalidValueError
+from chronostream.event import EVENT_DTYPE, Frequency, build_events, checked_records, encode_text, event_ids
+from chronostream.ring.records import checked_limit
 from chronostream.sequencer import BoundarySequencer
 
 __all__ = ["verify"]
 
 Records = npt.NDArray[np.void]
 
-_CHUNK = 1 << 14
 _FREQUENCIES = frozenset(Frequency)
 _SECOND_NS = 1_000_000_000
-# Records as bytes: choosing among structured rows goes field by field and takes several times as long.
-_RAW = np.dtype(("V", EVENT_DTYPE.itemsize))
 
 
 def verify(
@@ -68,16 +68,23 @@ def verify(
     """
     chosen = Frequency.parse_all(frequencies)
     check_zone(tz)
+    if not isinstance(records, Iterable):
+        raise InvalidTypeError(f"records are {type(records).__name__}, expected arrays of EVENT_DTYPE")
+    if missed is not None and not isinstance(missed, Mapping):
+        raise InvalidTypeError(f"missed is {type(missed).__name__}, expected a number for each frequency")
     if sequencer not in get_args(SequencerKind):
         raise InvalidValueError(f"sequencer is {sequencer!r}, expected one of {', '.join(get_args(SequencerKind))}")
     numbers = BoundarySequencer(tz) if sequencer == "boundary" else None
-    if start_ns is not None:
-        count_boundaries(chosen[0], start_ns, start_ns if end_ns is None else end_ns, tz)
-        if numbers is not None:
-            numbers.peek(chosen[0], start_ns)
-    build_events(chosen[0], [], [], version or "", instance or "")
+    ends_ns = [end for end in (start_ns, end_ns) if end is not None]
+    if ends_ns:
+        count_boundaries(chosen[0], ends_ns[0], ends_ns[-1], tz)
+    if numbers is not None and start_ns is not None:
+        numbers.peek(chosen[0], start_ns)
     texts = {"producer_version": version, "instance_id": instance}
-    verifier = _Verifier(chosen, (start_ns, end_ns), tz, numbers, texts, missed, limit)
+    for field, text in texts.items():
+        if text is not None:
+            encode_text(field, text)
+    verifier = _Verifier(chosen, (start_ns, end_ns), tz, numbers, texts, missed, checked_limit(limit, maxsize))
     for part in (records,) if isinstance(records, np.ndarray) else records:
         verifier.feed(part)
     return verifier.report()
@@ -110,17 +117,17 @@ class _Verifier:
         self._counts = dict.fromkeys(FaultKind, 0)
         self._faults: list[Fault] = []
         self._left = 0
+        if self._start_ns is not None:
+            self._begin(self._start_ns, 0)
 
     def feed(self, records: Records) -> None:
         """Take in the next events."""
         checked_records(records)
-        for start in range(0, len(records), _CHUNK):
-            self._take(np.ascontiguousarray(records[start : start + _CHUNK]))
+        for start in range(0, len(records), CHUNK):
+            self._take(np.ascontiguousarray(records[start : start + CHUNK]))
 
     def report(self) -> Report:
         """Return what was found."""
-        if not self._lanes and self._start_ns is not None:
-            self._begin((self._start_ns, 0))
         missed: dict[Frequency, int] = {}
         expected = found = 0
         for frequency, lane in self._lanes.items():
@@ -142,9 +149,8 @@ class _Verifier:
             faults_left=self._left + max(0, len(self._faults) - self._limit),
         )
 
-    def _begin(self, first: tuple[int, int]) -> None:
+    def _begin(self, start_ns: int, frequency_there: int) -> None:
         """Open a lane for each frequency, at the start of the range or at its first event."""
-        start_ns, frequency_there = first
         for frequency in self._frequencies:
             # What falls together with the first event and stands before it is before the range.
             self._lanes[frequency] = Lane(frequency, self._tz, start_ns + (frequency < frequency_there))
@@ -158,9 +164,7 @@ class _Verifier:
 
     def _take(self, records: Records) -> None:
         if not self._lanes:
-            first = self._first_sound(records)
-            if first is not None:
-                self._begin(first)
+            self._begin_with(records)
         stamps, numbers = records["timestamp"], records["frequency"]
         ranks = np.full(len(records), -1, np.int64)
         inside = np.full(len(records), bool(self._lanes))
@@ -176,21 +180,19 @@ class _Verifier:
         for frequency, where in chosen.items():
             sound = where[ranks[where] >= 0]
             if len(sound):
-                self._check_lane(self._lanes[frequency], records.view(_RAW)[sound].view(EVENT_DTYPE), ranks[sound])
+                self._check_lane(self._lanes[frequency], records.take(sound), ranks[sound])
 
-    def _first_sound(self, records: Records) -> tuple[int, int] | None:
-        """Return boundary and frequency of the first event to go by."""
-        if self._start_ns is not None:
-            return self._start_ns, 0
+    def _begin_with(self, records: Records) -> None:
+        """Begin with the first event that may be one, if there is any."""
         for stamp, number in zip(records["timestamp"].tolist(), records["frequency"].tolist(), strict=True):
             inside = (self._sequencer is None or stamp >= 0) and (self._end_ns is None or stamp < self._end_ns)
             if inside and number in self._frequencies and count_boundaries(number, stamp, stamp + 1, self._tz):
-                return stamp, number
-        return None
+                self._begin(stamp, number)
+                return
 
     def _report_foreign(self, records: Records, foreign: npt.NDArray[np.bool_]) -> None:
         texts = ", ".join(frequency.label for frequency in self._frequencies)
-        for record, event_id in self._named(FaultKind.FOREIGN, records, foreign):
+        for _, record, event_id in self._named(FaultKind.FOREIGN, records, foreign):
             number, stamp = int(record["frequency"]), int(record["timestamp"])
             if number not in self._frequencies:
                 detail = f"event {event_id}, expected only {texts}"
@@ -209,7 +211,7 @@ class _Verifier:
         keys = np.concatenate([[sum(self._previous)], stamps + numbers])
         late = np.zeros(len(records), np.bool_)
         late[where] = keys[1:] < keys[:-1]
-        for record, event_id in self._named(FaultKind.DISORDERED, records, late):
+        for _, record, event_id in self._named(FaultKind.DISORDERED, records, late):
             self._add(FaultKind.DISORDERED, record, f"event {event_id} comes after a later one")
         greatest = int(np.argmax(keys[1:]))
         self._previous = int(stamps[-1]), int(numbers[-1])
@@ -218,7 +220,7 @@ class _Verifier:
     def _check_lane(self, lane: Lane, records: Records, ranks: npt.NDArray[np.int64]) -> None:
         stamps, sequences = (np.ascontiguousarray(records[field]) for field in ("timestamp", "sequence"))
         duplicate, unfit = lane.take(stamps, ranks, sequences)
-        for record, event_id in self._named(FaultKind.DUPLICATE, records, duplicate):
+        for _, record, event_id in self._named(FaultKind.DUPLICATE, records, duplicate):
             self._add(FaultKind.DUPLICATE, record, f"event {event_id}, but its boundary was there before")
         if self._sequencer is not None:
             sequences = self._sequencer.sequences(lane.frequency, stamps)
@@ -228,9 +230,7 @@ class _Verifier:
         shape = len(records), len(self._words)
         differs = (records.view("<u8").reshape(shape) != wanted.view("<u8").reshape(shape))[:, self._words].any(axis=1)
         altered = (differs | unfit) & ~duplicate
-        places = iter(np.flatnonzero(altered).tolist())
-        for record, event_id in self._named(FaultKind.ALTERED, records, altered):
-            at = next(places)
+        for at, record, event_id in self._named(FaultKind.ALTERED, records, altered):
             wrong = "; ".join(self._differences(record, wanted[at]))
             detail = wrong or f"sequence {record['sequence']} does not fit between its neighbours'"
             self._add(FaultKind.ALTERED, record, f"event {event_id} has {detail}")
@@ -244,7 +244,9 @@ class _Verifier:
 
     def _judge_gaps(self, lane: Lane) -> int:
         """Report the gaps of a frequency that nothing explains; return how many boundaries are known to be missed."""
-        told = None if self._missed is None else self._missed.get(lane.frequency, 0)
+        told = None
+        if self._missed is not None:
+            told = sum(count for each, count in self._missed.items() if Frequency.parse(each) is lane.frequency)
         missed, unexplained = 0, list[Gap]()
         for gap in lane.gaps:
             if self._sequencer is not None or gap.before is None or gap.after is None:
@@ -274,16 +276,19 @@ class _Verifier:
         self._counts[FaultKind.ABSENT] += count
         self._faults.append(Fault(FaultKind.ABSENT, lane.frequency, gap.first_ns, gap.last_ns, count, detail))
 
-    def _named(self, kind: FaultKind, records: Records, wrong: npt.NDArray[np.bool_]) -> Iterable[tuple[np.void, str]]:
-        """Count the wrong ones, and return as many of them as there is room for, with their ids."""
+    def _named(
+        self, kind: FaultKind, records: Records, wrong: npt.NDArray[np.bool_]
+    ) -> Iterable[tuple[int, np.void, str]]:
+        """Count the wrong ones, and return as many of them as there is room for, each with its place and its id."""
         where = np.flatnonzero(wrong)
         if not len(where):
             return ()
         self._counts[kind] += len(where)
         room = max(0, self._limit - len(self._faults))
         self._left += max(0, len(where) - room)
-        chosen = records[where[:room]]
-        return zip(chosen, event_ids(chosen).tolist(), strict=True)
+        where = where[:room]
+        chosen = records[where]
+        return zip(where.tolist(), chosen, event_ids(chosen).tolist(), strict=True)
 
     def _add(self, kind: FaultKind, record: np.void, detail: str) -> None:
         stamp, number = int(record["timestamp"]), int(record["frequency"])

