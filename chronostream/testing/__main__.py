@@ -1,6 +1,6 @@
 """``python -m chronostream.testing``: run simulations, and repeat one that failed.
 
-Exit status: 0 everything held, 1 something did not, 2 wrong usage.
+Exit status: 0 everything held, 1 something did not, 2 wrong usage, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from chronostream.testing.simulation import Summary, simulate
 __all__ = ["main"]
 
 _WRONG_USAGE = 2
+_INTERRUPTED = 130  # what a shell makes of SIGINT
 _SEEDS = 100
 _LONG: tuple[dict[str, Any], ...] = (
     {"frequencies": ("hour", "day"), "days": 100 * 365.25, "coalesce": "all", "hosts": 1},
@@ -32,7 +33,10 @@ _LONG: tuple[dict[str, Any], ...] = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the simulations that the arguments ask for, those of the process by default; return the exit status."""
-    asked = _parser().parse_args(arguments)
+    parser = _parser()
+    asked = parser.parse_args(arguments)
+    if asked.seeds is not None and asked.seeds < 1:
+        parser.error(f"argument --seeds: {asked.seeds}, expected 1 or more")
     given = {name: getattr(asked, name) for name in ("days", "hosts", "timezone", "sequencer", "coalesce", "capacity")}
     given["frequencies"] = asked.frequency
     first = random.SystemRandom().randrange(1 << 32) if asked.seed is None else asked.seed
@@ -52,6 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (InvalidValueError, InvalidTypeError) as error:
         print(f"chronostream.testing: {error}", file=sys.stderr)
         return _WRONG_USAGE
+    except KeyboardInterrupt:
+        return _INTERRUPTED
     return 0
 
 
@@ -62,8 +68,9 @@ def _parser() -> argparse.ArgumentParser:
         epilog="What is not given is drawn from the seed. A failure prints the command that repeats it.",
     )
     parser.add_argument("--seed", type=int, metavar="N", help="the first seed; a random one by default")
-    parser.add_argument("--seeds", type=int, metavar="N", help=f"so many, {_SEEDS} by default; one if --seed is given")
-    parser.add_argument("--long", action="store_true", help="100 years of hours and days, and 30 days of seconds")
+    many = parser.add_mutually_exclusive_group()
+    many.add_argument("--seeds", type=int, metavar="N", help=f"so many, {_SEEDS} by default; one if --seed is given")
+    many.add_argument("--long", action="store_true", help="100 years of hours and days, and 30 days of seconds")
     parser.add_argument("--frequency", action="append", metavar="NAME", help="give it again for more")
     parser.add_argument("--days", type=float, help="how much time passes on each host")
     parser.add_argument("--hosts", type=int, metavar="N")

@@ -111,8 +111,7 @@ class Chaos:
         self._set(-ns)
 
     def _die(self) -> None:
-        self._come_to_the_point()
-        self._host.die(self._chance.choice(_DEATHS))
+        self._kill()
         self._be_away()
         self._come_back()
 
@@ -125,8 +124,7 @@ class Chaos:
         if self._happens(2):
             self._host.stop()
         else:
-            self._come_to_the_point()
-            self._host.die(self._chance.choice(_DEATHS))
+            self._kill()
         self._be_away()
         # Without a battery, a clock starts where it was switched off, or earlier.
         off_ns = self._some_ns(100 * self._unit_ns) if self._happens(3) else 0
@@ -139,11 +137,12 @@ class Chaos:
             self._host.advance(self._chance.randrange(self._unit_ns))
         self._host.step()
 
-    def _come_to_the_point(self) -> None:
-        """Go on to the next deadline, mostly, so that there is something to die in."""
+    def _kill(self) -> None:
+        """Kill the engine, mostly at its next deadline, so that there is something to die in."""
         if not self._happens(5):
             wait_ns = max(0, self._host.deadline_ns - self._host.clock.realtime_ns())
             self._host.advance(wait_ns + self._chance.choice((0, 0, 5 * self._unit_ns)))
+        self._host.die(self._chance.choice(_DEATHS))
 
     def _be_away(self) -> None:
         self._host.advance(self._some_ns(100 * self._unit_ns))

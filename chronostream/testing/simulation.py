@@ -14,8 +14,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, get_args
 
+from chronostream.boundaries import PERIOD_NS
 from chronostream.config import SequencerKind, StreamConfig
-from chronostream.errors import ChronoStreamError, InvalidValueError, SimulationError
+from chronostream.errors import ChronoStreamError, InvalidTypeError, InvalidValueError, SimulationError
 from chronostream.event import Frequency
 from chronostream.scheduler import Coalesce
 from chronostream.testing.chaos import Chaos
@@ -40,8 +41,7 @@ ZONES = (
 )
 """Zones with something hard about them, which a seed chooses from."""
 
-_SECOND_NS, _DAY_S = 1_000_000_000, 86_400
-_PERIOD_S = {Frequency.SECOND: 1, Frequency.MINUTE: 60, Frequency.HOUR: 3600, Frequency.DAY: _DAY_S}
+_SECOND_NS, _DAY_NS = PERIOD_NS[Frequency.SECOND], PERIOD_NS[Frequency.DAY]
 _STARTS_S = range(94_694_400, 2_051_222_400)  # 1973 to 2034
 _MOST_DAYS = 150 * 366  # from the latest start on, still within int64 nanoseconds
 _SOME_FREQUENCIES = ((1,), (1, 2), (1, 2, 3, 4), (2, 3), (3, 4), (4,))
@@ -135,9 +135,10 @@ def simulate(
     Raises:
         SimulationError: something that must hold does not; the message says what, and which command repeats it.
         InvalidValueError: an argument is out of its range.
+        InvalidTypeError: an argument is of the wrong kind.
     """
     given = {
-        "frequencies": None if frequencies is None else tuple(sorted({Frequency.parse(each) for each in frequencies})),
+        "frequencies": None if frequencies is None else Frequency.parse_all(frequencies),
         "days": days,
         "hosts": hosts,
         "timezone": timezone,
@@ -167,7 +168,7 @@ def _plan(seed: int, given: dict[str, Any]) -> Plan:
     frequencies = given["frequencies"] or tuple(Frequency(number) for number in chance.choice(_SOME_FREQUENCIES))
     drawn = {
         "frequencies": frequencies,
-        "days": chance.randint(2000, 10_000) * _PERIOD_S[frequencies[0]] / _DAY_S,
+        "days": chance.randint(2000, 10_000) * PERIOD_NS[frequencies[0]] / _DAY_NS,
         "hosts": chance.randint(1, 3),
         "timezone": chance.choice(ZONES),
         "sequencer": chance.choice(get_args(SequencerKind)),
@@ -175,6 +176,8 @@ def _plan(seed: int, given: dict[str, Any]) -> Plan:
         "capacity": 1 << chance.randint(4, 10),
     }
     plan = Plan(seed=seed, **drawn | {name: value for name, value in given.items() if value is not None})
+    if not (isinstance(seed, int) and isinstance(plan.days, int | float) and isinstance(plan.hosts, int)):
+        raise InvalidTypeError(f"seed {seed!r}, {plan.days!r} days on {plan.hosts!r} hosts, expected numbers")
     if not 0 < plan.days <= _MOST_DAYS or plan.hosts < 1:
         raise InvalidValueError(
             f"{plan.days} days on {plan.hosts} hosts, expected at most {_MOST_DAYS} days and at least one host"
@@ -192,7 +195,7 @@ def _config(plan: Plan, number: int) -> StreamConfig:
         capacity=plan.capacity,
         sequencer=plan.sequencer,
         coalesce=plan.coalesce,
-        catch_up_window_s=60 * _PERIOD_S[plan.frequencies[0]],
+        catch_up_window_s=60 * PERIOD_NS[plan.frequencies[0]] / _SECOND_NS,
         instance_id=f"host-{number}",
     )
 
@@ -204,14 +207,14 @@ def _run(plan: Plan, number: int, on_progress: Callable[[float], object] | None)
     host = Host(_config(plan, number), start_s * _SECOND_NS + chance.randrange(_SECOND_NS), chance)
     try:
         checker = Checker(host)
-        chaos = Chaos(host, _PERIOD_S[plan.frequencies[0]] * _SECOND_NS, chance)
-        end_ns, told_ns = plan.days * _DAY_S * _SECOND_NS, 0
+        chaos = Chaos(host, PERIOD_NS[plan.frequencies[0]], chance)
+        end_ns, told_ns = plan.days * _DAY_NS, 0
         while host.elapsed_ns < end_ns:
             chaos.act()
             if host.waiting > _CHECK_AFTER or chance.random() < _CHECK_ANYWAY:
                 checker.check()
                 if on_progress is not None:
-                    on_progress((host.elapsed_ns - told_ns) / _SECOND_NS / _DAY_S)
+                    on_progress((host.elapsed_ns - told_ns) / _DAY_NS)
                     told_ns = host.elapsed_ns
         checker.check()
     finally:

@@ -2,28 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import random
-from collections.abc import Iterator
-
 import pytest
 
-from chronostream.config import StreamConfig
 from chronostream.ring import inspect
 from chronostream.state import StateReader
 from chronostream.testing.host import Death, Host
 
 _NS = 1_000_000_000
-
-
-@pytest.fixture
-def host() -> Iterator[Host]:
-    config = StreamConfig(
-        name=f"test-{os.getpid()}-host", frequencies=("second", "minute"), capacity=64, coalesce="all"
-    )
-    host = Host(config, 1_700_000_000 * _NS + 1, random.Random(1))
-    yield host
-    host.remove()
 
 
 def _saved(host: Host) -> int:

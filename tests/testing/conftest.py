@@ -1,0 +1,18 @@
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+import pytest
+
+from chronostream.config import StreamConfig
+from chronostream.testing.host import Host
+
+
+@pytest.fixture
+def host(name: str) -> Iterator[Host]:
+    """A machine a nanosecond after a second, whose stream catches up with all that it missed."""
+    config = StreamConfig(name=name, frequencies=("second", "minute"), capacity=64, coalesce="all")
+    host = Host(config, 1_700_000_000_000_000_001, random.Random(1))
+    yield host
+    host.remove()
