@@ -10,7 +10,6 @@ from __future__ import annotations
 import itertools
 import os
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.context import BaseContext
@@ -69,6 +68,10 @@ class Sender:
 
     send: Callable[[Any], object]
 
+    def __init__(self, spec: Spec, channel: Any) -> None:
+        self.spec = spec
+        self.channel = channel
+
     def message(self, rows: Rows) -> Any:
         """Return these records, shape ``(batch, words)``, as `send` takes them; never part of what is timed."""
         return rows.tobytes()
@@ -91,8 +94,9 @@ class Receiver:
     receive: Callable[[], Any]
     """Ask once; a false value means that there was nothing."""
 
-    def __init__(self, spec: Spec) -> None:
+    def __init__(self, spec: Spec, channel: Any) -> None:
         self.spec = spec
+        self.channel = channel
 
     def told(self, _received: int) -> int | None:
         """Return how many records the peer says were lost so far, after so many came; None if it never says."""
@@ -137,7 +141,7 @@ class Contender:
         return version_of(self.distribution) or "not installed"
 
 
-class Peer(Contender, ABC):
+class Peer(Contender):
     """A ring or a queue between processes. Without state, since each process of a measurement gets its own copy.
 
     Attributes:
@@ -145,12 +149,16 @@ class Peer(Contender, ABC):
         broadcast: whether every receiver of one channel gets everything. Where not, each gets a channel of its own.
         blocking: whether a receiver can sleep until something comes.
         threads: whether sending only hands the message to a thread, which then competes for the sender's core.
+        sending: the class of its sending side, which is opened first.
+        receiving: that of its receiving side, which gets what is sent from then on.
     """
 
     module: ClassVar[str]
     broadcast: ClassVar[bool] = True
     blocking: ClassVar[bool] = True
     threads: ClassVar[bool] = False
+    sending: ClassVar[type[Sender]]
+    receiving: ClassVar[type[Receiver]]
 
     def unable(self, spec: Spec) -> str | None:
         """Return why it cannot do this, None if it can."""
@@ -168,13 +176,13 @@ class Peer(Contender, ABC):
         """Return what sender and receivers need to find each other: a name of this measurement's own."""
         return f"bench-{os.getpid()}-{next(_numbers)}"
 
-    @abstractmethod
     def sender(self, spec: Spec, channel: Any) -> Sender:
-        """Open the sending side, which comes first."""
+        """Open the sending side."""
+        return self.sending(spec, channel)
 
-    @abstractmethod
     def receiver(self, spec: Spec, channel: Any) -> Receiver:
-        """Open a receiving side; it gets what is sent from then on."""
+        """Open a receiving side."""
+        return self.receiving(spec, channel)
 
     def discard(self, channel: Any) -> None:
         """Remove what processes that were killed left of a channel; no error if there is nothing."""
@@ -186,7 +194,10 @@ class _FanOut(Sender):
     def __init__(self, senders: list[Sender]) -> None:
         self._senders = senders
         self._sends = [sender.send for sender in senders]
-        self.send = self._send
+
+    def send(self, message: Any) -> None:
+        for send in self._sends:
+            send(message)
 
     def message(self, rows: Rows) -> Any:
         return self._senders[0].message(rows)
@@ -204,10 +215,6 @@ class _FanOut(Sender):
     def close(self) -> None:
         for sender in self._senders:
             sender.close()
-
-    def _send(self, message: Any) -> None:
-        for send in self._sends:
-            send(message)
 
 
 def fan_out(senders: list[Sender]) -> Sender:

@@ -16,7 +16,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -74,14 +74,26 @@ class Station:
 
     def open_sender(self) -> Sender:
         """Open the sending side of all channels."""
-        spec = self.spec if self.peer.broadcast else _single(self.spec)
-        return fan_out([self.peer.sender(spec, channel) for channel in self.channels])
+        return fan_out([self.peer.sender(self._spec_of_one(), channel) for channel in self.channels])
 
     def open_receiver(self, index: int) -> Receiver:
         """Open one receiving side."""
-        if self.peer.broadcast:
-            return self.peer.receiver(self.spec, self.channels[0])
-        return self.peer.receiver(_single(self.spec), self.channels[index])
+        return self.peer.receiver(self._spec_of_one(), self.channels[0 if self.peer.broadcast else index])
+
+    def open_sender_first(self) -> Sender:
+        """Open the sending side, have every receiver open its own, and wait until each would get what is sent."""
+        sender = self.open_sender()
+        self.meet()
+        self.meet()
+        sender.settle()
+        return sender
+
+    def open_receiver_next(self, index: int) -> Receiver:
+        """Open one receiving side in the meantime."""
+        self.meet()
+        receiver = self.open_receiver(index)
+        self.meet()
+        return receiver
 
     def words(self) -> memoryview:
         """Return the board."""
@@ -95,6 +107,10 @@ class Station:
         """Remove what killed processes left behind."""
         for channel in self.channels:
             self.peer.discard(channel)
+
+    def _spec_of_one(self) -> Spec:
+        """Return what is sent through one channel."""
+        return self.spec if self.peer.broadcast else replace(self.spec, readers=1)
 
 
 @dataclass(frozen=True)
@@ -182,8 +198,3 @@ def _die_with_parent() -> None:
     assert parent is not None
     parent.join()
     os.kill(os.getpid(), signal.SIGKILL)
-
-
-def _single(spec: Spec) -> Spec:
-    """Return the spec of one of several channels."""
-    return Spec(spec.record_size, spec.batch, spec.capacity, spec.take, 1, spec.blocking)

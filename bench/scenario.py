@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from bench.effort import Effort
 from bench.host import Cores
@@ -18,6 +18,7 @@ __all__ = ["Bench", "Metric", "Scenario", "Unit"]
 Unit = Literal["ns", "per s", "share", "count"]
 
 _LIMIT_S = 30.0
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +46,15 @@ class Bench:
     cores: Cores
     limits: Limits
 
-    def alone(self, function: Callable[..., Any], *arguments: Any, limit_s: float = _LIMIT_S) -> Any:
+    def alone(self, function: Callable[..., _Result], *arguments: Any, limit_s: float = _LIMIT_S) -> _Result:
         """Return what `function` returns in a process of its own, on the producer's core."""
-        return run_jobs([Job(function, self.cores.producer, arguments)], None, limit_s)[0]
+        result: _Result = run_jobs([Job(function, self.cores.producer, arguments)], None, limit_s)[0]
+        return result
 
-    def solo(self, peer: Peer, spec: Spec, role: Callable[..., Any], **options: Any) -> Any:
+    def solo(self, peer: Peer, spec: Spec, role: Callable[[Station], _Result], **options: Any) -> _Result:
         """Return what `role` returns, both sides of the peer in one process."""
-        station = Station.plan(peer, spec, **options)
-        return run_jobs([Job(role, self.cores.producer)], station, _LIMIT_S)[0]
+        result: _Result = run_jobs([Job(role, self.cores.producer)], Station.plan(peer, spec, **options), _LIMIT_S)[0]
+        return result
 
     def apart(
         self, peer: Peer, spec: Spec, produce: Callable[..., Any], consume: Callable[..., Any], **options: Any

@@ -19,12 +19,12 @@ __all__ = ["Native", "Portable", "RingPeer"]
 
 class _Sender(Sender):
     def __init__(self, spec: Spec, name: str, core: str) -> None:
-        self._spec = spec
+        super().__init__(spec, name)
         self._producer = ring.Producer.create(name, _dtype(spec), spec.capacity, core=core)
         self.send = self._producer.publish if spec.batch == 1 else self._producer.publish_many
 
     def message(self, rows: Rows) -> Any:
-        return rows.tobytes() if self._spec.batch == 1 else rows.view(_dtype(self._spec)).reshape(-1)
+        return rows.tobytes() if self.spec.batch == 1 else rows.view(_dtype(self.spec)).reshape(-1)
 
     def close(self) -> None:
         self._producer.close()
@@ -32,7 +32,7 @@ class _Sender(Sender):
 
 class _Receiver(Receiver):
     def __init__(self, spec: Spec, name: str, core: str) -> None:
-        super().__init__(spec)
+        super().__init__(spec, name)
         idle: Any = "blocking" if spec.blocking else "busy-spin"
         self._consumer = ring.Consumer.attach(name, "next", idle=idle, core=core)
         self._out = np.empty(spec.room, _dtype(spec))

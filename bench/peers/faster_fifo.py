@@ -17,13 +17,13 @@ _OVERHEAD = 64
 
 
 class _Sender(Sender):
-    def __init__(self, channel: Any) -> None:
-        self._queue = channel
+    def __init__(self, spec: Spec, channel: Any) -> None:
+        super().__init__(spec, channel)
         self.send = channel.put_nowait
 
     def offer(self, message: Any) -> bool:
         try:
-            self._queue.put_nowait(message)
+            self.channel.put_nowait(message)
         except queue.Full:
             return False
         return True
@@ -31,14 +31,18 @@ class _Sender(Sender):
 
 class _Receiver(Receiver):
     def __init__(self, spec: Spec, channel: Any) -> None:
-        super().__init__(spec)
-        self._queue = channel
+        super().__init__(spec, channel)
         self._get_many = partial(channel.get_many_nowait, max_messages_to_get=max(1, spec.room // spec.batch))
-        self.receive = self._receive
+
+    def receive(self) -> Any:
+        try:
+            return self._get_many()
+        except queue.Empty:
+            return None
 
     def wait(self, timeout_s: float) -> Any:
         try:
-            return self._queue.get_many(timeout=timeout_s, max_messages_to_get=1)
+            return self.channel.get_many(timeout=timeout_s, max_messages_to_get=1)
         except queue.Empty:
             return None
 
@@ -47,12 +51,6 @@ class _Receiver(Receiver):
 
     def data(self, received: list[bytes]) -> bytes:
         return b"".join(received)
-
-    def _receive(self) -> Any:
-        try:
-            return self._get_many()
-        except queue.Empty:
-            return None
 
 
 class FasterFifo(Peer):
@@ -63,12 +61,7 @@ class FasterFifo(Peer):
     module = "faster_fifo"
     how = "`put_nowait` and `get_many_nowait` without pickle; a queue for each consumer"
     broadcast = False
+    sending, receiving = _Sender, _Receiver
 
     def channel(self, spec: Spec, _context: BaseContext) -> Any:
         return faster_fifo.Queue(spec.messages * (spec.message_size + _OVERHEAD), loads=bytes, dumps=bytes)
-
-    def sender(self, _spec: Spec, channel: Any) -> Sender:
-        return _Sender(channel)
-
-    def receiver(self, spec: Spec, channel: Any) -> Receiver:
-        return _Receiver(spec, channel)

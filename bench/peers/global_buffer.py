@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ __all__ = ["GlobalBuffer"]
 
 class _Sender(Sender):
     def __init__(self, spec: Spec, name: str) -> None:
-        self._name = name
+        super().__init__(spec, name)
         self._shape = _shape(spec)
         schema = gb.ArraySpec(dtype="uint64", shape=self._shape)
         self._buffer = gb.create(name=name, schema=schema, capacity=spec.messages)
@@ -28,17 +27,19 @@ class _Sender(Sender):
 
     def close(self) -> None:
         self._buffer.close()
-        _unlink(self._name)
+        _unlink(self.channel)
 
 
 class _Receiver(Receiver):
     def __init__(self, spec: Spec, name: str) -> None:
-        super().__init__(spec)
+        super().__init__(spec, name)
         self._reader = gb.attach(name)
         self._many = spec.room > spec.batch
         self._out = np.empty((spec.room // spec.batch, *_shape(spec)), np.uint64)
         self._one = self._out[0]
-        self.receive = self._receive
+
+    def receive(self) -> Any:
+        return self.wait(0)
 
     def told(self, _received: int) -> int:
         return int(self._reader.overruns) * self.spec.batch
@@ -62,9 +63,6 @@ class _Receiver(Receiver):
     def close(self) -> None:
         self._reader.close()
 
-    def _receive(self) -> Any:
-        return self.wait(0)
-
 
 class GlobalBuffer(Peer):
     """Readers that wait ask again, less and less often."""
@@ -73,12 +71,7 @@ class GlobalBuffer(Peer):
     distribution = "global-buffer"
     module = "global_buffer"
     how = "`write` of an array, `next_into` or `next_batch_into`; its wait is polling that slows down to 2 ms"
-
-    def sender(self, spec: Spec, channel: str) -> Sender:
-        return _Sender(spec, channel)
-
-    def receiver(self, spec: Spec, channel: str) -> Receiver:
-        return _Receiver(spec, channel)
+    sending, receiving = _Sender, _Receiver
 
     def discard(self, channel: str) -> None:
         _unlink(channel)
@@ -91,5 +84,4 @@ def _shape(spec: Spec) -> tuple[int, ...]:
 
 def _unlink(name: str) -> None:
     # Its own unlink has the resource tracker forget the name a second time, and complain.
-    with contextlib.suppress(FileNotFoundError):
-        Path(f"/dev/shm/gb_{name}").unlink()  # noqa: S108 - where shared memory is, not a temporary file
+    Path(f"/dev/shm/gb_{name}").unlink(missing_ok=True)  # noqa: S108 - where shared memory is, not a temporary file

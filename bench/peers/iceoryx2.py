@@ -37,6 +37,7 @@ class _Service:
 
 class _Sender(Sender):
     def __init__(self, spec: Spec, name: str) -> None:
+        super().__init__(spec, name)
         service = _Service(spec, name)
         self._publisher = service.data.publisher_builder().create()
         self._notifier = service.events.notifier_builder().create()
@@ -62,32 +63,31 @@ class _Sender(Sender):
 
 class _Receiver(Receiver):
     def __init__(self, spec: Spec, name: str) -> None:
-        super().__init__(spec)
+        super().__init__(spec, name)
         service = _Service(spec, name)
         self._subscriber = service.data.subscriber_builder().buffer_size(spec.messages).create()
         self._listener = service.events.listener_builder().create()
         self._out = bytearray(spec.message_size)
         self._target = (ctypes.c_char * spec.message_size).from_buffer(self._out)
-        self.receive = self._receive
 
-    def wait(self, timeout_s: float) -> Any:
-        received = self._receive()
-        if received is None:
-            self._listener.timed_wait(iox2.Duration.from_millis(round(timeout_s * 1000)))
-            received = self._receive()
-        return received
-
-    def close(self) -> None:
-        self._subscriber.delete()
-        self._listener.delete()
-
-    def _receive(self) -> Any:
+    def receive(self) -> Any:
         sample = self._subscriber.receive()
         if sample is None:
             return None
         ctypes.memmove(self._target, sample.payload_ptr, self.spec.message_size)
         sample.delete()
         return self._out
+
+    def wait(self, timeout_s: float) -> Any:
+        received = self.receive()
+        if received is None:
+            self._listener.timed_wait(iox2.Duration.from_millis(round(timeout_s * 1000)))
+            received = self.receive()
+        return received
+
+    def close(self) -> None:
+        self._subscriber.delete()
+        self._listener.delete()
 
 
 class Iceoryx2(Peer):
@@ -97,12 +97,7 @@ class Iceoryx2(Peer):
     distribution = "iceoryx2"
     module = "iceoryx2"
     how = "`loan_uninit`, memmove, `send`; `receive`, memmove; an event service wakes who sleeps"
-
-    def sender(self, spec: Spec, channel: str) -> Sender:
-        return _Sender(spec, channel)
-
-    def receiver(self, spec: Spec, channel: str) -> Receiver:
-        return _Receiver(spec, channel)
+    sending, receiving = _Sender, _Receiver
 
 
 def _payload(size: int) -> Any:

@@ -16,6 +16,7 @@ _LARGE = 16384
 
 class _Sender(Sender):
     def __init__(self, spec: Spec, name: str) -> None:
+        super().__init__(spec, name)
         config = kickmsg.Config()
         config.max_subscribers = spec.readers
         config.sub_ring_capacity = spec.messages
@@ -38,7 +39,7 @@ class _Sender(Sender):
 
 class _Receiver(Receiver):
     def __init__(self, spec: Spec, name: str) -> None:
-        super().__init__(spec)
+        super().__init__(spec, name)
         self._region = kickmsg.SharedRegion.open(f"/{name}")
         self._subscriber = kickmsg.Subscriber(self._region)
         self._out = memoryview(bytearray(spec.message_size))
@@ -66,12 +67,7 @@ class Kickmsg(Peer):
     distribution = "kickmsg"
     module = "kickmsg"
     how = "`send`, `try_receive`, copied from `try_receive_view` if large; `receive` where it sleeps"
-
-    def sender(self, spec: Spec, channel: str) -> Sender:
-        return _Sender(spec, channel)
-
-    def receiver(self, spec: Spec, channel: str) -> Receiver:
-        return _Receiver(spec, channel)
+    sending, receiving = _Sender, _Receiver
 
     def discard(self, channel: str) -> None:
         kickmsg.unlink_shm(f"/{channel}")

@@ -17,20 +17,20 @@ _LENGTH = 4
 
 class _Sender(Sender):
     def __init__(self, spec: Spec, name: str) -> None:
-        self._name = f"/{name}"
-        self._ring = membridge.SharedMemory.create(self._name, _size(spec)).spsc()
+        super().__init__(spec, name)
+        self._ring = membridge.SharedMemory.create(f"/{name}", _size(spec)).spsc()
         self.send = self._ring.push
 
     def offer(self, message: Any) -> bool:
         return bool(self._ring.push(message))
 
     def close(self) -> None:
-        _remove(self._name)
+        _remove(self.channel)
 
 
 class _Receiver(Receiver):
     def __init__(self, spec: Spec, name: str) -> None:
-        super().__init__(spec)
+        super().__init__(spec, name)
         self._ring = membridge.SharedMemory.open(f"/{name}", _size(spec)).spsc()
         self.receive = self._ring.pop
 
@@ -44,15 +44,10 @@ class Membridge(Peer):
     how = "`push` and `pop` of bytes; a queue for each consumer"
     broadcast = False
     blocking = False
-
-    def sender(self, spec: Spec, channel: str) -> Sender:
-        return _Sender(spec, channel)
-
-    def receiver(self, spec: Spec, channel: str) -> Receiver:
-        return _Receiver(spec, channel)
+    sending, receiving = _Sender, _Receiver
 
     def discard(self, channel: str) -> None:
-        _remove(f"/{channel}")
+        _remove(channel)
 
 
 def _size(spec: Spec) -> int:
@@ -62,4 +57,4 @@ def _size(spec: Spec) -> int:
 
 def _remove(name: str) -> None:
     with contextlib.suppress(OSError):
-        membridge.SharedMemory.remove(name)
+        membridge.SharedMemory.remove(f"/{name}")

@@ -17,7 +17,8 @@ _OVERHEAD = 64
 
 
 class _Sender(Sender):
-    def __init__(self, channel: Any) -> None:
+    def __init__(self, spec: Spec, channel: Any) -> None:
+        super().__init__(spec, channel)
         self._connection: Connection = channel[1]
         self.send = self._connection.send_bytes  # waits for room
 
@@ -27,18 +28,17 @@ class _Sender(Sender):
 
 class _Receiver(Receiver):
     def __init__(self, spec: Spec, channel: Any) -> None:
-        super().__init__(spec)
+        super().__init__(spec, channel)
         self._connection: Connection = channel[0]
-        self.receive = self._receive
+
+    def receive(self) -> Any:
+        return self._connection.recv_bytes() if self._connection.poll() else None
 
     def wait(self, timeout_s: float) -> Any:
         return self._connection.recv_bytes() if self._connection.poll(timeout_s) else None
 
     def close(self) -> None:
         self._connection.close()
-
-    def _receive(self) -> Any:
-        return self._connection.recv_bytes() if self._connection.poll() else None
 
 
 class MpPipe(Peer):
@@ -48,6 +48,7 @@ class MpPipe(Peer):
     module = "multiprocessing.connection"
     how = "`send_bytes`, `poll` and `recv_bytes`, pipe of 1 MiB; a pipe for each consumer"
     broadcast = False
+    sending, receiving = _Sender, _Receiver
 
     def burst(self, spec: Spec) -> int:
         # A page of the pipe holds whole messages only, when they are small.
@@ -58,12 +59,6 @@ class MpPipe(Peer):
         if sys.platform == "linux":
             fcntl.fcntl(ends[1].fileno(), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         return ends
-
-    def sender(self, _spec: Spec, channel: Any) -> Sender:
-        return _Sender(channel)
-
-    def receiver(self, spec: Spec, channel: Any) -> Receiver:
-        return _Receiver(spec, channel)
 
     def discard(self, channel: Any) -> None:
         for end in channel:

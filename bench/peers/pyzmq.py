@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import zmq
 
@@ -17,7 +16,8 @@ _SETTLE_MS = 10_000
 
 
 class _Sender(Sender):
-    def __init__(self, kind: int, spec: Spec, name: str) -> None:
+    def __init__(self, spec: Spec, name: str, kind: int) -> None:
+        super().__init__(spec, name)
         self._context = zmq.Context()
         self._socket = self._context.socket(kind)
         self._socket.setsockopt(zmq.SNDHWM, spec.messages)
@@ -25,7 +25,6 @@ class _Sender(Sender):
         if kind == zmq.XPUB:
             self._socket.setsockopt(zmq.XPUB_VERBOSE, 1)  # each subscription is told, not only the first
         self._socket.bind(f"ipc://{_path(name)}")
-        self._readers = spec.readers
         self.send = self._socket.send
 
     def offer(self, message: Any) -> bool:
@@ -38,7 +37,7 @@ class _Sender(Sender):
     def settle(self) -> None:
         if self._socket.type == zmq.XPUB:
             self._socket.setsockopt(zmq.RCVTIMEO, _SETTLE_MS)
-            for _ in range(self._readers):
+            for _ in range(self.spec.readers):
                 self._socket.recv()  # a subscription
 
     def close(self) -> None:
@@ -47,15 +46,20 @@ class _Sender(Sender):
 
 
 class _Receiver(Receiver):
-    def __init__(self, kind: int, spec: Spec, name: str) -> None:
-        super().__init__(spec)
+    def __init__(self, spec: Spec, name: str, kind: int) -> None:
+        super().__init__(spec, name)
         self._context = zmq.Context()
         self._socket = self._context.socket(kind)
         self._socket.setsockopt(zmq.RCVHWM, spec.messages)
         if kind == zmq.SUB:
             self._socket.setsockopt(zmq.SUBSCRIBE, b"")
         self._socket.connect(f"ipc://{_path(name)}")
-        self.receive = self._receive
+
+    def receive(self) -> Any:
+        try:
+            return self._socket.recv(zmq.NOBLOCK)
+        except zmq.Again:
+            return None
 
     def wait(self, timeout_s: float) -> Any:
         self._socket.setsockopt(zmq.RCVTIMEO, round(timeout_s * 1000))
@@ -68,25 +72,25 @@ class _Receiver(Receiver):
         self._socket.close()
         self._context.term()
 
-    def _receive(self) -> Any:
-        try:
-            return self._socket.recv(zmq.NOBLOCK)
-        except zmq.Again:
-            return None
-
 
 class _Zmq(Peer):
     distribution = "pyzmq"
     module = "zmq"
     threads = True
+    kinds: ClassVar[tuple[int, int]]
 
     def burst(self, spec: Spec) -> int:
         # A pipe at its mark takes no more until half of it is known to have been read.
         return max(1, min(super().burst(spec), spec.messages // 4))
 
+    def sender(self, spec: Spec, channel: str) -> Sender:
+        return _Sender(spec, channel, self.kinds[0])
+
+    def receiver(self, spec: Spec, channel: str) -> Receiver:
+        return _Receiver(spec, channel, self.kinds[1])
+
     def discard(self, channel: str) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            _path(channel).unlink()
+        _path(channel).unlink(missing_ok=True)
 
 
 class PubSub(_Zmq):
@@ -94,12 +98,7 @@ class PubSub(_Zmq):
 
     name = "pyzmq-pubsub"
     how = "`send` and `recv`, XPUB so as to know that the subscriptions have arrived"
-
-    def sender(self, spec: Spec, channel: str) -> Sender:
-        return _Sender(zmq.XPUB, spec, channel)
-
-    def receiver(self, spec: Spec, channel: str) -> Receiver:
-        return _Receiver(zmq.SUB, spec, channel)
+    kinds = zmq.XPUB, zmq.SUB
 
 
 class PushPull(_Zmq):
@@ -108,12 +107,7 @@ class PushPull(_Zmq):
     name = "pyzmq-pushpull"
     how = "`send` and `recv`; a pair of sockets for each consumer"
     broadcast = False
-
-    def sender(self, spec: Spec, channel: str) -> Sender:
-        return _Sender(zmq.PUSH, spec, channel)
-
-    def receiver(self, spec: Spec, channel: str) -> Receiver:
-        return _Receiver(zmq.PULL, spec, channel)
+    kinds = zmq.PUSH, zmq.PULL
 
 
 def _path(name: str) -> Path:

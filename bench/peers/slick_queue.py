@@ -17,35 +17,34 @@ class _Traits(QueueTraits):  # type: ignore[misc]  # the package is not typed
 
 class _Sender(Sender):
     def __init__(self, spec: Spec, name: str) -> None:
+        super().__init__(spec, name)
         self._queue = SlickQueue(name=name, size=spec.messages, element_size=spec.message_size, traits=_Traits)
-        self.send = self._send
+
+    def send(self, message: bytes) -> None:
+        index = self._queue.reserve()
+        self._queue[index][:] = message
+        self._queue.publish(index)
 
     def close(self) -> None:
         self._queue.close()
         self._queue.unlink()
 
-    def _send(self, message: bytes) -> None:
-        index = self._queue.reserve()
-        self._queue[index][:] = message
-        self._queue.publish(index)
-
 
 class _Receiver(Receiver):
     def __init__(self, spec: Spec, name: str) -> None:
-        super().__init__(spec)
+        super().__init__(spec, name)
         self._queue = SlickQueue(name=name, element_size=spec.message_size, traits=_Traits)
         self._cursor = self._queue.initial_reading_index()
-        self.receive = self._receive
+
+    def receive(self) -> Any:
+        data, _, self._cursor = self._queue.read(self._cursor)
+        return data
 
     def told(self, _received: int) -> int:
         return int(self._queue.loss_count()) * self.spec.batch
 
     def close(self) -> None:
         self._queue.close()
-
-    def _receive(self) -> Any:
-        data, _, self._cursor = self._queue.read(self._cursor)
-        return data
 
 
 class SlickQueuePy(Peer):
@@ -56,12 +55,7 @@ class SlickQueuePy(Peer):
     module = "slick_queue_py"
     how = "`reserve`, copy, `publish`; `read` with a cursor for each consumer"
     blocking = False
-
-    def sender(self, spec: Spec, channel: str) -> Sender:
-        return _Sender(spec, channel)
-
-    def receiver(self, spec: Spec, channel: str) -> Receiver:
-        return _Receiver(spec, channel)
+    sending, receiving = _Sender, _Receiver
 
     def discard(self, channel: str) -> None:
         SlickQueue.remove(channel)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -22,21 +21,20 @@ _PUBSUB_ROOM = 56  # of a slot; the rest is its sequence number
 
 class _PubSubSender(Sender):
     def __init__(self, spec: Spec, name: str) -> None:
-        self._spec = spec
-        self._path = _path(name)
-        self._ring = subetha.PubSub(str(self._path), spec.capacity)
+        super().__init__(spec, name)
+        self._ring = subetha.PubSub(str(_path(name)), spec.capacity)
         self.send = self._ring.publish if spec.batch == 1 else self._ring.publish_many
 
     def message(self, rows: Rows) -> Any:
-        return rows.tobytes() if self._spec.batch == 1 else [row.tobytes() for row in rows]
+        return rows.tobytes() if self.spec.batch == 1 else [row.tobytes() for row in rows]
 
     def close(self) -> None:
-        _unlink(self._path)
+        _path(self.channel).unlink(missing_ok=True)
 
 
 class _PubSubReceiver(Receiver):
     def __init__(self, spec: Spec, name: str) -> None:
-        super().__init__(spec)
+        super().__init__(spec, name)
         self._subscriber = subetha.PubSub.open(str(_path(name)), spec.capacity).subscribe()
         self._lost = 0
         self.receive = self._receive_one if spec.room == 1 else self._receive_many
@@ -75,6 +73,7 @@ class PubSub(Peer):
     module = "subetha"
     how = "`publish` or `publish_many`, `next` or `next_many`; records of 56 bytes for 64, its slots hold no more"
     blocking = False
+    sending, receiving = _PubSubSender, _PubSubReceiver
 
     def fit(self, spec: Spec) -> Spec:
         return replace(spec, record_size=_PUBSUB_ROOM) if spec.record_size == _SLOT else spec
@@ -84,42 +83,35 @@ class PubSub(Peer):
             return f"a slot holds {_PUBSUB_ROOM} bytes"
         return super().unable(spec)
 
-    def sender(self, spec: Spec, channel: str) -> Sender:
-        return _PubSubSender(spec, channel)
-
-    def receiver(self, spec: Spec, channel: str) -> Receiver:
-        return _PubSubReceiver(spec, channel)
-
     def discard(self, channel: str) -> None:
-        _unlink(_path(channel))
+        _path(channel).unlink(missing_ok=True)
 
 
 class _SpscSender(Sender):
     def __init__(self, spec: Spec, name: str) -> None:
-        self._spec = spec
-        self._path = _path(name)
-        self._ring = subetha.SpscRing(str(self._path), spec.capacity)
+        super().__init__(spec, name)
+        self._ring = subetha.SpscRing(str(_path(name)), spec.capacity)
         self.send = self._ring.push if spec.batch == 1 else self._push_buffer
 
     def offer(self, message: Any) -> bool:
-        if self._spec.batch == 1:
+        if self.spec.batch == 1:
             return bool(self._ring.push(message))
         pushed = self._push_buffer(message)
-        while pushed < self._spec.batch:  # It took the first part of the message: the rest has to follow.
+        while pushed < self.spec.batch:  # It took the first part of the message: the rest has to follow.
             os.sched_yield()
-            pushed += self._push_buffer(message[pushed * self._spec.record_size :])
+            pushed += self._push_buffer(message[pushed * self.spec.record_size :])
         return True
 
     def close(self) -> None:
-        _unlink(self._path)
+        _path(self.channel).unlink(missing_ok=True)
 
     def _push_buffer(self, message: Any) -> int:
-        return int(self._ring.push_buffer(message, self._spec.record_size))
+        return int(self._ring.push_buffer(message, self.spec.record_size))
 
 
 class _SpscReceiver(Receiver):
     def __init__(self, spec: Spec, name: str) -> None:
-        super().__init__(spec)
+        super().__init__(spec, name)
         self._ring = subetha.SpscRing.open(str(_path(name)), spec.capacity)
         self.receive = self._ring.pop if spec.room == 1 else self._receive_many
 
@@ -142,20 +134,15 @@ class Spsc(Peer):
     how = "`push` or `push_buffer`, `pop` or `pop_buffer`; a ring for each consumer"
     broadcast = False
     blocking = False
+    sending, receiving = _SpscSender, _SpscReceiver
 
     def unable(self, spec: Spec) -> str | None:
         if spec.record_size > _SLOT:
             return f"a slot holds {_SLOT} bytes"
         return super().unable(spec)
 
-    def sender(self, spec: Spec, channel: str) -> Sender:
-        return _SpscSender(spec, channel)
-
-    def receiver(self, spec: Spec, channel: str) -> Receiver:
-        return _SpscReceiver(spec, channel)
-
     def discard(self, channel: str) -> None:
-        _unlink(_path(channel))
+        _path(channel).unlink(missing_ok=True)
 
 
 def _cut(received: bytes, slot: int, size: int) -> bytes:
@@ -165,8 +152,3 @@ def _cut(received: bytes, slot: int, size: int) -> bytes:
 
 def _path(name: str) -> Path:
     return Path("/dev/shm", name)  # noqa: S108 - where shared memory is, not a temporary file
-
-
-def _unlink(path: Path) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        path.unlink()

@@ -15,6 +15,7 @@ __all__ = ["Zerochannel"]
 
 class _Sender(Sender):
     def __init__(self, spec: Spec, name: str) -> None:
+        super().__init__(spec, name)
         self._writer = zerochannel.BytesWriter(f"/{name}", entry_length=spec.message_size, entry_count=spec.messages)
         self.send = self._writer.write
 
@@ -24,7 +25,7 @@ class _Sender(Sender):
 
 class _Receiver(Receiver):
     def __init__(self, spec: Spec, name: str) -> None:
-        super().__init__(spec)
+        super().__init__(spec, name)
         self._reader = zerochannel.BytesReader(f"/{name}")
         self._out = np.empty(spec.message_size, np.uint8)
         # For a single record, making a new bytes object is the faster of the two.
@@ -46,9 +47,4 @@ class Zerochannel(Peer):
     module = "zerochannel"
     how = "`BytesWriter.write`, `BytesReader.read`, into an array for batches"
     blocking = False
-
-    def sender(self, spec: Spec, channel: str) -> Sender:
-        return _Sender(spec, channel)
-
-    def receiver(self, spec: Spec, channel: str) -> Receiver:
-        return _Receiver(spec, channel)
+    sending, receiving = _Sender, _Receiver

@@ -11,10 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from bench.peers.chronostream import RingPeer
 from bench.records import FIRST, make_rows
-from bench.results import Case, Sample
-from bench.scenario import Bench, Metric, Scenario
+from bench.results import Sample
+from bench.scenario import Metric, Scenario
 from chronostream import ring
 
 __all__ = ["CALLS"]
@@ -70,11 +69,6 @@ def _burst_ns(call: Callable[[], Any], calls: int, before: Callable[[], Any]) ->
     return statistics.median(costs) / calls
 
 
-def _calls(bench: Bench, peer: RingPeer, _case: Case) -> Sample:
-    sample: Sample = bench.alone(calls, peer.core)
-    return sample
-
-
 CALLS = Scenario(
     name="calls",
     title="What further calls cost: one record of 64 bytes unless said, everything there already.",
@@ -87,6 +81,6 @@ CALLS = Scenario(
         Metric("wait_ns", "`wait` when there is something", "ns"),
         Metric("lag_ns", "`lag`", "ns"),
     ),
-    measure=_calls,
+    measure=lambda bench, peer, _case: bench.alone(calls, peer.core),
     draw=None,
 )

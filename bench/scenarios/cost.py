@@ -118,8 +118,7 @@ def _gather(receiver: Receiver, total: int) -> list[bytes]:
 
 
 def _measure(bench: Bench, peer: Peer, spec: Spec, budget_s: float | None = None) -> Sample:
-    result: Sample = bench.solo(peer, spec, cost, budget_s=budget_s or bench.effort.budget_s)
-    return result
+    return bench.solo(peer, spec, cost, budget_s=budget_s or bench.effort.budget_s)
 
 
 def _memcpy_ns(bench: Bench, how: Copy, spec: Spec) -> float:
@@ -129,20 +128,8 @@ def _memcpy_ns(bench: Bench, how: Copy, spec: Spec) -> float:
     return float(statistics.median(costs)) / spec.batch
 
 
-def _one(bench: Bench, peer: Peer, _case: Case) -> Sample:
-    return _measure(bench, peer, Spec())
-
-
-def _batch(bench: Bench, peer: Peer, _case: Case) -> Sample:
-    return _measure(bench, peer, Spec(batch=BATCH))
-
-
 def _limit(how: Copy, key: str) -> Callable[[Bench, Case], Sample]:
     return lambda bench, _case: Sample({key: _memcpy_ns(bench, how, Spec(batch=BATCH))})
-
-
-def _size_cases(effort: Effort) -> list[Case]:
-    return [{"bytes": size} for size in effort.sizes]
 
 
 def _size_spec(case: Case) -> Spec:
@@ -177,21 +164,21 @@ PUBLISH_ONE = Scenario(
     title="What sending a single record of 64 bytes costs the producer, from Python.",
     contenders="peers",
     metrics=(_SEND_ONE, _SEND_CPU),
-    measure=_one,
+    measure=lambda bench, peer, _case: _measure(bench, peer, Spec()),
 )
 READ_ONE = Scenario(
     name="read-one",
     title="What receiving a single record of 64 bytes that is already there costs, from Python.",
     contenders="peers",
     metrics=(_RECEIVE_ONE,),
-    measure=_one,
+    measure=lambda bench, peer, _case: _measure(bench, peer, Spec()),
 )
 PUBLISH_BATCH = Scenario(
     name="publish-batch",
     title=f"What sending {BATCH:,} records of 64 bytes in one call costs, for each of them.",
     contenders="peers",
     metrics=(_SEND_ONE, _SEND_CPU),
-    measure=_batch,
+    measure=lambda bench, peer, _case: _measure(bench, peer, Spec(batch=BATCH)),
     limits={"memcpy": _limit("FILL", "send_ns")},
 )
 READ_BATCH = Scenario(
@@ -199,7 +186,7 @@ READ_BATCH = Scenario(
     title=f"What receiving {BATCH:,} records of 64 bytes in one call costs, for each of them.",
     contenders="peers",
     metrics=(_RECEIVE_ONE,),
-    measure=_batch,
+    measure=lambda bench, peer, _case: _measure(bench, peer, Spec(batch=BATCH)),
     limits={"memcpy": _limit("DRAIN", "receive_ns")},
 )
 SIZES = Scenario(
@@ -212,7 +199,7 @@ SIZES = Scenario(
         Metric("send_bytes", "bytes sent", "per s", less_is_better=False),
     ),
     measure=_size,
-    cases=_size_cases,
+    cases=lambda effort: [{"bytes": size} for size in effort.sizes],
     limits={"memcpy": _size_limit},
     draw="lines",
 )

@@ -31,10 +31,7 @@ _clock = time.perf_counter_ns  # CLOCK_MONOTONIC on Linux: the same for all proc
 def produce(station: Station) -> list[int]:
     """Send a record at a time, at the given pace; return the stamps."""
     spec, words, period = station.spec, station.words(), station.options["period_ns"]
-    sender = station.open_sender()
-    station.meet()
-    station.meet()
-    sender.settle()
+    sender = station.open_sender_first()
     rows = make_rows(FIRST, station.options["count"], spec.record_size)
     messages = [sender.message(rows[at : at + 1]) for at in range(len(rows))]
     send, stamps = sender.send, []
@@ -58,9 +55,7 @@ def produce(station: Station) -> list[int]:
 def consume(station: Station, index: int) -> dict[str, Any]:
     """Receive a record at a time; return stamps, positions, and the processor time that waiting took."""
     spec = station.spec
-    station.meet()
-    receiver = station.open_receiver(index)
-    station.meet()
+    receiver = station.open_receiver_next(index)
     station.meet()
     begin, cpu = _clock(), time.process_time_ns()
     arrivals = _arrivals(station, receiver)
@@ -133,22 +128,6 @@ def _spin(bench: Bench, peer: Peer, _case: Case) -> Sample:
     return _latency(bench, peer, Spec(), bench.effort.spins, _SPIN_PERIOD_NS)
 
 
-def _spin_limit(bench: Bench, _case: Case) -> Sample:
-    return _percentiles(bench.limits.line(bench.effort.spins))
-
-
-def _block(bench: Bench, peer: Peer, _case: Case) -> Sample:
-    return _latency(bench, peer, Spec(blocking=True), bench.effort.sleeps, _SLEEP_PERIOD_NS)
-
-
-def _block_limit(bench: Bench, _case: Case) -> Sample:
-    return _percentiles(bench.limits.futex(bench.effort.sleeps, _SLEEP_PERIOD_NS))
-
-
-def _idle(bench: Bench, peer: Peer, _case: Case) -> Sample:
-    return _latency(bench, peer, Spec(blocking=True), bench.effort.idle_s, SECOND_NS)
-
-
 _PERCENTILES = (
     Metric("p50", "median", "ns"),
     Metric("p99", "p99", "ns"),
@@ -162,7 +141,7 @@ LATENCY_SPIN = Scenario(
     contenders="peers",
     metrics=_PERCENTILES,
     measure=_spin,
-    limits={"a cache line": _spin_limit},
+    limits={"a cache line": lambda bench, _case: _percentiles(bench.limits.line(bench.effort.spins))},
     draw="latencies",
 )
 LATENCY_BLOCK = Scenario(
@@ -170,8 +149,12 @@ LATENCY_BLOCK = Scenario(
     title="From process to process, one record every millisecond, the consumer asleep on its own core until then.",
     contenders="peers",
     metrics=(*_PERCENTILES, Metric("cpu_ns", "waiter's CPU a record", "ns")),
-    measure=_block,
-    limits={"a bare futex": _block_limit},
+    measure=lambda bench, peer, _case: _latency(
+        bench, peer, Spec(blocking=True), bench.effort.sleeps, _SLEEP_PERIOD_NS
+    ),
+    limits={
+        "a bare futex": lambda bench, _case: _percentiles(bench.limits.futex(bench.effort.sleeps, _SLEEP_PERIOD_NS))
+    },
     draw="latencies",
 )
 IDLE = Scenario(
@@ -179,6 +162,6 @@ IDLE = Scenario(
     title="What a consumer that sleeps on a stream of one record a second takes of its core.",
     contenders="peers",
     metrics=(Metric("cpu_share", "CPU", "share"), Metric("p50", "median latency", "ns")),
-    measure=_idle,
+    measure=lambda bench, peer, _case: _latency(bench, peer, Spec(blocking=True), bench.effort.idle_s, SECOND_NS),
     rounds=1,
 )

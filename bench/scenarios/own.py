@@ -11,8 +11,8 @@ from itertools import repeat
 from typing import Any
 
 from bench.peer import Contender
-from bench.results import Case, Sample
-from bench.scenario import Bench, Metric, Scenario
+from bench.results import Sample
+from bench.scenario import Metric, Scenario
 from chronostream.backfill import replay
 from chronostream.boundaries import boundaries, next_boundary
 from chronostream.event import build_events
@@ -76,16 +76,6 @@ def _median_ns(work: Callable[[], Any]) -> float:
     return statistics.median(costs)
 
 
-def _backfill(bench: Bench, _contender: Contender, _case: Case) -> Sample:
-    sample: Sample = bench.alone(backfill, bench.effort.events)
-    return sample
-
-
-def _calendar(bench: Bench, _contender: Contender, _case: Case) -> Sample:
-    sample: Sample = bench.alone(calendar)
-    return sample
-
-
 BACKFILL = Scenario(
     name="backfill",
     title="Events of the past: boundaries, sequences, records, and into a ring.",
@@ -94,7 +84,7 @@ BACKFILL = Scenario(
         Metric("replayed", "events into a ring", "per s", less_is_better=False),
         Metric("build_ns", "`build_events`, an event", "ns"),
     ),
-    measure=_backfill,
+    measure=lambda bench, _contender, _case: bench.alone(backfill, bench.effort.events),
     draw=None,
 )
 CALENDAR = Scenario(
@@ -106,6 +96,6 @@ CALENDAR = Scenario(
         Metric("century_ns", "a century of days", "ns"),
         Metric("first_ns", "the same, the first time", "ns"),
     ),
-    measure=_calendar,
+    measure=lambda bench, _contender, _case: bench.alone(calendar),
     draw=None,
 )

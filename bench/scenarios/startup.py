@@ -49,7 +49,7 @@ def start_scheduler() -> int:
 
 
 def _startup(bench: Bench, peer: Peer, _case: Case) -> Sample:
-    sample: Sample = bench.solo(peer, Spec(), first_record)
+    sample = bench.solo(peer, Spec(), first_record)
     sample.values["import_ns"] = _import_ns(peer.module)
     return sample
 

@@ -22,7 +22,7 @@ def tick(ticker: Ticker, count: int, cores: Cores) -> Ticks:
 
 def _tick(bench: Bench, ticker: Ticker, _case: Case) -> Sample:
     count = bench.effort.ticks
-    ticks: Ticks = bench.alone(tick, ticker, count, bench.cores, limit_s=count + _START_S)
+    ticks = bench.alone(tick, ticker, count, bench.cores, limit_s=count + _START_S)
     sample = _lateness(np.array(ticks.late_ns, np.int64))
     sample.values["cpu_share"] = ticks.cpu_share
     sample.texts = ticks.texts

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import time
+from functools import reduce
 from itertools import repeat
+from operator import add
 from typing import Any
 
 from bench.effort import Effort
@@ -31,7 +33,7 @@ _SLOW_MESSAGES, _SLOW_BUDGET_S = 200_000, 1.0
 def produce(station: Station) -> dict[str, Any]:
     """Send the same message at full speed for a while; then records that differ, to be checked."""
     spec, words = station.spec, station.words()
-    sender = _open_sender(station)
+    sender = station.open_sender_first()
     message = sender.message(make_rows(FIRST, spec.batch, spec.record_size))
     station.meet()
     begin, cpu = time.perf_counter_ns(), time.process_time_ns()
@@ -53,7 +55,7 @@ def produce(station: Station) -> dict[str, Any]:
 
 def consume(station: Station, index: int) -> dict[str, Any]:
     """Receive as fast as it goes, counting only; then keep everything, and compare it."""
-    receiver = _open_receiver(station, index)
+    receiver = station.open_receiver_next(index)
     station.meet()
     cpu = time.process_time_ns()
     received, elapsed = _count_all(station, receiver)
@@ -73,7 +75,7 @@ def consume(station: Station, index: int) -> dict[str, Any]:
 def produce_for_the_slow(station: Station) -> dict[str, Any]:
     """Send records that differ at full speed, whoever follows or not."""
     spec, words = station.spec, station.words()
-    sender = _open_sender(station)
+    sender = station.open_sender_first()
     rows = make_rows(FIRST, station.options["messages"], spec.record_size)
     messages = [sender.message(rows[at : at + 1]) for at in range(len(rows))]
     station.meet()
@@ -95,7 +97,7 @@ def produce_for_the_slow(station: Station) -> dict[str, Any]:
 
 def consume_slowly(station: Station, index: int) -> Checks:
     """Sleep after every few records; when the producer is done, take what is left."""
-    receiver = _open_receiver(station, index)
+    receiver = station.open_receiver_next(index)
     station.meet()
     parts = _keep_all(station, receiver, _MEASURED, sleep_s=_SLOW_SLEEP_S)
     sent = station.words()[_MEASURED] - 1
@@ -104,21 +106,6 @@ def consume_slowly(station: Station, index: int) -> Checks:
     station.words()[_PROGRESS + index] = 1
     receiver.close()
     return checks
-
-
-def _open_sender(station: Station) -> Sender:
-    sender = station.open_sender()
-    station.meet()  # now the receivers open theirs
-    station.meet()
-    sender.settle()
-    return sender
-
-
-def _open_receiver(station: Station, index: int) -> Receiver:
-    station.meet()
-    receiver = station.open_receiver(index)
-    station.meet()
-    return receiver
 
 
 def _send_for(sender: Sender, message: Any, budget_s: float) -> int:
@@ -199,9 +186,6 @@ def _transport(bench: Bench, peer: Peer, spec: Spec) -> Sample:
     received = sum(one["received"] for one in consumed)
     elapsed = max(1, *(one["elapsed_ns"] for one in consumed))
     sent = max(produced["sent"], 1)
-    checks = consumed[0]["checks"]
-    for one in consumed[1:]:
-        checks += one["checks"]
     return Sample(
         {
             "received": received / elapsed * 1e9,
@@ -210,29 +194,14 @@ def _transport(bench: Bench, peer: Peer, spec: Spec) -> Sample:
             "send_cpu_ns": produced["cpu_ns"] / sent,
             "receive_cpu_ns": sum(one["cpu_ns"] for one in consumed) / max(received, 1),
         },
-        checks=checks,
+        checks=reduce(add, (one["checks"] for one in consumed)),
     )
-
-
-def _one_to_one(bench: Bench, peer: Peer, case: Case) -> Sample:
-    return _transport(bench, peer, Spec(batch=case["in a call"], take=BATCH))
-
-
-def _one_to_many(bench: Bench, peer: Peer, case: Case) -> Sample:
-    return _transport(bench, peer, Spec(take=BATCH, readers=case["consumers"]))
 
 
 def _overrun(bench: Bench, peer: Peer, _case: Case) -> Sample:
     spec = Spec(capacity=_SLOW_CAPACITY, take=_SLOW_TAKE)
-    messages = min(_SLOW_MESSAGES, bench.effort.checked)
-    produced, consumed = bench.apart(
-        peer,
-        spec,
-        produce_for_the_slow,
-        consume_slowly,
-        budget_s=_SLOW_BUDGET_S,
-        messages=messages,
-    )
+    options = {"budget_s": _SLOW_BUDGET_S, "messages": min(_SLOW_MESSAGES, bench.effort.checked)}
+    produced, consumed = bench.apart(peer, spec, produce_for_the_slow, consume_slowly, **options)
     checks: Checks = consumed[0]
     # Bounded by time: a peer that waits for the consumer gets rid of fewer records, and loses none.
     return Sample(
@@ -256,7 +225,7 @@ ONE_TO_ONE = Scenario(
     title="Records of 64 bytes from one process to another, both at full speed, each on its own core.",
     contenders="peers",
     metrics=(_RECEIVED, _SENT, _MISSED, _SEND_CPU, _RECEIVE_CPU),
-    measure=_one_to_one,
+    measure=lambda bench, peer, case: _transport(bench, peer, Spec(batch=case["in a call"], take=BATCH)),
     cases=_call_cases,
 )
 ONE_TO_MANY = Scenario(
@@ -264,7 +233,7 @@ ONE_TO_MANY = Scenario(
     title="Single records of 64 bytes to several consumers, which share the other core.",
     contenders="peers",
     metrics=(_SEND_CPU, _RECEIVED, _SENT, _MISSED, _RECEIVE_CPU),
-    measure=_one_to_many,
+    measure=lambda bench, peer, case: _transport(bench, peer, Spec(take=BATCH, readers=case["consumers"])),
     cases=lambda effort: [{"consumers": count} for count in effort.consumers],
     draw="lines",
 )
