@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import Any
 
@@ -58,13 +58,13 @@ class _Value:
 
 @dataclass(frozen=True, slots=True)
 class _Figure:
-    """A value that must be at most `most`, or at most `most` times another one of the same run, called `than`."""
+    """A value that must be at most `most`, or at most `most` times another of the same run, which differs by `of`."""
 
     what: str
     value: _Value
     most: float
     unit: Unit = "ns"
-    of: _Value | None = None
+    of: dict[str, Any] | None = None
     than: str = ""
 
     def judge(self, run: Run) -> Verdict:
@@ -74,8 +74,9 @@ class _Figure:
             if value is None:
                 return Verdict(self.what, wanted, _NOT_MEASURED, None)
             return Verdict(self.what, wanted, value_text(value, self.unit), value <= self.most)
-        wanted = f"at most {self.most:g} × {self.than or self.of.contender.removeprefix(LIMIT)}"
-        other = self.of.find(run)
+        beside = replace(self.value, **self.of)
+        wanted = f"at most {self.most:g} × {self.than or beside.contender.removeprefix(LIMIT)}"
+        other = beside.find(run)
         if value is None or not other:
             return Verdict(self.what, wanted, _NOT_MEASURED, None)
         text = f"{value_text(value, self.unit)} / {value_text(other, self.unit)} = {value / other:.2f}"
@@ -84,23 +85,18 @@ class _Figure:
 
 _FIGURES = (
     _Figure("a single publish", _Value("publish-one", _NATIVE, "send_ns"), 40),
-    _Figure(
-        "the same",
-        _Value("publish-one", _NATIVE, "send_ns"),
-        0.25,
-        of=_Value("publish-one", _PORTABLE, "send_ns"),
-    ),
+    _Figure("the same", _Value("publish-one", _NATIVE, "send_ns"), 0.25, of={"contender": _PORTABLE}),
     _Figure(
         f"publishing {BATCH:,} at once, a record",
         _Value("publish-batch", _NATIVE, "send_ns"),
         1.3,
-        of=_Value("publish-batch", LIMIT + "memcpy", "send_ns"),
+        of={"contender": LIMIT + "memcpy"},
     ),
     _Figure(
         f"reading {BATCH:,} at once, a record",
         _Value("read-batch", _NATIVE, "receive_ns"),
         1.3,
-        of=_Value("read-batch", LIMIT + "memcpy", "receive_ns"),
+        of={"contender": LIMIT + "memcpy"},
     ),
     _Figure("`read` of one record into a fresh array", _Value("calls", _NATIVE, "read_ns"), 400),
     _Figure("latency to a consumer that spins, median", _Value("latency-spin", _NATIVE, "p50"), 700),
@@ -108,13 +104,13 @@ _FIGURES = (
         "latency to a consumer that sleeps, median",
         _Value("latency-block", _NATIVE, "p50"),
         1.2,
-        of=_Value("latency-block", LIMIT + "a bare futex", "p50"),
+        of={"contender": LIMIT + "a bare futex"},
     ),
     _Figure(
         "producer's CPU a record with 8 consumers",
         _Value("one-to-many", _NATIVE, "send_cpu_ns", {"consumers": 8}),
         1.1,
-        of=_Value("one-to-many", _NATIVE, "send_cpu_ns", {"consumers": 1}),
+        of={"case": {"consumers": 1}},
         than="that with 1",
     ),
     _Figure("CPU of a consumer asleep on a 1 Hz stream", _Value("idle", _NATIVE, "cpu_share"), 0.001, "share"),
@@ -122,23 +118,13 @@ _FIGURES = (
         "import chronostream",
         _Value("imports", "chronostream", "chronostream_ns"),
         1.3,
-        of=_Value("imports", "chronostream", "numpy_ns"),
+        of={"key": "numpy_ns"},
         than="import numpy",
     ),
     _Figure("boundary to visible at 1 Hz, median", _Value("tick", "chronostream", "p50"), 5_000),
-    _Figure(
-        "the same",
-        _Value("tick", "chronostream", "p50"),
-        0.1,
-        of=_Value("tick", _BEST, "p50"),
-    ),
+    _Figure("the same", _Value("tick", "chronostream", "p50"), 0.1, of={"contender": _BEST}),
     _Figure("the same, p99", _Value("tick", "chronostream", "p99"), 100_000),
-    _Figure(
-        "the same, p99",
-        _Value("tick", "chronostream", "p99"),
-        1,
-        of=_Value("tick", LIMIT + "a bare timerfd", "p99"),
-    ),
+    _Figure("the same, p99", _Value("tick", "chronostream", "p99"), 1, of={"contender": LIMIT + "a bare timerfd"}),
     _Figure("CPU of a producer of all four frequencies", _Value("tick", "chronostream", "cpu_share"), 0.002, "share"),
     _Figure("`build_events`, an event", _Value("backfill", "chronostream", "build_ns"), 30),
     _Figure("`next_boundary`", _Value("calendar", "chronostream", "next_ns"), 5_000),
@@ -163,9 +149,7 @@ def goals(run: Run, scenarios: Sequence[Scenario]) -> list[Verdict]:
         for verdict in _ahead(run, scenario)
     ]
     if "latency-spin" in measured:
-        half = _Figure(
-            "spin latency", _Value("latency-spin", _NATIVE, "p50"), 0.5, of=_Value("latency-spin", _BEST, "p50")
-        )
+        half = _Figure("spin latency", _Value("latency-spin", _NATIVE, "p50"), 0.5, of={"contender": _BEST})
         verdicts.append(half.judge(run))
     if "one-to-many" in measured:
         verdicts.append(_flat(run, "one-to-many", "send_cpu_ns", "consumers", "producer's CPU, whatever the consumers"))

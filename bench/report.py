@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 from bench.figures import Verdict, figures, goals
 from bench.peers import OWN
-from bench.results import Case, Spread, Summary, case_text
+from bench.results import Case, Summary, case_text
 from bench.runner import LIMIT, Run
-from bench.scenario import Metric, Scenario, Unit
+from bench.scenario import Metric, Scenario
 from bench.text import value_text
 
 __all__ = ["write_report"]
@@ -63,9 +64,10 @@ def _scenario(scenario: Scenario, summaries: list[Summary], picture: Path | None
         parts.append(_one_table(scenario, measured))
     else:
         for metric in scenario.metrics:
-            parts += [f"{metric.title[0].upper()}{metric.title[1:]}:", _case_table(metric, cases, measured)]
+            table = _case_table(cases, measured, partial(_metric_text, metric=metric))
+            parts += [f"{metric.title[0].upper()}{metric.title[1:]}:", table]
         if any(summary.checks for summary in measured):
-            parts += ["What arrived:", _check_table(cases, measured)]
+            parts += ["What arrived:", _case_table(cases, measured, _verdict_text)]
     if threaded:
         parts.append(
             f"What sending costs {', '.join(sorted(threaded))} is not to be seen here: it only hands the message to a "
@@ -84,8 +86,8 @@ def _one_table(scenario: Scenario, summaries: list[Summary]) -> str:
     rows = [
         [
             _bold(summary.contender),
-            *(_spread_text(summary.spreads.get(metric.key), metric.unit) for metric in scenario.metrics),
-            *([summary.checks.verdict if summary.checks else ""] if checked else []),
+            *(_metric_text(summary, metric) for metric in scenario.metrics),
+            *([_verdict_text(summary)] if checked else []),
             *(summary.texts.get(key, "") for key in said),
         ]
         for summary in _ranked(summaries, scenario.metrics[0])
@@ -93,23 +95,13 @@ def _one_table(scenario: Scenario, summaries: list[Summary]) -> str:
     return _table(heads, rows)
 
 
-def _case_table(metric: Metric, cases: list[Case], summaries: list[Summary]) -> str:
+def _case_table(cases: list[Case], summaries: list[Summary], text_of: Callable[[Summary], str]) -> str:
     rows = []
     for contender in dict.fromkeys(summary.contender for summary in summaries):
-        found = {str(summary.case): summary for summary in summaries if summary.contender == contender}
-        spreads = [found[str(case)].spreads.get(metric.key) if str(case) in found else None for case in cases]
-        if any(spreads):
-            rows.append([_bold(contender), *(_spread_text(spread, metric.unit) for spread in spreads)])
-    return _table(["", *map(case_text, cases)], rows)
-
-
-def _check_table(cases: list[Case], summaries: list[Summary]) -> str:
-    rows = []
-    for contender in dict.fromkeys(summary.contender for summary in summaries):
-        found = {str(summary.case): summary.checks for summary in summaries if summary.contender == contender}
-        verdicts = [checks.verdict if (checks := found.get(str(case))) else "" for case in cases]
-        if any(verdicts):
-            rows.append([_bold(contender), *verdicts])
+        found = {str(summary.case): text_of(summary) for summary in summaries if summary.contender == contender}
+        texts = [found.get(str(case), "") for case in cases]
+        if any(texts):
+            rows.append([_bold(contender), *texts])
     return _table(["", *map(case_text, cases)], rows)
 
 
@@ -131,12 +123,16 @@ def _bold(contender: str) -> str:
     return f"*{contender}*" if contender.startswith(LIMIT) else contender
 
 
-def _spread_text(spread: Spread | None, unit: Unit) -> str:
+def _metric_text(summary: Summary, metric: Metric) -> str:
+    spread = summary.spreads.get(metric.key)
     if spread is None:
         return ""
-    median = value_text(spread.median, unit)
-    low, high = value_text(spread.low, unit), value_text(spread.high, unit)
+    median, low, high = (value_text(value, metric.unit) for value in (spread.median, spread.low, spread.high))
     return median if low == high else f"{median} [{low} – {high}]"
+
+
+def _verdict_text(summary: Summary) -> str:
+    return summary.checks.verdict if summary.checks else ""
 
 
 def _table(heads: list[str], rows: list[list[str]]) -> str:
