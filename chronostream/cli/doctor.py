@@ -12,11 +12,10 @@ from chronostream.observe.doctor import Finding, Verdict, examine
 
 __all__ = ["doctor"]
 
-_MARKS = {Verdict.OK: ("ok  ", typer.colors.GREEN), Verdict.WARN: ("warn", typer.colors.YELLOW)}
-_BAD = ("bad ", typer.colors.RED)
+_COLOURS = {Verdict.OK: typer.colors.GREEN, Verdict.WARN: typer.colors.YELLOW, Verdict.BAD: typer.colors.RED}
 
 
-def doctor(format_: FormatOption = Format.TEXT) -> None:
+def doctor(format_: FormatOption = Format.TEXT) -> int:
     """Look whether this machine is fit for exact time.
 
     It looks at the core in use, the kernel, shared memory, the clock and how one waits for it, permissions, the zone
@@ -31,12 +30,11 @@ def doctor(format_: FormatOption = Format.TEXT) -> None:
     else:
         for finding in findings:
             _show(finding, max(len(other.name) for other in findings))
-    if any(finding.verdict is Verdict.BAD for finding in findings):
-        raise typer.Exit(1)
+    return 1 if any(finding.verdict is Verdict.BAD for finding in findings) else 0
 
 
 def _show(finding: Finding, width: int) -> None:
-    mark, colour = _MARKS.get(finding.verdict, _BAD)
-    typer.echo(f"{typer.style(mark, fg=colour)}  {finding.name:<{width}}  {finding.found}")
+    mark = typer.style(f"{finding.verdict:<4}", fg=_COLOURS[finding.verdict])
+    typer.echo(f"{mark}  {finding.name:<{width}}  {finding.found}")
     if finding.advice:
         typer.echo(f"{'':<{width + 8}}→ {finding.advice}")

@@ -1,8 +1,10 @@
-"""How figures are written for people: durations, counts, rates, sizes and times of day."""
+"""How figures, and the texts of other programs, are written for people; and what is said where there is nothing."""
 
 from __future__ import annotations
 
-__all__ = ["age_text", "count_text", "duration_text", "printable_text", "rate_text", "size_text"]
+__all__ = ["NO_STREAMS", "age_text", "duration_text", "printable_text", "rate_text", "size_text"]
+
+NO_STREAMS = "no streams on this machine: start one with `chronostream run NAME`"
 
 _SECOND_NS = 1_000_000_000
 _DURATIONS = (("s", _SECOND_NS), ("ms", 1_000_000), ("µs", 1000))
@@ -35,11 +37,6 @@ def rate_text(per_second: float) -> str:
         if per_second >= factor:
             return f"{_three_figures(per_second / factor)} {prefix}/s"
     return f"{_three_figures(per_second)}/s"
-
-
-def count_text(count: int) -> str:
-    """Return a count with its thousands apart, such as ``65,536``."""
-    return f"{count:,}"
 
 
 def size_text(size: int) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 import typer
 
+from chronostream.cli.figures import NO_STREAMS
 from chronostream.cli.options import AnyOwner, Format, FormatOption
 from chronostream.event import EVENT_DTYPE
 from chronostream.observe.survey import Unreadable, survey
@@ -32,7 +33,7 @@ def list_(format_: FormatOption = Format.TEXT, any_owner: AnyOwner = False) -> N
     if format_ is Format.JSON:
         typer.echo(json.dumps(rows))
     elif not rows:
-        typer.echo("no streams on this machine: start one with `chronostream run NAME`", err=True)
+        typer.echo(NO_STREAMS, err=True)
     else:
         typer.echo(_table([dict(zip(_COLUMNS, map(str.upper, _COLUMNS), strict=True)), *map(_texts, rows)]))
 

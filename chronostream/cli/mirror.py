@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from chronostream.cli.nats import Connect, JetStream, run_until_signal, takes_connection
-from chronostream.cli.options import Name, octal, seconds_of
+from chronostream.cli.options import Capacity, Group, Mode, Name, octal, seconds_of
 
 __all__ = ["mirror"]
 
@@ -21,10 +21,7 @@ _Url = Annotated[
 _As = Annotated[
     str | None, typer.Option("--as", help="The ring's name on this host; the same by default.", show_default=False)
 ]
-_Capacity = Annotated[int, typer.Option(help="Events that the ring holds, a power of two.")]
 _StaleAfter = Annotated[str, typer.Option(help="How late an event may come before the stream is marked stale.")]
-_Mode = Annotated[str, typer.Option(help="Permissions of the segment, octal.")]
-_Group = Annotated[str | None, typer.Option(help="Group of the segment.", show_default=False)]
 
 
 @takes_connection
@@ -34,10 +31,10 @@ def mirror(
     connect: Connect,
     as_: _As = None,
     stream: JetStream = None,
-    capacity: _Capacity = 65536,
+    capacity: Capacity = 65536,
     stale_after: _StaleAfter = "5s",
-    mode: _Mode = "600",
-    group: _Group = None,
+    mode: Mode = "600",
+    group: Group = None,
 ) -> None:
     """Fill a ring with what a relay delivers to NATS JetStream.
 
@@ -54,7 +51,7 @@ def mirror(
         local_name=as_,
         stream=stream,
         capacity=capacity,
-        stale_after_s=seconds_of("--stale-after", stale_after) or 0,
+        stale_after_s=seconds_of("--stale-after", stale_after),
         mode=octal("--mode", mode),
         group=group,
     )

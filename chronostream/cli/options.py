@@ -11,7 +11,23 @@ import typer
 
 from chronostream.errors import InvalidValueError
 
-__all__ = ["AnyOwner", "Format", "FormatOption", "Frequencies", "Name", "octal", "seconds_of"]
+__all__ = [
+    "AnyOwner",
+    "Capacity",
+    "For",
+    "Format",
+    "FormatOption",
+    "Frequencies",
+    "Group",
+    "Mode",
+    "Name",
+    "RangeEnd",
+    "RangeStart",
+    "Start",
+    "Wait",
+    "octal",
+    "seconds_of",
+]
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?", re.ASCII)
 _UNITS_S = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -24,6 +40,13 @@ class Format(StrEnum):
     JSON = "json"
 
 
+class Start(StrEnum):
+    """Where a command begins to read."""
+
+    NEXT = "next"
+    OLDEST = "oldest"
+
+
 Name = Annotated[str, typer.Argument(help="The stream's name.", show_default=False)]
 Frequencies = Annotated[
     list[str] | None,
@@ -31,16 +54,32 @@ Frequencies = Annotated[
 ]
 FormatOption = Annotated[Format, typer.Option("--format", help="For people, or one JSON value for programs.")]
 AnyOwner = Annotated[bool, typer.Option("--any-owner", help="Also trust a stream that another user made.")]
+Capacity = Annotated[int, typer.Option(help="Events that the ring holds, a power of two.")]
+Mode = Annotated[str, typer.Option(help="Permissions of the segment, octal.")]
+Group = Annotated[str | None, typer.Option(help="Group of the segment.", show_default=False)]
+RangeStart = Annotated[
+    str | None,
+    typer.Option(
+        "--from",
+        help="Only from here on: ISO 8601 such as 2024-01-31T12:00Z, or Unix nanoseconds.",
+        show_default=False,
+    ),
+]
+RangeEnd = Annotated[str | None, typer.Option("--to", help="Only before this, likewise.", show_default=False)]
+For = Annotated[
+    str | None, typer.Option("--for", help="Stop by itself after this long, such as 10s.", show_default=False)
+]
+Wait = Annotated[
+    str, typer.Option(help="Wait this long, such as 10s, for a stream that is not there yet.", show_default=False)
+]
 
 
-def seconds_of(option: str, text: str | None) -> float | None:
+def seconds_of(option: str, text: str) -> float:
     """Return a duration such as ``10s``, ``500ms``, ``5m``, ``1h`` or ``2.5`` (seconds) in seconds.
 
     Raises:
         InvalidValueError: it is none.
     """
-    if text is None:
-        return None
     match = _DURATION.fullmatch(text.strip())
     seconds = float(match[1]) * _UNITS_S[match[2] or "s"] if match else math.inf
     if math.isinf(seconds):

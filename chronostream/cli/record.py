@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from chronostream.cli.log import log_to_stderr
-from chronostream.cli.options import AnyOwner, Format, FormatOption, Name, seconds_of
+from chronostream.cli.options import AnyOwner, For, Format, FormatOption, Name, Start, Wait, seconds_of
 from chronostream.errors import InvalidValueError
 from chronostream.process import stopped_by_signals
 from chronostream.recorder import Recorder, Report
@@ -26,14 +25,7 @@ _Every = Annotated[str, typer.Option(help="How long at most records wait for a f
 _MaxSize = Annotated[str | None, typer.Option(help="About how large a file gets, such as 64MB.", show_default=False)]
 _Daily = Annotated[bool, typer.Option(help="Begin a new file at each midnight of the stream's time zone.")]
 _From = Annotated[
-    str, typer.Option("--from", help="Where the first recording begins: oldest, what the ring still holds; or next.")
-]
-_For = Annotated[
-    str | None, typer.Option("--for", help="Stop by itself after this long, such as 10s.", show_default=False)
-]
-_Wait = Annotated[
-    str | None,
-    typer.Option(help="Wait this long, such as 10s, for a stream that is not there yet.", show_default=False),
+    Start, typer.Option("--from", help="Where the first recording begins: oldest, what the ring still holds; or next.")
 ]
 
 
@@ -43,9 +35,9 @@ def record(
     every: _Every = "1h",
     max_size: _MaxSize = None,
     daily: _Daily = True,
-    from_: _From = "oldest",
-    for_: _For = None,
-    wait: _Wait = None,
+    from_: _From = Start.OLDEST,
+    for_: For = None,
+    wait: Wait = "0s",
     format_: FormatOption = Format.TEXT,
     any_owner: AnyOwner = False,
 ) -> None:
@@ -56,10 +48,9 @@ def record(
     finished when its day is over, when it is old or large enough, when half a ring waits for it, and at the end. Needs
     pyarrow: pip install 'chronostream[arrow]'.
     """
-    if from_ not in ("oldest", "next"):
-        raise InvalidValueError(f"--from is {from_!r}, expected oldest or next")
-    every_s, for_s = seconds_of("--every", every), seconds_of("--for", for_)
-    max_bytes = _bytes_of("--max-size", max_size)
+    every_s = seconds_of("--every", every)
+    max_bytes = None if max_size is None else _bytes_of("--max-size", max_size)
+    for_s = None if for_ is None else seconds_of("--for", for_)
     log_to_stderr()
     with Recorder(
         name,
@@ -67,8 +58,8 @@ def record(
         every_s=every_s,
         max_bytes=max_bytes,
         daily=daily,
-        start=from_,  # type: ignore[arg-type]  # checked above
-        wait_s=seconds_of("--wait", wait) or 0,
+        start=from_,  # type: ignore[arg-type]  # one of its values
+        wait_s=seconds_of("--wait", wait),
         any_owner=any_owner,
     ) as recorder:
         try:
@@ -76,8 +67,7 @@ def record(
                 recorder.run(stop, for_s=for_s)
         finally:
             report = recorder.report
-            print(json.dumps(_plain(name, to, report)) if format_ is Format.JSON else _text(name, to, report))
-            sys.stdout.flush()
+            typer.echo(json.dumps(_plain(name, to, report)) if format_ is Format.JSON else _text(name, to, report))
 
 
 def _plain(name: str, to: Path, report: Report) -> dict[str, object]:
@@ -109,9 +99,7 @@ def _text(name: str, to: Path, report: Report) -> str:
     return "\n".join(lines)
 
 
-def _bytes_of(option: str, text: str | None) -> int | None:
-    if text is None:
-        return None
+def _bytes_of(option: str, text: str) -> int:
     match = _SIZE.fullmatch(text.strip())
     if match is None:
         raise InvalidValueError(f"{option} is {text!r}, expected a size such as 64MB, 500kB or 1GB")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from chronostream.cli.nats import Connect, JetStream, run_until_signal, takes_connection
-from chronostream.cli.options import AnyOwner, Name, seconds_of
+from chronostream.cli.options import AnyOwner, Name, Wait, seconds_of
 from chronostream.errors import InvalidValueError
 
 __all__ = ["relay"]
@@ -28,10 +28,6 @@ _Patience = Annotated[str, typer.Option(help="How long another relay is given to
 _AcceptZoneData = Annotated[
     bool, typer.Option("--accept-zone-data", help="Take this host's zone data for right from now on.")
 ]
-_Wait = Annotated[
-    str | None,
-    typer.Option(help="Wait this long, such as 10s, for a stream that is not there yet.", show_default=False),
-]
 
 
 @takes_connection
@@ -48,7 +44,7 @@ def relay(
     max_bytes: _MaxBytes = None,
     patience: _Patience = "5s",
     accept_zone_data: _AcceptZoneData = False,
-    wait: _Wait = None,
+    wait: Wait = "0s",
     any_owner: AnyOwner = False,
 ) -> int:
     """Deliver the events of a stream to NATS JetStream, each once.
@@ -71,15 +67,15 @@ def relay(
         to_stream=stream,
         limits=Limits(
             replicas=replicas,
-            max_age_s=seconds_of("--max-age", max_age),
+            max_age_s=None if max_age is None else seconds_of("--max-age", max_age),
             max_messages=max_messages,
             max_bytes=max_bytes,
         ),
         encoding=Encoding(encoding),
-        patience_s=seconds_of("--patience", patience) or 0,
+        patience_s=seconds_of("--patience", patience),
         accept_zone_data=accept_zone_data,
         any_owner=any_owner,
-        wait_s=seconds_of("--wait", wait) or 0,
+        wait_s=seconds_of("--wait", wait),
     )
     report = run_until_signal(relay.run)
     lost = sum(report.lost.values())

@@ -10,7 +10,7 @@ import typer
 from chronostream.backfill import count_expected, fill, instant_ns
 from chronostream.backfill import replay as replay_range
 from chronostream.cli.nats import Connect, FromNats, JetStream, NatsName, takes_connection
-from chronostream.cli.options import Frequencies, Name, octal
+from chronostream.cli.options import Capacity, Frequencies, Group, Mode, Name, RangeEnd, RangeStart, octal
 from chronostream.cli.progress import progress
 from chronostream.config import StreamConfig
 from chronostream.errors import InvalidValueError, StreamMismatchError
@@ -22,26 +22,14 @@ if TYPE_CHECKING:
 
 __all__ = ["replay"]
 
-_From = Annotated[
-    str | None,
-    typer.Option(
-        "--from",
-        help="ISO 8601 such as 2024-01-31T12:00Z, or Unix nanoseconds.",
-        show_default=False,
-    ),
-]
-_To = Annotated[str | None, typer.Option("--to", help="Likewise; itself not part of the range.", show_default=False)]
 _Timezone = Annotated[
     str | None,
     typer.Option(help="IANA time zone of hours and days; UTC by default, from NATS the source's.", show_default=False),
 ]
 _Speed = Annotated[str, typer.Option(help="max: as fast as memory is; or such as 1x, 60x: so much faster than time.")]
-_Capacity = Annotated[int, typer.Option(help="Events that the ring holds, a power of two.")]
 _InstanceId = Annotated[
     str | None, typer.Option(help="Who emits, in every event; the host's name by default.", show_default=False)
 ]
-_Mode = Annotated[str, typer.Option(help="Permissions of the segment, octal.")]
-_Group = Annotated[str | None, typer.Option(help="Group of the segment.", show_default=False)]
 _Remove = Annotated[bool, typer.Option("--remove", help="Delete the stream at the end instead of keeping it.")]
 _INTERRUPTED = 1
 
@@ -50,15 +38,15 @@ _INTERRUPTED = 1
 def replay(
     name: Name,
     connect: Connect,
-    from_: _From = None,
-    to: _To = None,
+    from_: RangeStart = None,
+    to: RangeEnd = None,
     frequency: Frequencies = None,
     timezone: _Timezone = None,
     speed: _Speed = "max",
-    capacity: _Capacity = 65536,
+    capacity: Capacity = 65536,
     instance_id: _InstanceId = None,
-    mode: _Mode = "600",
-    group: _Group = None,
+    mode: Mode = "600",
+    group: Group = None,
     remove: _Remove = False,
     from_nats: FromNats = None,
     nats_name: NatsName = None,

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from chronostream.cli.log import log_to_stderr
-from chronostream.cli.options import seconds_of
+from chronostream.cli.options import For, seconds_of
 from chronostream.cli.settings import Settings, read_streams, settings_of, stream_config
 from chronostream.cli.supervise import log_ready, supervise
 from chronostream.config import StreamConfig
@@ -23,29 +23,20 @@ __all__ = ["run"]
 _log = logging.getLogger("chronostream")
 
 
-def _option(help_: str, key: str, default: str | bool, **more: Any) -> Any:
+def _option(help_: str, key: str, default: str | bool, *names: str, **more: Any) -> Any:
     """Return an option that the environment can set too; without any, what it does comes from the file or `default`."""
-    return typer.Option(help=help_, envvar=f"CHRONOSTREAM_{key}", show_default=default, **more)
+    return typer.Option(*names, help=help_, envvar=f"CHRONOSTREAM_{key}", show_default=default, **more)
 
 
 _Name = Annotated[
     str | None, typer.Argument(help="The stream's name; with --config, only this stream of it.", show_default=False)
 ]
 _Config = Annotated[
-    Path | None,
-    typer.Option(
-        help="TOML file with a table \\[streams.NAME] for each.", envvar="CHRONOSTREAM_CONFIG", dir_okay=False
-    ),
+    Path | None, _option("TOML file with a table \\[streams.NAME] for each.", "CONFIG", False, dir_okay=False)
 ]
 _Frequencies = Annotated[
     list[str] | None,
-    typer.Option(
-        "--frequency",
-        "-f",
-        help="second, minute, hour or day; give it again for more.",
-        envvar="CHRONOSTREAM_FREQUENCY",
-        show_default="second",
-    ),
+    _option("second, minute, hour or day; give it again for more.", "FREQUENCY", "second", "--frequency", "-f"),
 ]
 _Timezone = Annotated[str | None, _option("IANA time zone of hours and days.", "TIMEZONE", "UTC")]
 _Capacity = Annotated[int | None, _option("Events that the ring holds, a power of two.", "CAPACITY", "65536")]
@@ -66,25 +57,17 @@ _MaxHold = Annotated[
 _Settle = Annotated[str | None, _option("How long a clock that jumped further must stay there.", "SETTLE", "10s")]
 _Mode = Annotated[str | None, _option("Permissions of the segment, octal.", "MODE", "600")]
 _Group = Annotated[str | None, _option("Group of the segment.", "GROUP", False)]
-_For = Annotated[
-    str | None, typer.Option("--for", help="Stop by itself after this long, such as 10s.", show_default=False)
-]
 _Remove = Annotated[
     bool | None,
-    typer.Option(
-        "--remove/--keep",
-        help="At the end delete the stream, or keep it for the next run.",
-        envvar="CHRONOSTREAM_REMOVE",
-        show_default="keep",
-    ),
+    _option("At the end delete the stream, or keep it for the next run.", "REMOVE", "keep", "--remove/--keep"),
 ]
 _Realtime = Annotated[
     bool | None,
-    typer.Option(
+    _option(
+        "Ask for real-time scheduling (SCHED_FIFO), and say so if it is not permitted.",
+        "REALTIME",
+        "no-realtime",
         "--realtime/--no-realtime",
-        help="Ask for real-time scheduling (SCHED_FIFO), and say so if it is not permitted.",
-        envvar="CHRONOSTREAM_REALTIME",
-        show_default="no-realtime",
     ),
 ]
 _Cpu = Annotated[int | None, _option("Run on this processor only.", "CPU", False, min=0)]
@@ -105,7 +88,7 @@ def run(
     settle: _Settle = None,
     mode: _Mode = None,
     group: _Group = None,
-    for_: _For = None,
+    for_: For = None,
     remove: _Remove = None,
     realtime: _Realtime = None,
     cpu: _Cpu = None,
@@ -137,7 +120,7 @@ def run(
         "cpu": cpu,
     }
     configs = _configs(name, config, flags)
-    for_s = seconds_of("--for", for_)
+    for_s = None if for_ is None else seconds_of("--for", for_)
     log_to_stderr()
     if len(configs) > 1:
         return supervise(configs, for_s=for_s)

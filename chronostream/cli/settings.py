@@ -155,7 +155,7 @@ def _yes_or_no(where: str, value: object) -> bool:
 
 def _duration_s(where: str, value: object) -> float:
     if isinstance(value, str):
-        return seconds_of(where, value) or 0.0
+        return seconds_of(where, value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise _wrong(where, value, 'a duration such as "10s" or "1h", or a number of seconds')
     if not 0 <= value < math.inf:

@@ -10,7 +10,7 @@ import typer
 
 from chronostream import ring
 from chronostream._texts import utc_text
-from chronostream.cli.figures import printable_text, size_text
+from chronostream.cli.figures import NO_STREAMS, printable_text, size_text
 from chronostream.cli.options import AnyOwner, Format, FormatOption
 from chronostream.observe.survey import survey
 from chronostream.status import EngineStatus, FrequencyStatus, MirrorStatus, StreamStatus, stream_status
@@ -36,9 +36,10 @@ def status(name: _Name = None, format_: FormatOption = Format.TEXT, any_owner: A
     shown.sort(key=lambda each: each[0])
     if format_ is Format.JSON:
         typer.echo(json.dumps([plain for _, _, plain in shown]))
+    elif not shown:
+        typer.echo(NO_STREAMS, err=True)
     else:
-        texts = [text for _, text, _ in shown]
-        typer.echo("\n\n".join(texts) or "no streams on this machine: start one with `chronostream run NAME`")
+        typer.echo("\n\n".join(text for _, text, _ in shown))
 
 
 def _text(stream: StreamStatus) -> str:
@@ -54,12 +55,12 @@ def _text(stream: StreamStatus) -> str:
     else:
         lines += _engine_lines(stream.engine)
     if of.instance:
-        lines.append(f"  instance   {printable_text(of.instance)}  version {printable_text(of.version)}")
+        lines.append(f"  instance   {of.instance}  version {of.version}")
     lines += [
-        f"  consumer   {printable_text(consumer.label)}  pid {consumer.pid}  lag {consumer.lag}  lost {consumer.lost}"
+        f"  consumer   {consumer.label}  pid {consumer.pid}  lag {consumer.lag}  lost {consumer.lost}"
         for consumer in of.consumers
     ] or ["  consumers  none registered"]
-    return "\n".join(lines)
+    return "\n".join(map(printable_text, lines))
 
 
 def _engine_lines(engine: EngineStatus) -> list[str]:

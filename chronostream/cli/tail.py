@@ -12,8 +12,8 @@ import typer
 
 from chronostream._texts import utc_text
 from chronostream.cli import silence_stdout
-from chronostream.cli.options import AnyOwner, Format, FormatOption, Frequencies, Name, seconds_of
-from chronostream.errors import InvalidValueError, LostError
+from chronostream.cli.options import AnyOwner, Format, FormatOption, Frequencies, Name, Start, Wait, seconds_of
+from chronostream.errors import LostError
 from chronostream.event import Event, to_events
 from chronostream.stream import EventStream, subscribe
 
@@ -24,21 +24,17 @@ _BATCH = 1024
 _LOOK_S = 0.5
 
 _From = Annotated[
-    str, typer.Option("--from", help="next: what comes from now on; oldest: also what the ring still holds.")
+    Start, typer.Option("--from", help="next: what comes from now on; oldest: also what the ring still holds.")
 ]
 _Count = Annotated[int | None, typer.Option(help="End after so many events.", min=1, show_default=False)]
-_Wait = Annotated[
-    str | None,
-    typer.Option(help="Wait this long, such as 10s, for a stream that is not there yet.", show_default=False),
-]
 
 
 def tail(
     name: Name,
-    from_: _From = "next",
+    from_: _From = Start.NEXT,
     frequency: Frequencies = None,
     count: _Count = None,
-    wait: _Wait = None,
+    wait: Wait = "0s",
     format_: FormatOption = Format.TEXT,
     any_owner: AnyOwner = False,
 ) -> None:
@@ -46,14 +42,12 @@ def tail(
 
     It ends when the stream is closed; one that is closed already is drained first. Losses are reported on stderr.
     """
-    if from_ not in ("next", "oldest"):
-        raise InvalidValueError(f"--from is {from_!r}, expected next or oldest")
     try:
         with subscribe(
             name,
             frequency or None,
-            from_,  # type: ignore[arg-type]  # checked above
-            wait_s=seconds_of("--wait", wait) or 0,
+            from_,  # type: ignore[arg-type]  # one of its values
+            wait_s=seconds_of("--wait", wait),
             on_lost="raise",
             label="chronostream tail",
             any_owner=any_owner,

@@ -12,6 +12,7 @@ from chronostream.cli.options import AnyOwner, seconds_of
 from chronostream.errors import InvalidValueError
 from chronostream.observe.change import History
 from chronostream.observe.survey import survey
+from chronostream.ring import segment_name
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -52,14 +53,15 @@ def top(
     """
     from rich.console import Console
 
-    interval_s, window_s = seconds_of("--interval", interval) or 0, seconds_of("--window", window) or 0
+    interval_s, window_s = seconds_of("--interval", interval), seconds_of("--window", window)
     if interval_s < _SHORTEST_S:
         raise InvalidValueError(f"--interval is {interval!r}, expected {_SHORTEST_S:g}s or more")
+    for name in names or ():
+        segment_name(name)  # An error now, not a stream that is not there.
     watch = _Watch(names or None, interval_s, window_s, any_owner=any_owner)
     interactive = sys.stdout.isatty() and not once
     console = Console(width=None if sys.stdout.isatty() else _PAPER_WIDTH)
     if not interactive or console.is_dumb_terminal:
-        watch.look()
         time.sleep(interval_s)
         watch.look()
         console.print(watch.frame())

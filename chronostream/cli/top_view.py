@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from chronostream._texts import utc_text
-from chronostream.cli.figures import age_text, count_text, duration_text, printable_text, rate_text, size_text
+from chronostream.cli.figures import NO_STREAMS, age_text, duration_text, printable_text, rate_text, size_text
 from chronostream.lateness import events_below
 from chronostream.observe.change import ConsumerChange, FrequencyChange, StreamChange
 from chronostream.observe.survey import Survey, Unreadable
@@ -94,9 +94,9 @@ class Frame:
         panels.sort(key=lambda panel: panel[0])
         shown = [panel for _, panel in panels]
         if self.missing:
-            shown.append(Text(f"\n  Not on this machine: {', '.join(self.missing)}", "dim"))
+            shown.append(Text(f"\n  not on this machine: {', '.join(self.missing)}", "dim"))
         elif not shown:
-            shown.append(Text("\n  No streams on this machine: start one with `chronostream run NAME`.", "dim"))
+            shown.append(Text(f"\n  {NO_STREAMS}", "dim"))
         return console.render_lines(Group(*shown), options.update(height=None))
 
 
@@ -170,7 +170,7 @@ def _facts(change: StreamChange, now_ns: int) -> Text:
         f"{'up' if of.state == 'live' else 'begun'} {age_text((now_ns - of.started_ns) / _SECOND_NS)}"
         + ("" if of.state == "live" else " ago"),
         _what(change.now),
-        f"{count_text(of.head)} published, ring of {count_text(of.capacity)}, {size_text(of.segment_size)}",
+        f"{of.head:,} published, ring of {of.capacity:,}, {size_text(of.segment_size)}",
     ]
     return Text("   ".join(facts), "dim", no_wrap=True, overflow="ellipsis")
 
@@ -202,7 +202,7 @@ def _frequencies(frequencies: Iterable[FrequencyChange], now_ns: int, window_s: 
         table.add_row(
             now.frequency.label,
             f"{age_text((now_ns - now.last_timestamp) / _SECOND_NS)} ago",
-            count_text(now.last_sequence),
+            f"{now.last_sequence:,}",
             _missed(frequency),
             *(_late(ns) for ns in (late.p50_ns, late.p99_ns, late.p99_9_ns, late.max_ns)),
             _late(frequency.recent.max_ns) if frequency.recent else Text("-", "dim"),
@@ -233,7 +233,7 @@ def _consumers(consumers: Iterable[ConsumerChange], capacity: int) -> Renderable
             str(consumer.now.pid),
             "" if consumer.rate is None else rate_text(consumer.rate),
             _bar(consumer.fill),
-            f"{count_text(consumer.now.lag)} of {count_text(capacity)}",
+            f"{consumer.now.lag:,} of {capacity:,}",
             _count_and_news(consumer.now.lost, consumer.lost, "red"),
         )
     return table if table.rows else Text("no registered consumers", "dim")
@@ -249,9 +249,9 @@ def _bar(fill: float) -> Text:
 
 
 def _count_and_news(count: int, news: int, colour: str) -> Text:
-    text = Text(count_text(count), colour if count else "")
+    text = Text(f"{count:,}", colour if count else "")
     if news:
-        text.append(f" +{count_text(news)}", f"bold {colour}")
+        text.append(f" +{news:,}", f"bold {colour}")
     return text
 
 

@@ -13,7 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from chronostream.lateness import BUCKETS, bucket_top_ns, events_below
-from chronostream.observe.survey import Unreadable, survey
+from chronostream.observe.survey import survey
 from chronostream.origin import Freshness
 from chronostream.ring import ConsumerStatus
 from chronostream.scheduler import Condition
@@ -21,6 +21,7 @@ from chronostream.status import EngineStatus, FrequencyStatus, StreamStatus
 
 __all__ = ["StreamCollector"]
 
+_PREFIX = "chronostream_"
 _SECOND_NS = 1_000_000_000
 _STATES = ("live", "closed", "dead", "broken", "denied")
 # A bucket of ours ends before each power of two, so that these counts are exact. From 1 µs to 69 s.
@@ -29,9 +30,6 @@ _BOUNDS = [repr(((1 << power) - 1) / _SECOND_NS) for power in _POWERS]
 # What the events of a bucket are taken to have been late by, for the sum: the middle of the bucket.
 _TOPS_NS = np.array([bucket_top_ns(bucket) for bucket in range(BUCKETS)], dtype=np.float64)
 _MIDDLES_NS = (_TOPS_NS + np.concatenate([[0.0], _TOPS_NS[:-1] + 1])) / 2
-
-_STREAM, _FREQUENCY = ("stream",), ("stream", "frequency")
-_CONSUMER = ("stream", "consumer", "pid", "place")
 
 
 class StreamCollector(Collector):
@@ -57,7 +55,7 @@ class StreamCollector(Collector):
         for stream in found.streams:
             families.add_stream(stream)
         for unreadable in found.unreadable:
-            families.add_unreadable(unreadable)
+            families.add_state(unreadable.name, unreadable.state)
         return families
 
 
@@ -65,69 +63,36 @@ class _Families:
     """All metrics, filled stream by stream."""
 
     def __init__(self) -> None:
-        self.state = GaugeMetricFamily(
-            "chronostream_state", "1 for the state that the stream is in, 0 for the others.", labels=("stream", "state")
+        self.state = _gauge("state", "1 for the state that the stream is in, 0 for the others.", "state")
+        self.info = _gauge(
+            "stream_info", "1; the labels tell what the stream is.", "timezone", "sequencer", "instance", "version"
         )
-        self.info = GaugeMetricFamily(
-            "chronostream_stream_info",
-            "1; the labels tell what the stream is.",
-            labels=("stream", "timezone", "sequencer", "instance", "version"),
+        self.generation = _gauge("generation", "How many producers the stream has had.")
+        self.started = _gauge("producer_start_time_seconds", "When the last producer began, Unix time.")
+        self.records = _counter("records_published", "Records published: the ring's head.")
+        self.capacity = _gauge("capacity_records", "Records that the ring holds.")
+        self.size = _gauge("segment_bytes", "Shared memory that the stream takes.")
+        self.condition = _gauge(
+            "condition", "1 for the condition that the scheduler is in, 0 for the others.", "condition"
         )
-        self.generation = GaugeMetricFamily(
-            "chronostream_generation", "How many producers the stream has had.", labels=_STREAM
+        self.situations = _counter(
+            "situations", "How often the scheduler met with each kind of situation, in this run.", "kind"
         )
-        self.started = GaugeMetricFamily(
-            "chronostream_producer_start_time_seconds", "When the last producer began, Unix time.", labels=_STREAM
-        )
-        self.records = CounterMetricFamily(
-            "chronostream_records_published", "Records published: the ring's head.", labels=_STREAM
-        )
-        self.capacity = GaugeMetricFamily(
-            "chronostream_capacity_records", "Records that the ring holds.", labels=_STREAM
-        )
-        self.size = GaugeMetricFamily(
-            "chronostream_segment_bytes", "Shared memory that the stream takes.", labels=_STREAM
-        )
-        self.condition = GaugeMetricFamily(
-            "chronostream_condition",
-            "1 for the condition that the scheduler is in, 0 for the others.",
-            labels=("stream", "condition"),
-        )
-        self.situations = CounterMetricFamily(
-            "chronostream_situations",
-            "How often the scheduler met with each kind of situation, in this run.",
-            labels=("stream", "kind"),
-        )
-        self.events = CounterMetricFamily("chronostream_events", "Events emitted.", labels=_FREQUENCY)
-        self.missed = CounterMetricFamily(
-            "chronostream_missed_boundaries", "Boundaries that were never emitted.", labels=_FREQUENCY
-        )
-        self.last = GaugeMetricFamily(
-            "chronostream_last_event_timestamp_seconds", "Boundary of the last event, Unix time.", labels=_FREQUENCY
-        )
+        self.events = _counter("events", "Events emitted.", "frequency")
+        self.missed = _counter("missed_boundaries", "Boundaries that were never emitted.", "frequency")
+        self.last = _gauge("last_event_timestamp_seconds", "Boundary of the last event, Unix time.", "frequency")
         self.lateness = HistogramMetricFamily(
-            "chronostream_lateness_seconds",
+            f"{_PREFIX}lateness_seconds",
             "How long after their boundary events became visible. The sum is of the middles of finer buckets.",
-            labels=_FREQUENCY,
+            labels=("stream", "frequency"),
         )
-        self.latest = GaugeMetricFamily(
-            "chronostream_lateness_max_seconds", "The largest lateness of all events.", labels=_FREQUENCY
-        )
-        self.stale = GaugeMetricFamily(
-            "chronostream_mirror_stale", "1 while an event of a mirrored stream is overdue.", labels=_STREAM
-        )
-        self.connected = GaugeMetricFamily(
-            "chronostream_mirror_connected", "1 while the mirror is connected to JetStream.", labels=_STREAM
-        )
-        self.skipped = CounterMetricFamily(
-            "chronostream_mirror_skipped_messages", "Messages that were no events, or not in order.", labels=_STREAM
-        )
-        self.lag = GaugeMetricFamily(
-            "chronostream_consumer_lag_records", "Records published that the consumer has not read.", labels=_CONSUMER
-        )
-        self.lost = CounterMetricFamily(
-            "chronostream_consumer_lost_records", "Records overwritten before the consumer read them.", labels=_CONSUMER
-        )
+        self.latest = _gauge("lateness_max_seconds", "The largest lateness of all events.", "frequency")
+        self.stale = _gauge("mirror_stale", "1 while an event of a mirrored stream is overdue.")
+        self.connected = _gauge("mirror_connected", "1 while the mirror is connected to JetStream.")
+        self.skipped = _counter("mirror_skipped_messages", "Messages that were no events, or not in order.")
+        consumer = ("consumer", "pid", "place")
+        self.lag = _gauge("consumer_lag_records", "Records published that the consumer has not read.", *consumer)
+        self.lost = _counter("consumer_lost_records", "Records overwritten before the consumer read them.", *consumer)
 
     def __iter__(self) -> Iterator[Metric]:
         """Return the metrics in the order in which they stand above."""
@@ -136,7 +101,7 @@ class _Families:
     def add_stream(self, stream: StreamStatus) -> None:
         of, engine = stream.ring, stream.engine
         labels = [of.name]
-        self._add_state(of.name, of.state)
+        self.add_state(of.name, of.state)
         said = stream.description
         timezone, sequencer = (said.timezone, said.sequencer) if said else ("", "")
         self.info.add_metric([of.name, timezone, sequencer, of.instance, of.version], 1)
@@ -152,10 +117,7 @@ class _Families:
         for consumer in of.consumers:
             self._add_consumer(of.name, consumer)
 
-    def add_unreadable(self, stream: Unreadable) -> None:
-        self._add_state(stream.name, stream.state)
-
-    def _add_state(self, name: str, state: str) -> None:
+    def add_state(self, name: str, state: str) -> None:
         for each in _STATES:
             self.state.add_metric([name, each], float(each == state))
 
@@ -190,6 +152,14 @@ class _Families:
         labels = [name, consumer.label, str(consumer.pid), str(consumer.place)]
         self.lag.add_metric(labels, consumer.lag)
         self.lost.add_metric(labels, consumer.lost)
+
+
+def _gauge(name: str, meaning: str, *labels: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(_PREFIX + name, meaning, labels=("stream", *labels))
+
+
+def _counter(name: str, meaning: str, *labels: str) -> CounterMetricFamily:
+    return CounterMetricFamily(_PREFIX + name, meaning, labels=("stream", *labels))
 
 
 def _buckets(counts: npt.NDArray[np.uint64]) -> list[tuple[str, float]]:

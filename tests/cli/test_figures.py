@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from chronostream.cli.figures import age_text, count_text, duration_text, rate_text, size_text
+from chronostream.cli.figures import age_text, duration_text, rate_text, size_text
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,3 @@ def test_rates_have_three_figures(rate: float, text: str) -> None:
 @pytest.mark.parametrize(("size", "text"), [(45056, "44 KiB"), (8 << 20, "8.0 MiB"), (3 << 29, "1.5 GiB")])
 def test_sizes_have_their_unit(size: int, text: str) -> None:
     assert size_text(size) == text
-
-
-def test_counts_have_their_thousands_apart() -> None:
-    assert count_text(65536) == "65,536"

@@ -14,10 +14,6 @@ def test_a_duration_is_read_in_seconds(text: str, seconds: float) -> None:
     assert seconds_of("--for", text) == seconds
 
 
-def test_no_duration_stays_none() -> None:
-    assert seconds_of("--for", None) is None
-
-
 @pytest.mark.parametrize("text", ["", "s", "-1s", "1e3", "1 week", "inf", "nan", "٣s", "10s10s", "9" * 400])
 def test_anything_else_is_refused_with_the_options_name(text: str) -> None:
     with pytest.raises(InvalidValueError, match=r"--for is .*, expected a duration such as 10s"):

@@ -14,43 +14,46 @@ print("result")
 """
 
 
-def shown_on_a_terminal(programs: Programs, total: int | None, **environment: str) -> str:
-    """Return what a program whose stderr is a terminal writes there."""
+def shown_on_a_terminal(programs: Programs, *arguments: str, term: str = "xterm-256color") -> str:
+    """Return what a Python program whose stderr is a terminal writes there; it must end well, and with a result."""
     terminal, slave = pty.openpty()
     try:
         # Not its own standard output: that may be a pipe while one looks at the bar.
-        program = programs.python(
-            "-c", WORK.format(total=total), stderr=slave, env=os.environ | {"TERM": "xterm-256color"} | environment
-        )
+        program = programs.python(*arguments, stderr=slave, env=os.environ | {"TERM": term, "COLUMNS": "100"})
         os.close(slave)
-        assert program.out.rest() == "result\n"
-        assert program.wait() == 0
         shown = b""
         try:
             while part := os.read(terminal, 65536):
                 shown += part
         except OSError:
             pass  # How the end of a terminal is told.
+        assert program.out.rest().count("\n") == 1
+        assert program.wait() == 0
         return shown.decode()
     finally:
         os.close(terminal)
 
 
 def test_on_a_terminal_there_is_a_bar_while_it_lasts(programs: Programs) -> None:
-    shown = shown_on_a_terminal(programs, 100)
+    shown = shown_on_a_terminal(programs, "-c", WORK.format(total=100))
     assert "counting" in shown
     assert "100%" in shown
     assert shown.rstrip().endswith("\x1b[2K")  # it is wiped off at the end
 
 
 def test_without_a_known_end_there_is_one_too(programs: Programs) -> None:
-    assert "counting" in shown_on_a_terminal(programs, None)
+    assert "counting" in shown_on_a_terminal(programs, "-c", WORK.format(total=None))
 
 
 def test_a_terminal_that_can_do_nothing_gets_none(programs: Programs) -> None:
-    assert shown_on_a_terminal(programs, 100, TERM="dumb") == ""
+    assert shown_on_a_terminal(programs, "-c", WORK.format(total=100), term="dumb") == ""
 
 
 def test_a_pipe_gets_none(programs: Programs) -> None:
     program = programs.python("-c", WORK.format(total=100))
     assert (program.out.rest(), program.err.rest(), program.wait()) == ("result\n", "", 0)
+
+
+def test_a_replay_shows_one(programs: Programs, name: str) -> None:
+    command = ["-m", "chronostream", "replay", name, "--from", "2024-01-01", "--to", "2024-01-02"]
+    assert "100%" in shown_on_a_terminal(programs, *command)

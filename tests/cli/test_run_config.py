@@ -44,9 +44,6 @@ def ready(program: Program, count: int) -> dict[str, int]:
     return found
 
 
-# --- What comes before what.
-
-
 def test_option_environment_file_and_default_come_in_this_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
@@ -132,9 +129,6 @@ def test_a_wrong_file_is_wrong_usage_and_starts_nothing(
     assert main(["run", "--config", str(path)]) == 2
     assert f"chronostream: {path}, stream '{names[1]}': capacity is 100" in capfd.readouterr().err
     assert not path_of(names[0]).exists()
-
-
-# --- One stream of a file, and several.
 
 
 def test_one_stream_of_a_file_is_emitted_by_this_very_process(

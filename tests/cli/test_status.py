@@ -164,12 +164,6 @@ def test_another_users_stream_is_shown_as_such_unless_it_is_to_be_trusted(
     assert as_json(capfd, name, "--any-owner")["head"] == engine.ring.head
 
 
-def test_no_streams_at_all_is_no_error(capfd: Capture, only: Any) -> None:
-    only()
-    assert as_json(capfd) == []
-    assert shown(capfd) == "no streams on this machine: start one with `chronostream run NAME`\n"
-
-
 def test_all_streams_of_the_machine_are_listed(name: str, capfd: Capture) -> None:
     with Producer.create(name, "<f8", 8):
         assert name in [each["name"] for each in as_json(capfd)]

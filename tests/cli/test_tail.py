@@ -43,9 +43,6 @@ def ids(lines: list[str]) -> list[str]:
     return [json.loads(line)["id"] for line in lines]
 
 
-# --- What is printed.
-
-
 def test_json_is_one_object_a_line_with_exactly_the_eight_fields(feed: Feed, capfd: Capture) -> None:
     feed.publish()
     feed.publish(frequency=Frequency.DAY)
@@ -127,9 +124,6 @@ def test_what_comes_right_before_the_close_is_printed(
     monkeypatch.setattr(EventStream, "wait", wait_too_shortly)
     status, lines, _ = tail(capfd, feed.name)
     assert (status, len(lines)) == (0, 1)
-
-
-# --- How it begins and ends.
 
 
 def test_it_waits_for_a_stream_that_is_not_there_yet(name: str, capfd: Capture) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from chronostream.cli import main
 from chronostream.ring import Consumer, Producer
 from tests.process_harness import Programs
 from tests.ring.harness import wait_until
@@ -124,19 +123,6 @@ def test_a_terminal_that_can_do_nothing_gets_a_plain_picture_too(terminal: Termi
         terminal.run(f"TERM=dumb {CHRONOSTREAM} top --interval 100ms {name}; echo status $?")
         terminal.wait_for("^status 0$")
         terminal.wait_for(f"● {name}  live  0.00/s")
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["--interval", "10ms"], "--interval is '10ms', expected 0.05s or more"),
-        (["--interval", "often"], "--interval is 'often', expected a duration"),
-        (["--window", "long"], "--window is 'long', expected a duration"),
-    ],
-)
-def test_wrong_times_are_wrong_usage(capfd: pytest.CaptureFixture[str], options: list[str], message: str) -> None:
-    assert main(["top", *options]) == 2
-    assert message in capfd.readouterr().err
 
 
 def child_of_shell(terminal: Terminal) -> int:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from chronostream.cli.figures import NO_STREAMS
 from chronostream.cli.top_view import Frame, shape_text
 from chronostream.lateness import BUCKETS, bucket_of
 from chronostream.observe.change import changes
@@ -17,10 +18,10 @@ from tests.engine_harness import DAY, NOON_S, NS, SECOND, Run
 from tests.mirror_harness import mirrored
 
 
-def drawn(after: Survey, before: Survey | None = None, width: int = 120) -> str:
+def drawn(after: Survey, before: Survey | None = None, width: int = 120, missing: tuple[str, ...] = ()) -> str:
     """Return the picture of a survey as plain text."""
     console = Console(file=io.StringIO(), width=width)
-    console.print(Frame(after, changes(before or after, after), 10))
+    console.print(Frame(after, changes(before or after, after), 10, missing))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -40,7 +41,7 @@ def test_the_head_counts_streams_by_their_state(name: str) -> None:
         picture = drawn(found)
     head = picture.splitlines()[0]
     assert head.split("  ")[:3] == [" chronostream", "3 streams", "1 live, 1 closed, 1 broken"]
-    assert head.endswith("  2023-11-14 12:00:00 UTC")
+    assert head.endswith("  2023-11-14T12:00:00Z")
     assert "it is damaged" in line_with(picture, "it is damaged")
 
 
@@ -144,15 +145,11 @@ def test_a_shape_has_a_column_for_each_four_times_later(lateness_ns: list[int], 
 
 
 def test_without_streams_it_says_how_to_start_one() -> None:
-    assert "No streams on this machine: start one with `chronostream run NAME`." in drawn(survey([]))
+    assert NO_STREAMS in drawn(survey([]))
 
 
 def test_a_stream_that_was_asked_for_and_is_not_there_is_named() -> None:
-    found = survey(["nowhere"])
-    console = Console(file=io.StringIO(), width=80)
-    console.print(Frame(found, (), 10, missing=("nowhere",)))
-    assert isinstance(console.file, io.StringIO)
-    assert "Not on this machine: nowhere" in console.file.getvalue()
+    assert "not on this machine: nowhere" in drawn(survey([]), missing=("nowhere",))
 
 
 def test_it_is_as_wide_as_the_paper(name: str) -> None:
