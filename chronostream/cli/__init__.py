@@ -20,6 +20,8 @@ _INTERRUPTED = 130  # what newer versions of typer make of Ctrl-C
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with these arguments, those of the process by default; return its exit status."""
+    if sys.stdout is None:  # Who started us has closed it.
+        sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # A stream's texts may have what the terminal has not.
     try:
@@ -43,7 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if not hasattr(error, "format_message"):
                 raise
             message = error.format_message() or "Missing command."  # Without any, it has printed the help already.
-            return _fail(f"{message} (see `chronostream --help`)", _WRONG_USAGE)
+            context = getattr(error, "ctx", None)
+            command = context.command_path if context else "chronostream"
+            return _fail(f"{message} (see `{command} --help`)", _WRONG_USAGE)
     except KeyboardInterrupt:
         status = _INTERRUPTED
     if status == _INTERRUPTED:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
+import textwrap
+from collections.abc import Sequence
 from dataclasses import asdict
 
 import typer
@@ -12,7 +15,7 @@ from chronostream.observe.doctor import Finding, Verdict, examine
 
 __all__ = ["doctor"]
 
-_COLOURS = {Verdict.OK: typer.colors.GREEN, Verdict.WARN: typer.colors.YELLOW, Verdict.BAD: typer.colors.RED}
+_COLOURS = {Verdict.OK: "green", Verdict.WARN: "yellow", Verdict.BAD: "red"}
 
 
 def doctor(format_: FormatOption = Format.TEXT) -> int:
@@ -28,13 +31,24 @@ def doctor(format_: FormatOption = Format.TEXT) -> int:
     if format_ is Format.JSON:
         typer.echo(json.dumps([asdict(finding) for finding in findings]))
     else:
-        for finding in findings:
-            _show(finding, max(len(other.name) for other in findings))
+        _show(findings)
     return 1 if any(finding.verdict is Verdict.BAD for finding in findings) else 0
 
 
-def _show(finding: Finding, width: int) -> None:
-    mark = typer.style(f"{finding.verdict:<4}", fg=_COLOURS[finding.verdict])
-    typer.echo(f"{mark}  {finding.name:<{width}}  {finding.found}")
-    if finding.advice:
-        typer.echo(f"{'':<{width + 8}}→ {finding.advice}")
+def _show(findings: Sequence[Finding]) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console()
+    names = max(len(finding.name) for finding in findings)
+    lines = textwrap.TextWrapper(
+        # In a pipe, each finding and each advice is one line.
+        width=console.width if console.is_terminal else sys.maxsize,
+        subsequent_indent=" " * (names + 8),
+    )
+    for finding in findings:
+        text = Text(lines.fill(f"{finding.verdict:<4}  {finding.name:<{names}}  {finding.found}"))
+        text.stylize(_COLOURS[finding.verdict], 0, len(finding.verdict))
+        if finding.advice:
+            text.append("\n" + lines.fill(f"{'':<{names + 8}}→ {finding.advice}"))
+        console.print(text, soft_wrap=True)

@@ -38,9 +38,8 @@ def mirror(
 ) -> None:
     """Fill a ring with what a relay delivers to NATS JetStream.
 
-    It goes on until SIGTERM or Ctrl-C.
-
-    The ring is kept, and the next run goes on behind its last event. A name that is live is refused with exit status 3.
+    It goes on until SIGTERM or Ctrl-C. The ring is kept, and the next run goes on behind its last event. A name that is
+    live is refused with exit status 3.
     """
     connection = connect(url)
     from chronostream.bridges.mirror import Mirror

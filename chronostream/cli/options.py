@@ -52,7 +52,7 @@ Frequencies = Annotated[
     list[str] | None,
     typer.Option("--frequency", "-f", help="second, minute, hour or day; give it again for more.", show_default=False),
 ]
-FormatOption = Annotated[Format, typer.Option("--format", help="For people, or one JSON value for programs.")]
+FormatOption = Annotated[Format, typer.Option("--format", help="For people, or as JSON for programs.")]
 AnyOwner = Annotated[bool, typer.Option("--any-owner", help="Also trust a stream that another user made.")]
 Capacity = Annotated[int, typer.Option(help="Events that the ring holds, a power of two.")]
 Mode = Annotated[str, typer.Option(help="Permissions of the segment, octal.")]
@@ -61,11 +61,13 @@ RangeStart = Annotated[
     str | None,
     typer.Option(
         "--from",
-        help="Only from here on: ISO 8601 such as 2024-01-31T12:00Z, or Unix nanoseconds.",
+        help="Where the range begins: ISO 8601 such as 2024-01-31T12:00Z, or Unix nanoseconds.",
         show_default=False,
     ),
 ]
-RangeEnd = Annotated[str | None, typer.Option("--to", help="Only before this, likewise.", show_default=False)]
+RangeEnd = Annotated[
+    str | None, typer.Option("--to", help="Where it ends, likewise; itself not part of it.", show_default=False)
+]
 For = Annotated[
     str | None, typer.Option("--for", help="Stop by itself after this long, such as 10s.", show_default=False)
 ]

@@ -21,7 +21,7 @@ _As = Annotated[
 ]
 _Encoding = Annotated[str, typer.Option(help="Payload: json, or record for the 128 bytes as they stand.")]
 _Replicas = Annotated[int | None, typer.Option(help="Servers that hold each event; 1 by default.", show_default=False)]
-_MaxAge = Annotated[str | None, typer.Option(help="How long JetStream holds an event.", show_default=False)]
+_MaxAge = Annotated[str | None, typer.Option(help="How long JetStream holds an event, such as 7d.", show_default=False)]
 _MaxMessages = Annotated[int | None, typer.Option(help="How many events it holds.", show_default=False)]
 _MaxBytes = Annotated[int | None, typer.Option(help="How many bytes they may take.", show_default=False)]
 _Patience = Annotated[str, typer.Option(help="How long another relay is given to fill a gap of this one.")]
@@ -49,9 +49,8 @@ def relay(
 ) -> int:
     """Deliver the events of a stream to NATS JetStream, each once.
 
-    It goes on until the stream is closed or SIGTERM comes.
-
-    It begins where JetStream ends. Ends with exit status 1 if there were events that it could not deliver.
+    It begins where JetStream ends, and goes on until the stream is closed, or until SIGTERM or Ctrl-C. The exit status
+    is 1 if there were events that it could not deliver.
     """
     connection = connect(to)
     from chronostream.bridges.encoding import Encoding

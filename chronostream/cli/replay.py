@@ -56,7 +56,7 @@ def replay(
 
     They are, to the last bit, what `chronostream run --sequence boundary` would have emitted then; and that command
     goes on with the stream where the range ends. No consumer is waited for. With --from-nats they are not computed, but
-    those that JetStream holds.
+    those that JetStream holds, and --from and --to may be left out.
     """
     start_ns = None if from_ is None else instant_ns("--from", from_)
     end_ns = None if to is None else instant_ns("--to", to)

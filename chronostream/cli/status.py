@@ -10,7 +10,7 @@ import typer
 
 from chronostream import ring
 from chronostream._texts import utc_text
-from chronostream.cli.figures import NO_STREAMS, printable_text, size_text
+from chronostream.cli.figures import NO_STREAMS, duration_text, printable_text, size_text
 from chronostream.cli.options import AnyOwner, Format, FormatOption
 from chronostream.observe.survey import survey
 from chronostream.status import EngineStatus, FrequencyStatus, MirrorStatus, StreamStatus, stream_status
@@ -90,5 +90,5 @@ def _frequency_line(of: FrequencyStatus) -> str:
     late = ""
     if of.lateness is not None:
         figures = (of.lateness.p50_ns, of.lateness.p99_ns, of.lateness.p99_9_ns, of.lateness.max_ns)
-        late = "  late p50/p99/p99.9/max {:.1f}/{:.1f}/{:.1f}/{:.1f} µs".format(*(ns / 1000 for ns in figures))
+        late = f"  late p50/p99/p99.9/max {' / '.join(map(duration_text, figures))}"
     return f"  {of.frequency.label:<10} {last}  missed {of.missed}{late}"

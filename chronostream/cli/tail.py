@@ -40,7 +40,8 @@ def tail(
 ) -> None:
     """Print the events of a stream as they come.
 
-    It ends when the stream is closed; one that is closed already is drained first. Losses are reported on stderr.
+    It ends when the stream is closed, or by Ctrl-C; one that is closed already is drained first. Losses are reported on
+    stderr.
     """
     try:
         with subscribe(

@@ -29,14 +29,14 @@ _PAGE = 10
 _MOVES = {"up": -1, "k": -1, "down": 1, "j": 1, "page up": -_PAGE, "page down": _PAGE}
 _QUITS = ("quit", "q", "Q")
 
-_Names = Annotated[list[str] | None, typer.Argument(help="Only these streams.", metavar="NAME", show_default=False)]
+_Names = Annotated[list[str] | None, typer.Argument(help="Only these streams.", show_default=False)]
 _Interval = Annotated[str, typer.Option(help="How often to look, such as 500ms or 2s.")]
 _Window = Annotated[str, typer.Option(help="Rates, losses and the last column of lateness are of this long.")]
 _Once = Annotated[bool, typer.Option("--once", help="Print one picture and end, as happens in a pipe anyway.")]
 
 
 def top(
-    names: _Names = None,
+    name: _Names = None,
     interval: _Interval = "1s",
     window: _Window = "10s",
     once: _Once = False,
@@ -56,9 +56,9 @@ def top(
     interval_s, window_s = seconds_of("--interval", interval), seconds_of("--window", window)
     if interval_s < _SHORTEST_S:
         raise InvalidValueError(f"--interval is {interval!r}, expected {_SHORTEST_S:g}s or more")
-    for name in names or ():
-        segment_name(name)  # An error now, not a stream that is not there.
-    watch = _Watch(names or None, interval_s, window_s, any_owner=any_owner)
+    for each in name or ():
+        segment_name(each)  # An error now, not a stream that is not there.
+    watch = _Watch(name or None, interval_s, window_s, any_owner=any_owner)
     interactive = sys.stdout.isatty() and not once
     console = Console(width=None if sys.stdout.isatty() else _PAPER_WIDTH)
     if not interactive or console.is_dumb_terminal:

@@ -27,6 +27,8 @@ _SECOND_NS = 1_000_000_000
 _STATES = {"live": "green", "closed": "blue", "dead": "red", "broken": "red", "denied": "yellow"}
 _CONDITIONS = {"holding": "yellow", "held": "red", "quarantined": "red", "stale": "red", "not connected": "red"}
 _BAR_CELLS = 20
+_NARROW = 110  # Below so many columns some are left out, so that losses are not cut off at the right.
+_NARROW_BAR_CELLS = 8
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 _HEIGHTS = "▁▂▃▄▅▆▇█"
 # The columns of a shape end at these powers of two nanoseconds, 1 µs to 4.3 s; one more is for what is later.
@@ -88,7 +90,8 @@ class Frame:
 
     def _body(self, console: Console, options: ConsoleOptions) -> list[list[Segment]]:
         panels: list[tuple[str, RenderableType]] = [
-            (change.now.ring.name, _stream(change, self.survey.realtime_ns, self.window_s)) for change in self.changes
+            (change.now.ring.name, _stream(change, self.survey.realtime_ns, self.window_s, options.max_width < _NARROW))
+            for change in self.changes
         ]
         panels += [(unreadable.name, _unreadable(unreadable)) for unreadable in self.survey.unreadable]
         panels.sort(key=lambda panel: panel[0])
@@ -130,14 +133,14 @@ def _head(survey: Survey) -> RenderableType:
     return grid
 
 
-def _stream(change: StreamChange, now_ns: int, window_s: float) -> Panel:
+def _stream(change: StreamChange, now_ns: int, window_s: float, narrow: bool) -> Panel:
     of = change.now.ring
     condition = _condition(change.now) if of.state == "live" else ""
     colour = _CONDITIONS.get(condition, _STATES[of.state])
     parts: list[RenderableType] = [_facts(change, now_ns)]
     if change.frequencies:
-        parts.append(_frequencies(change.frequencies, now_ns, window_s))
-    parts.append(_consumers(change.consumers, of.capacity))
+        parts.append(_frequencies(change.frequencies, now_ns, window_s, narrow))
+    parts.append(_consumers(change.consumers, of.capacity, narrow))
     rate = "" if change.rate is None or of.state != "live" else f"  {rate_text(change.rate)}"
     title = Text.assemble(
         (f"● {of.name}", f"bold {colour}"), f"  {of.state}", f"  {condition}" if condition else "", rate
@@ -184,29 +187,34 @@ def _what(stream: StreamStatus) -> str:
     return str(dtype) if dtype.names is None else f"records of {dtype.itemsize} bytes"
 
 
-def _frequencies(frequencies: Iterable[FrequencyChange], now_ns: int, window_s: float) -> Table:
+def _frequencies(frequencies: Iterable[FrequencyChange], now_ns: int, window_s: float, narrow: bool) -> Table:
     table = _table()
     table.add_column("EVENT", width=10, no_wrap=True)
     table.add_column("LAST", min_width=9, no_wrap=True)
     for title, width in (("SEQUENCE", 11), ("MISSED", 7)):
         table.add_column(title, justify="right", no_wrap=True, min_width=width)
-    for title in ("LATE p50", "p99", "p99.9", "MAX", f"MAX {window_s:g} s"):
+    for title in ("LATE p50", "p99", "MAX") if narrow else ("LATE p50", "p99", "p99.9", "MAX", f"MAX {window_s:g} s"):
         table.add_column(title, justify="right", no_wrap=True, min_width=_DURATION_WIDTH)
-    table.add_column("1µs  SHAPE  4s", no_wrap=True, min_width=len(_POWERS) + 1)
+    if not narrow:
+        table.add_column("1µs  SHAPE  4s", no_wrap=True, min_width=len(_POWERS) + 1)
     for frequency in frequencies:
         now = frequency.now
         if now.last_timestamp is None or now.last_sequence is None or now.lateness is None:
             table.add_row(now.frequency.label, Text("none yet", "dim"), "", _missed(frequency))
             continue
         late = now.lateness
+        if narrow:
+            figures = [_late(ns) for ns in (late.p50_ns, late.p99_ns, late.max_ns)]
+        else:
+            figures = [_late(ns) for ns in (late.p50_ns, late.p99_ns, late.p99_9_ns, late.max_ns)]
+            figures.append(_late(frequency.recent.max_ns) if frequency.recent else Text("-", "dim"))
+            figures.append(Text(shape_text(late.counts), "cyan"))
         table.add_row(
             now.frequency.label,
             f"{age_text((now_ns - now.last_timestamp) / _SECOND_NS)} ago",
             f"{now.last_sequence:,}",
             _missed(frequency),
-            *(_late(ns) for ns in (late.p50_ns, late.p99_ns, late.p99_9_ns, late.max_ns)),
-            _late(frequency.recent.max_ns) if frequency.recent else Text("-", "dim"),
-            Text(shape_text(late.counts), "cyan"),
+            *figures,
         )
     return table
 
@@ -219,33 +227,34 @@ def _missed(frequency: FrequencyChange) -> Text:
     return _count_and_news(frequency.now.missed, frequency.missed, "yellow")
 
 
-def _consumers(consumers: Iterable[ConsumerChange], capacity: int) -> RenderableType:
+def _consumers(consumers: Iterable[ConsumerChange], capacity: int, narrow: bool) -> RenderableType:
     table = _table()
-    table.add_column("CONSUMER", width=24, no_wrap=True, overflow="ellipsis")
+    cells = _NARROW_BAR_CELLS if narrow else _BAR_CELLS
+    table.add_column("CONSUMER", width=16 if narrow else 24, no_wrap=True, overflow="ellipsis")
     for title, width in (("PID", 7), ("READS", 8)):
         table.add_column(title, justify="right", no_wrap=True, min_width=width)
-    table.add_column("LAG", no_wrap=True, width=_BAR_CELLS + 2)
-    for title, width in (("", 16), ("LOST", 10)):
+    table.add_column("LAG", no_wrap=True, width=cells + 2)
+    for title, width in (("", 10 if narrow else 16), ("LOST", 10)):
         table.add_column(title, justify="right", no_wrap=True, min_width=width)
     for consumer in consumers:
         table.add_row(
             Text(printable_text(consumer.now.label) or "unnamed", "" if consumer.now.label else "dim"),
             str(consumer.now.pid),
             "" if consumer.rate is None else rate_text(consumer.rate),
-            _bar(consumer.fill),
-            f"{consumer.now.lag:,} of {capacity:,}",
+            _bar(consumer.fill, cells),
+            f"{consumer.now.lag:,}" if narrow else f"{consumer.now.lag:,} of {capacity:,}",
             _count_and_news(consumer.now.lost, consumer.lost, "red"),
         )
     return table if table.rows else Text("no registered consumers", "dim")
 
 
-def _bar(fill: float) -> Text:
-    eighths = round(fill * _BAR_CELLS * 8)
+def _bar(fill: float, cells: int) -> Text:
+    eighths = round(fill * cells * 8)
     if fill > 0:
         eighths = max(1, eighths)  # A little is not nothing.
-    cells = ("█" * (eighths // 8) + (_EIGHTHS[eighths % 8] if eighths % 8 else "")).ljust(_BAR_CELLS)
+    bar = ("█" * (eighths // 8) + (_EIGHTHS[eighths % 8] if eighths % 8 else "")).ljust(cells)
     colour = "green" if fill < _CAUTION else "yellow" if fill < _DANGER else "red"
-    return Text.assemble(("▕", "dim"), (cells, colour), ("▏", "dim"))
+    return Text.assemble(("▕", "dim"), (bar, colour), ("▏", "dim"))
 
 
 def _count_and_news(count: int, news: int, colour: str) -> Text:

@@ -56,10 +56,9 @@ def verify(
 ) -> int:
     """Compare a stream with what it must be.
 
-    What the ring, or JetStream, holds is compared, and each event that is absent or foreign is named.
-
-    Absent, foreign, duplicate, altered and misplaced events are faults, and the exit status is 1 then. Of counted
-    sequences, what can be checked: that they follow each other, and that what is absent was counted as missed.
+    What the ring, or JetStream, holds is compared. Absent, foreign, duplicate, altered and misplaced events are faults:
+    each is named, and the exit status is 1 then. Of counted sequences, what can be checked: that they follow each
+    other, and that what is absent was counted as missed.
     """
     start_ns = None if from_ is None else instant_ns("--from", from_)
     end_ns = None if to is None else instant_ns("--to", to)

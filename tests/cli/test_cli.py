@@ -44,7 +44,7 @@ def refused(capfd: Capture, *arguments: str) -> tuple[int, str]:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["frobnicate"], "No such command 'frobnicate'"),
+        (["frobnicate"], "No such command 'frobnicate'. (see `chronostream --help`)"),
         (["run"], "Missing argument 'name'"),
         (["run", "../etc"], "'../etc' is not a stream name"),
         (["run", "NAME", "--capacity", "100"], "capacity is 100, expected a power of two"),
@@ -62,7 +62,7 @@ def refused(capfd: Capture, *arguments: str) -> tuple[int, str]:
         (["run", "NAME", "--mode", "rw"], "--mode is 'rw', expected octal permissions"),
         (["run", "NAME", "--mode", "1777"], "expected permissions"),
         (["run", "NAME", "--group", "no-such-group"], "there is no group 'no-such-group'"),
-        (["run", "NAME", "--no-such-option"], "No such option"),
+        (["run", "NAME", "--no-such-option"], "(see `chronostream run --help`)"),
         (["tail"], "Missing argument 'name'"),
         (["tail", "NAME", "--from", "middle"], "Invalid value for '--from'"),
         (["tail", "NAME", "--count", "0"], "Invalid value for '--count'"),
@@ -188,6 +188,12 @@ def test_what_the_output_cannot_spell_is_escaped(name: str, monkeypatch: pytest.
         assert main(["status", name]) == 0
     out.seek(0)
     assert "\\u0142ód\\u017a" in out.read()
+
+
+def test_without_an_output_nothing_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    assert main(["top", "--once", "--interval", "50ms"]) == 0
+    sys.stdout.close()
 
 
 def test_any_output_will_do(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -152,6 +152,17 @@ def test_a_stream_that_was_asked_for_and_is_not_there_is_named() -> None:
     assert "not on this machine: nowhere" in drawn(survey([]), missing=("nowhere",))
 
 
+def test_on_a_narrow_terminal_losses_are_not_cut_off(name: str) -> None:
+    with (
+        Producer.create(name, "<i8", 1024) as producer,
+        Consumer.attach(name, label="a reader of a long name") as reader,
+    ):
+        producer.publish_many(range(1536))
+        reader.read(512)
+        picture = drawn(survey([name]), width=80)
+    assert re.search(r"▕████    ▏ +512 +512 +│", picture)
+
+
 def test_it_is_as_wide_as_the_paper(name: str) -> None:
     with Producer.create(name, "<i8", 8), Consumer.attach(name, label="a reader with a rather long name"):
         for width in (60, 100, 200):
