@@ -19,7 +19,7 @@ from chronostream.event import EVENT_DTYPE, Frequency, build_events, checked_rec
 from chronostream.ring.records import checked_limit
 from chronostream.sequencer import BoundarySequencer
 
-__all__ = ["verify"]
+__all__ = ["Records", "verify"]
 
 Records = npt.NDArray[np.void]
 

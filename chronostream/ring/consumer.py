@@ -26,7 +26,7 @@ from chronostream.ring.layout import CONSUMER_DTYPE, FREE_TAIL, LINE
 from chronostream.ring.records import checked_seconds
 from chronostream.ring.segment import Segment
 
-__all__ = ["Consumer"]
+__all__ = ["LIVENESS_CHECK_S", "Consumer"]
 
 LIVENESS_CHECK_S = 0.5
 """How often a waiting consumer asks whether the producer lives and the stream still has its name."""

@@ -18,7 +18,7 @@ from chronostream.ring.core import Core, load_core
 from chronostream.ring.layout import HEADER_DTYPE, IDENTITY, Layout
 from chronostream.ring.segment import Segment
 
-__all__ = ["Producer"]
+__all__ = ["DEFAULT_MAX_CONSUMERS", "Producer"]
 
 DEFAULT_MAX_CONSUMERS = 64
 _MAX_POSITION = 1 << 63  # centuries away; what is beyond it was never counted
