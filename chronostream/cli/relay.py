@@ -9,7 +9,6 @@ import typer
 
 from chronostream.cli.nats import Connect, JetStream, run_until_signal, takes_connection
 from chronostream.cli.options import AnyOwner, Name, Wait, seconds_of
-from chronostream.errors import InvalidValueError
 
 __all__ = ["relay"]
 
@@ -53,12 +52,9 @@ def relay(
     is 1 if there were events that it could not deliver.
     """
     connection = connect(to)
-    from chronostream.bridges.encoding import Encoding
     from chronostream.bridges.jetstream import Limits
     from chronostream.bridges.relay import Relay
 
-    if encoding not in list(Encoding):
-        raise InvalidValueError(f"--encoding is {encoding!r}, expected one of {', '.join(Encoding)}")
     relay = Relay(
         name,
         connection,
@@ -70,7 +66,7 @@ def relay(
             max_messages=max_messages,
             max_bytes=max_bytes,
         ),
-        encoding=Encoding(encoding),
+        encoding=encoding,
         patience_s=seconds_of("--patience", patience),
         accept_zone_data=accept_zone_data,
         any_owner=any_owner,
