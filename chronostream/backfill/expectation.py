@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import numpy.typing as npt
 
+from chronostream._numbers import checked_int
 from chronostream.boundaries import PERIOD_NS, boundaries, count_boundaries
 from chronostream.config import default_instance
 from chronostream.errors import InvalidValueError
@@ -86,8 +87,7 @@ def expected_chunks(
 
     Arguments and errors are those of `expected`, with a size of at least 1; the errors come before the first part.
     """
-    if not isinstance(size, int) or size < 1:
-        raise InvalidValueError(f"size is {size!r}, expected 1 event or more")
+    size = checked_int("size", size, 1)
     chosen = Frequency.parse_all(frequencies)
     sequencer = BoundarySequencer(tz)
     instance = default_instance() if instance is None else instance

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, get_args
 
+from chronostream._numbers import checked_int
 from chronostream.boundaries import PERIOD_NS
 from chronostream.config import SequencerKind, StreamConfig
 from chronostream.errors import ChronoStreamError, InvalidTypeError, InvalidValueError, SimulationError
@@ -176,12 +177,12 @@ def _plan(seed: int, given: dict[str, Any]) -> Plan:
         "capacity": 1 << chance.randint(4, 10),
     }
     plan = Plan(seed=seed, **drawn | {name: value for name, value in given.items() if value is not None})
-    if not (isinstance(seed, int) and isinstance(plan.days, int | float) and isinstance(plan.hosts, int)):
-        raise InvalidTypeError(f"seed {seed!r}, {plan.days!r} days on {plan.hosts!r} hosts, expected numbers")
-    if not 0 < plan.days <= _MOST_DAYS or plan.hosts < 1:
-        raise InvalidValueError(
-            f"{plan.days} days on {plan.hosts} hosts, expected at most {_MOST_DAYS} days and at least one host"
-        )
+    checked_int("seed", seed)
+    checked_int("hosts", plan.hosts, 1)
+    if not isinstance(plan.days, int | float):
+        raise InvalidTypeError(f"days is {type(plan.days).__name__}, expected a number")
+    if not 0 < plan.days <= _MOST_DAYS:
+        raise InvalidValueError(f"days is {plan.days}, expected more than 0 and at most {_MOST_DAYS}")
     _config(plan, 0)
     return plan
 
