@@ -14,7 +14,7 @@ import numpy.typing as npt
 from chronostream import ring as rings
 from chronostream.boundaries import last_boundary
 from chronostream.clock import Clock, Stop, StopFlag, SystemClock
-from chronostream.config import StreamConfig
+from chronostream.config import StreamConfig, checked_config
 from chronostream.errors import InvalidTypeError, InvalidValueError, StreamExistsError
 from chronostream.event import EVENT_DTYPE, Frequency, checked_records
 from chronostream.scheduler import FrequencyState, SchedulerState
@@ -44,13 +44,14 @@ def fill(
         on_progress: called with the number of events, each time that some were published.
 
     Raises:
-        InvalidTypeError: the parts are no arrays of `EVENT_DTYPE`.
+        InvalidTypeError: the parts are no arrays of `EVENT_DTYPE`, or another argument is of the wrong kind.
         InvalidValueError: one has events of frequencies that the stream does not have; nothing of it is published.
         StreamExistsError: there is such a stream, dead or closed.
         ProducerActiveError: there is, and it is live.
         StreamRemovedError: somebody deleted the stream meanwhile.
         OutOfSharedMemoryError: there is no room for it.
     """
+    checked_config(config)
     if isinstance(parts, np.ndarray) or not isinstance(parts, Iterable):
         raise InvalidTypeError(f"parts are {type(parts).__name__}, expected arrays of EVENT_DTYPE, one after another")
     coming = iter(parts)

@@ -9,6 +9,7 @@ from typing import get_args
 import numpy as np
 import numpy.typing as npt
 
+from chronostream._numbers import checked_ns
 from chronostream.backfill.expectation import CHUNK
 from chronostream.backfill.lane import Gap, Lane
 from chronostream.backfill.report import Fault, FaultKind, Report
@@ -75,11 +76,12 @@ def verify(
     if sequencer not in get_args(SequencerKind):
         raise InvalidValueError(f"sequencer is {sequencer!r}, expected one of {', '.join(get_args(SequencerKind))}")
     numbers = BoundarySequencer(tz) if sequencer == "boundary" else None
-    ends_ns = [end for end in (start_ns, end_ns) if end is not None]
-    if ends_ns:
-        count_boundaries(chosen[0], ends_ns[0], ends_ns[-1], tz)
-    if numbers is not None and start_ns is not None:
-        numbers.peek(chosen[0], start_ns)
+    if start_ns is not None:
+        count_boundaries(chosen[0], start_ns, start_ns if end_ns is None else end_ns, tz)
+        if numbers is not None:
+            numbers.peek(chosen[0], start_ns)
+    elif end_ns is not None:
+        checked_ns("end_ns", end_ns)
     texts = {"producer_version": version, "instance_id": instance}
     for field, text in texts.items():
         if text is not None:
