@@ -93,7 +93,7 @@ def scan(tz: str, start_ns: int, end_ns: int) -> dict[Frequency, list[int]]:
     before = instant.astimezone(zone).replace(tzinfo=None)
     latest_date = before.date()
     found: dict[Frequency, list[int]] = {Frequency.HOUR: [], Frequency.DAY: []}
-    while (instant := instant + timedelta(minutes=1)) < end:
+    while (instant := instant + timedelta(minutes=1)) <= end:
         local = instant.astimezone(zone).replace(tzinfo=None)
         boundary_ns = int(instant.timestamp()) * NS
         next_hour = before.replace(minute=0) + timedelta(hours=1)
@@ -103,7 +103,7 @@ def scan(tz: str, start_ns: int, end_ns: int) -> dict[Frequency, list[int]]:
             latest_date = local.date()
             found[Frequency.DAY].append(boundary_ns)
         before = local
-    return {frequency: [b for b in all_ns if b >= start_ns] for frequency, all_ns in found.items()}
+    return {frequency: [b for b in all_ns if start_ns <= b < end_ns] for frequency, all_ns in found.items()}
 
 
 def instants(low: str = "1972-02-05", high: str = "2037-12-31") -> st.SearchStrategy[int]:

@@ -58,7 +58,7 @@ def test_a_name_that_is_none_is_an_error_as_of_any_module() -> None:
 
 
 def test_importing_the_package_loads_nothing_but_the_package() -> None:
-    before = loaded_after("import importlib, typing")
+    before = loaded_after("from __future__ import annotations; import importlib, typing")
     assert loaded_after("import chronostream") - before <= {"chronostream", "chronostream.version"}
 
 
