@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from chronostream.errors import ConfigError, InvalidTypeError
 from chronostream.event import EVENT_DTYPE, Frequency, encode_text
-from chronostream.ring import Layout, segment_name
+from chronostream.ring import Layout, Producer, segment_name
 from chronostream.scheduler import Coalesce, Scheduler, SchedulerState
+from chronostream.state import STATE_SIZE
 from chronostream.version import __version__
 
 __all__ = ["SequencerKind", "StreamConfig", "checked_config", "default_instance"]
@@ -104,6 +105,22 @@ class StreamConfig:
             settle_s=self.settle_s,
             state=state,
             same_boot=same_boot,
+        )
+
+    def open_ring(self, before_live: Callable[[Producer], object]) -> Producer:
+        """Return the ring of this stream, made or taken over; `before_live` and the errors are `Producer.create`'s."""
+        return Producer.create(
+            self.name,
+            EVENT_DTYPE,
+            self.capacity,
+            application_size=STATE_SIZE,
+            max_consumers=self.max_consumers,
+            always_wake=True,  # A few records a second cost nothing, and who may only read can block too.
+            mode=self.mode,
+            group=self.group,
+            version=self.producer_version,
+            instance=self.instance_id,
+            before_live=before_live,
         )
 
 

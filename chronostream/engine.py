@@ -31,7 +31,7 @@ from chronostream.event import EVENT_DTYPE, Event, Frequency, build_mixed_events
 from chronostream.ring.records import checked_seconds
 from chronostream.scheduler import FrequencyState, SchedulerState, Tick
 from chronostream.sequencer import BoundarySequencer, CountingSequencer, Sequencer
-from chronostream.state import STATE_SIZE, Checkpoint, Description, Published, StateWriter
+from chronostream.state import Checkpoint, Description, Published, StateWriter
 
 __all__ = ["Engine"]
 
@@ -106,7 +106,7 @@ class Engine:
         self._closed = False
         try:
             if ring is None:
-                _open_ring(config, self._begin)
+                config.open_ring(self._begin)
             else:
                 self._begin(ring)
         except BaseException:
@@ -329,19 +329,3 @@ def _check_part(what: str, part: object, method: str) -> None:
 
 def _sequencer(config: StreamConfig) -> Sequencer:
     return BoundarySequencer(config.timezone) if config.sequencer == "boundary" else CountingSequencer()
-
-
-def _open_ring(config: StreamConfig, begin: Callable[[rings.Producer], None]) -> None:
-    rings.Producer.create(
-        config.name,
-        EVENT_DTYPE,
-        config.capacity,
-        application_size=STATE_SIZE,
-        max_consumers=config.max_consumers,
-        always_wake=True,  # A few records a second cost nothing, and readers without write permission can block too.
-        mode=config.mode,
-        group=config.group,
-        version=config.producer_version,
-        instance=config.instance_id,
-        before_live=begin,
-    )

@@ -11,14 +11,14 @@ from itertools import chain, islice
 import numpy as np
 import numpy.typing as npt
 
-from chronostream import ring as rings
 from chronostream.boundaries import last_boundary
 from chronostream.clock import Clock, Stop, StopFlag, SystemClock
 from chronostream.config import StreamConfig, checked_config
 from chronostream.errors import InvalidTypeError, InvalidValueError, StreamExistsError
-from chronostream.event import EVENT_DTYPE, Frequency, checked_records
+from chronostream.event import Frequency, checked_records
+from chronostream.ring import Producer
 from chronostream.scheduler import FrequencyState, SchedulerState
-from chronostream.state import STATE_SIZE, Checkpoint, Description, Published, StateWriter
+from chronostream.state import Checkpoint, Description, Published, StateWriter
 
 __all__ = ["fill", "fill_range"]
 
@@ -87,7 +87,7 @@ def fill_range(
     frequencies = Frequency.parse_all(config.frequencies)
     published = dict.fromkeys(frequencies, Published())
     reached_ns = before_ns
-    producer = _open_new_ring(config)
+    producer = config.open_ring(_refuse_takeover)
     try:
         state = StateWriter(producer.application)
         state.describe(Description(frequencies, config.timezone, config.sequencer))
@@ -127,26 +127,9 @@ def _latest(events: Records, frequencies: tuple[Frequency, ...]) -> dict[Frequen
     return {frequency: Published(int(row["sequence"]), int(row["timestamp"])) for frequency, row in last.items()}
 
 
-def _open_new_ring(config: StreamConfig) -> rings.Producer:
-    """Make the ring of a stream that does not exist yet."""
-
-    def refuse(producer: rings.Producer) -> None:
-        if producer.taken_over:
-            raise StreamExistsError(
-                f"stream {config.name!r} exists, and a new one was asked for: use another name, or remove it first "
-                f"(`chronostream remove {config.name}`)"
-            )
-
-    return rings.Producer.create(
-        config.name,
-        EVENT_DTYPE,
-        config.capacity,
-        application_size=STATE_SIZE,
-        max_consumers=config.max_consumers,
-        always_wake=True,
-        mode=config.mode,
-        group=config.group,
-        version=config.producer_version,
-        instance=config.instance_id,
-        before_live=refuse,
-    )
+def _refuse_takeover(producer: Producer) -> None:
+    if producer.taken_over:
+        raise StreamExistsError(
+            f"stream {producer.name!r} exists, and a new one was asked for: use another name, or remove it first "
+            f"(`chronostream remove {producer.name}`)"
+        )
