@@ -128,6 +128,11 @@ def test_what_are_no_events_of_the_stream_is_refused(
     assert name not in list_names() or ids_in(name) == []
 
 
+def test_what_is_no_configuration_is_refused(name: str) -> None:
+    with pytest.raises(InvalidTypeError, match="config is str"):
+        fill(name, [EVENTS])  # type: ignore[arg-type]
+
+
 def test_a_stream_can_be_removed_at_the_end(name: str) -> None:
     fill(config_of(name, remove=True), [EVENTS])
     assert name not in list_names()
