@@ -80,6 +80,6 @@ SMOKE = Effort(
     ticks=1,
     events=1_000,
     consumers=(2,),
-    sizes=(16, 4096),
+    sizes=(4096,),
     capacities=(1 << 8,),
 )
