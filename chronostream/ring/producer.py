@@ -80,8 +80,9 @@ class Producer:
             version: version text of the producer, at most 32 bytes of UTF-8, shown in the status.
             instance: name of the producer, at most 64 bytes of UTF-8, shown in the status.
             core: ``"native"`` or ``"portable"`` instead of `chronostream.ring.CORE`.
-            before_live: called with the producer while a stream that is taken over is still as it was left, to look at
-                what is in it. What it raises reaches the caller; a new stream is then deleted, any other untouched.
+            before_live: called with the producer while nobody can attach to a new stream yet, to write what must be in
+                it; and while one that is taken over is still as it was left, to look at what is in it. What it raises
+                reaches the caller; a new stream is then deleted, any other untouched.
 
         Raises:
             ProducerActiveError: the name is live.
@@ -98,13 +99,14 @@ class Producer:
             raise InvalidTypeError(f"before_live is {type(before_live).__name__}, expected a function of the producer")
         identity = _identity(version, instance)
         layout = Layout.plan(dtype, capacity, application_size, max_consumers)
-        segment = Segment.own(name, layout, identity, mode=mode, group=group)
+        segment = Segment.own(name, layout, identity, mode=mode, group=group, hidden=True)
         try:
             producer = cls(segment, always_wake=always_wake, core=implementation)
             producer._check_positions()
             if before_live is not None:
                 before_live(producer)
             producer._take_over(identity)
+            segment.show()
         except BaseException:
             if not segment.taken_over:
                 segment.unlink()

@@ -91,12 +91,19 @@ class Segment:
 
     @classmethod
     def own(
-        cls, name: str, layout: Layout, identity: bytes, *, mode: int = 0o600, group: str | int | None = None
+        cls,
+        name: str,
+        layout: Layout,
+        identity: bytes,
+        *,
+        mode: int = 0o600,
+        group: str | int | None = None,
+        hidden: bool = False,
     ) -> Segment:
         """Create the segment of the stream `name`, or take over the one that is there; this process is its producer.
 
-        A new segment is live at once, with `identity` in its header; one that is taken over is left as it is. The
-        steps are those of docs/ring.md, "Opening as a producer".
+        A new segment is live at once, with `identity` in its header, or `hidden` until it is told to `show`; one that
+        is taken over is left as it is. The steps are those of docs/ring.md, "Opening as a producer".
 
         Raises:
             ProducerActiveError: a living producer holds the name.
@@ -125,12 +132,18 @@ class Segment:
                 _write_header(fd, name, layout, identity)
             segment = cls(name, layout, (fd, locks), owner=True, writable=True, populate=True)
             segment.taken_over = made == MAGIC
+            if not hidden:
+                segment.show()
         except BaseException:
             if made != MAGIC and not foreign:
                 shm.unlink(name)
             _close(fd, locks)
             raise
         return segment
+
+    def show(self) -> None:
+        """Let others attach to it: the magic goes in last."""
+        shm.write(self._file.fileno(), 0, MAGIC)
 
     @classmethod
     def attach(cls, name: str, *, any_owner: bool = False, populate: bool = False) -> Segment:
@@ -372,7 +385,7 @@ def _read_header(fd: int) -> bytes:
 
 
 def _write_header(fd: int, name: str, layout: Layout, identity: bytes) -> None:
-    """Fill a new segment; the magic goes in last, so that nobody attaches to half of one."""
+    """Fill a new segment but for the magic: nobody can attach to it yet."""
     header = np.zeros((), HEADER_DTYPE)
     for field, value in layout.sizes().items():
         header[field] = value
@@ -384,7 +397,6 @@ def _write_header(fd: int, name: str, layout: Layout, identity: bytes) -> None:
     table["tail"] = FREE_TAIL
     shm.write(fd, layout.tail_offset(0), table.tobytes())
     shm.write(fd, 0, bytes(fixed) + layout.dtype_text)
-    shm.write(fd, 0, MAGIC)
 
 
 def _check_same(name: str, found: Layout, wanted: Layout) -> None:

@@ -96,8 +96,10 @@ def test_who_looks_at_a_stream_before_going_live_may_refuse_it_and_leave_it_as_i
     assert inspect(own.name).state == left
 
 
-def test_a_new_stream_that_is_refused_before_going_live_is_not_there_afterwards(own: Handles) -> None:
+def test_a_new_stream_that_is_refused_before_going_live_is_seen_by_nobody(own: Handles) -> None:
     def refuse(_: Producer) -> None:
+        with pytest.raises(StreamNotFoundError, match="still being made"):
+            own.attach()
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
