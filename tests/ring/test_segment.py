@@ -26,7 +26,7 @@ from chronostream.errors import (
     StreamNotFoundError,
 )
 from chronostream.ring import Consumer, Layout, Producer, inspect, remove, shm
-from chronostream.ring.layout import CLAIM, FREE_TAIL, HEAD, HEADER_SIZE, LINE, MAGIC, STATE
+from chronostream.ring.layout import CLAIM, FREE_TAIL, HEAD, HEADER_SIZE, LINE, LIVE, MAGIC, STATE
 from chronostream.ring.segment import Segment
 from tests.ring.harness import Handles, in_fork, move_head, overwrite, path_of
 
@@ -52,7 +52,7 @@ def attached(owned: Segment) -> Iterator[Segment]:
 def test_a_new_segment_has_its_layout_and_free_places(owned: Segment) -> None:
     header = owned.header
     assert {field: int(header[field]) for field in LAYOUT.sizes()} == LAYOUT.sizes()
-    assert (header["stream"].decode(), owned.taken_over) == (owned.name, False)
+    assert (header["stream"].decode(), header["state"], owned.taken_over) == (owned.name, LIVE, False)
     assert owned.table["tail"].tolist() == [FREE_TAIL] * 2
 
 
