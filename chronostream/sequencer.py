@@ -35,19 +35,15 @@ class Sequencer(Protocol):
     @property
     def kind(self) -> str:
         """Its name as the stream stores it; a stream is taken over only by the kind that it has."""
-        ...
 
     def peek(self, frequency: Frequency, boundary_ns: int) -> int:
         """Return what `assign` would, and use nothing up: to build a record before its boundary has come."""
-        ...
 
     def assign(self, frequency: Frequency, boundary_ns: int) -> int:
         """Return the number of the event at this boundary, and use it up."""
-        ...
 
     def restore(self, frequency: Frequency, last_sequence: int) -> None:
         """Go on behind `last_sequence`, the last number that the stream has published; 0 if there is none."""
-        ...
 
 
 class CountingSequencer:

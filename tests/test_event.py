@@ -23,6 +23,7 @@ from chronostream.event import (
     Frequency,
     build_event,
     build_events,
+    build_mixed_events,
     encode_text,
     event_ids,
     to_events,
@@ -268,6 +269,18 @@ def test_arrays_and_lists_give_the_same_records(frequency: Frequency, rows: list
 def test_any_integer_dtype_will_do(dtype: str) -> None:
     values = np.array([1, 2, 127], dtype)
     assert records_of(values, values).tobytes() == records_of([1, 2, 127], [1, 2, 127]).tobytes()
+
+
+def test_thousands_of_records_are_each_as_if_it_were_alone() -> None:
+    records = records_of(range(5000), range(5000, 10_000))
+    assert to_records(to_events(records)).tobytes() == records.tobytes()
+    assert event_ids(records).tolist() == [f"1-{stamp}-{stamp + 5000}" for stamp in range(5000)]
+
+
+def test_events_of_several_frequencies_are_built_at_once() -> None:
+    mixed = build_mixed_events(FREQUENCIES, range(4), range(4, 8), "v", "i")
+    single = [build_event(frequency, frequency - 1, frequency + 3, "v", "i") for frequency in FREQUENCIES]
+    assert to_events(mixed) == single
 
 
 def test_strided_and_reversed_arrays_keep_their_order() -> None:

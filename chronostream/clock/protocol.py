@@ -27,7 +27,6 @@ class StopFlag(Protocol):
 
     def is_set(self) -> bool:
         """Return whether to stop."""
-        ...
 
 
 class Clock(Protocol):
@@ -35,22 +34,18 @@ class Clock(Protocol):
 
     def realtime_ns(self) -> int:
         """Return the wall clock in Unix nanoseconds. It may be set, and so go back."""
-        ...
 
     def boottime_ns(self) -> int:
         """Return the nanoseconds since some instant of this boot, time asleep included. It never goes back."""
-        ...
 
     def both_ns(self) -> tuple[int, int]:
         """Return `realtime_ns` and `boottime_ns` of one instant.
 
         Two separate calls can be seconds apart on a busy machine, and then look like a clock that was set.
         """
-        ...
 
     def boot_id(self) -> bytes:
         """Return the 16 bytes that name this boot: readings of `boottime_ns` compare only under one boot id."""
-        ...
 
     def wait(self, deadline_ns: int, stop: StopFlag, *, while_spinning: Callable[[], object] | None = None) -> Wake:
         """Wait until the wall clock reads `deadline_ns`, the clock is set, or `stop` is.
@@ -63,4 +58,3 @@ class Clock(Protocol):
             while_spinning: called over and over in the last moments before the deadline, and once when it is reached;
                 or never. So what is to be done at the deadline has been gone through, and can be done there.
         """
-        ...

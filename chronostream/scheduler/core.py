@@ -227,7 +227,7 @@ class _Lane:
         """Return which of the boundaries up to `now_ns` to emit, and how many others are missed."""
         first_ns = self.next_ns
         self._move_to(first_ns)
-        if self.next_ns > now_ns:
+        if self.next_ns > now_ns:  # Nearly always: the rest is for what is rare, and takes longer.
             return [first_ns], 0
         last_ns = last_boundary(now_ns, self.frequency, self._tz)
         self._move_to(last_ns)

@@ -61,9 +61,9 @@ class Run:
         """Look each second and return the seconds emitted."""
         return [boundary for _ in range(seconds) for _, boundary in self.after(1)]
 
-    def restart(self, *, same_boot: bool = True) -> list[tuple[Frequency, int]]:
+    def restart(self, **boot: Any) -> list[tuple[Frequency, int]]:
         state = self.scheduler.state
-        self.scheduler = Scheduler(self.scheduler.frequencies, state=state, same_boot=same_boot, **self.options)
+        self.scheduler = Scheduler(self.scheduler.frequencies, state=state, **boot, **self.options)
         return self.emitted()
 
     def count(self, kind: FactKind) -> int:
@@ -129,6 +129,10 @@ def test_emitting_all_goes_back_no_further_than_the_catch_up_window() -> None:
     run = Run(coalesce="all", catch_up_window_s=3.5)
     assert run.after(10) == _seconds([7, 8, 9, 10])
     assert run.missed() == 6
+
+
+def test_the_catch_up_window_is_an_hour_unless_told_otherwise() -> None:
+    assert len(Run(coalesce="all").after(2 * _HOUR_S)) == _HOUR_S
 
 
 def test_emitting_all_keeps_the_most_recent_boundary_however_old_it_is() -> None:
