@@ -111,8 +111,7 @@ class Scheduler:
         if self._trust.quarantined:
             self._deadline_ns = realtime_ns + self._trust.settling_ns
         else:
-            if realtime_ns >= self._next_ns:
-                ticks = self._take_due(realtime_ns, facts)
+            ticks = self._take_due(realtime_ns, facts)
             holding = self._watch_hold(realtime_ns, boottime_ns, facts)
             self._deadline_ns = min(self._next_ns, self._floor_ns) if holding else self._next_ns
         for fact in facts:

@@ -472,6 +472,8 @@ def test_no_step_is_ordinary_in_quarantine_or_where_it_would_begin_one() -> None
     assert not run.scheduler.is_ordinary(deadline_ns, run.clock.boottime_ns())
     run.set_clock(_HOUR_S + 1)
     assert not run.scheduler.is_ordinary(run.last.deadline_ns, run.clock.boottime_ns())
+    # Nor when the boot clock has caught up: the quarantine ends with the next step, not before.
+    assert not run.scheduler.is_ordinary(run.last.deadline_ns, run.clock.boottime_ns() + _YEAR_S * _NS)
 
 
 _RANGES = json.loads((Path(__file__).parents[1] / "vectors" / "boundaries.json").read_text())["ranges"]
