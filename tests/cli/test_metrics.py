@@ -10,9 +10,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from chronostream.cli import main
-from chronostream.ring import Producer
 from tests.process_harness import Programs
-from tests.ring.harness import TIMEOUT_S, overwrite
+from tests.ring.harness import TIMEOUT_S
 
 
 def fetch(url: str) -> str:
@@ -40,18 +39,6 @@ def test_it_answers_over_http_with_the_streams_of_that_moment(programs: Programs
     assert f'chronostream_state{{state="dead",stream="{name}"}} 1.0' in fetch(ready[1])
     assert program.stop()[0] == 0
     assert program.err.rest().endswith(" INFO stopped\n")
-
-
-def test_a_broken_stream_and_one_that_vanishes_fail_no_scrape(programs: Programs, name: str) -> None:
-    program = programs.chronostream("metrics", "--port", "0")
-    url = program.err.line().rpartition(" ")[2]
-    producer = Producer.create(name, "<i8", 8)
-    assert f'chronostream_state{{state="live",stream="{name}"}} 1.0' in fetch(url)
-    overwrite(name, 12, b"\xff" * 4)
-    assert f'chronostream_state{{state="broken",stream="{name}"}} 1.0' in fetch(url)
-    producer.close(unlink=True)
-    assert name not in fetch(url)
-    assert program.stop(signal.SIGINT)[0] == 0
 
 
 def test_a_port_that_is_taken_is_one_clear_line_and_status_2(capfd: pytest.CaptureFixture[str]) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from chronostream.config import StreamConfig
 from chronostream.process import start
-from chronostream.ring import inspect
+from chronostream.ring import Producer, inspect
 from chronostream.stream import subscribe
 from tests.process_harness import Programs
 from tests.ring.harness import ROOT, TIMEOUT_S, path_of
@@ -58,14 +58,11 @@ def systemd(tmp_path: Path) -> Iterator[Systemd]:
     systemd.close()
 
 
-@pytest.mark.parametrize("frequency", ["second", "day"])
-def test_a_service_says_that_it_is_ready_alive_and_stopping(
-    programs: Programs, systemd: Systemd, name: str, frequency: str
+def test_a_service_says_that_it_is_ready_alive_and_stopping_however_rare_its_events_are(
+    programs: Programs, systemd: Systemd, name: str
 ) -> None:
     watchdog_s = 0.4
-    program = programs.chronostream(
-        "run", name, "--frequency", frequency, env=systemd.environment(watchdog_s), stderr=None
-    )
+    program = programs.chronostream("run", name, "-f", "day", env=systemd.environment(watchdog_s), stderr=None)
     assert systemd.next() == "READY=1"
     assert inspect(name).state == "live"
     start_s = time.monotonic()
@@ -84,8 +81,8 @@ def test_without_a_watchdog_there_are_no_signs_of_life(programs: Programs, syste
 
 
 def test_a_stream_that_cannot_be_had_is_never_ready(programs: Programs, systemd: Systemd, name: str) -> None:
-    programs.run(name)
-    assert programs.chronostream("run", name, env=systemd.environment()).wait() == 3
+    with Producer.create(name, "<i8", 8):
+        assert programs.chronostream("run", name, env=systemd.environment()).wait() == 3
     assert systemd.rest() == []
 
 

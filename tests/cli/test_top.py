@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from chronostream.cli import main
 from chronostream.ring import Consumer, Producer
+from tests.engine_harness import Run
 from tests.process_harness import Programs
 from tests.ring.harness import wait_until
 from tests.terminal_harness import CHRONOSTREAM, Terminal, needs_tmux
@@ -90,7 +92,7 @@ def test_what_does_not_fit_is_moved_to_and_a_held_picture_stays(terminal: Termin
         terminal.type("NPage", "NPage", "NPage")
         terminal.wait_for("reader 39")
         terminal.wait_for("lines 17 to 44 of 44$")
-        terminal.resize(100, 60)
+        terminal.resize(120, 60)
         terminal.wait_for(r"^ q quit   space hold$")
         terminal.wait_for("reader 0 ")
         terminal.type("Space")
@@ -103,16 +105,16 @@ def test_what_does_not_fit_is_moved_to_and_a_held_picture_stays(terminal: Termin
         terminal.wait_for("no registered consumers")
 
 
-def test_a_pipe_gets_one_plain_picture(programs: Programs, name: str) -> None:
-    programs.run(name)
-    programs.chronostream("tail", name).out.line()
-    program = programs.chronostream("top", name, "--interval", "100ms")
-    out = program.out.rest()
-    assert program.wait() == 0
-    assert program.err.rest() == ""
+def test_a_pipe_gets_one_plain_picture(capfd: pytest.CaptureFixture[str]) -> None:
+    with Run() as run:
+        run.start()
+        run.after(1)
+        assert main(["top", run.name, "--interval", "100ms"]) == 0
+    out, err = capfd.readouterr()
+    assert err == ""
     assert "\x1b" not in out
-    assert out.count(f"● {name}  live  running") == 1
-    assert re.search(r"second +\ds ago +\d+ ", out)
+    assert out.count(f"● {run.name}  live  running  0.00/s") == 1
+    assert re.search(r"second +\d+d \d+h ago +1 ", out)
     assert "q quit" not in out
     assert {len(line) for line in out.splitlines()[1:]} == {120}
 
