@@ -135,15 +135,13 @@ def _shared_memory(host: Host) -> Finding:
 def _clocksource(host: Host) -> Finding:
     source, reading_ns = host.clocksource(), hosts.reading_ns()
     found = f"{source or 'not told'}, {reading_ns} ns a reading"
-    if source in _COARSE or reading_ns > _SLOW_READING_NS:
-        return Finding(
-            "clock source",
-            Verdict.WARN,
-            found,
-            "each look at the clock is slow, so that events are later: see "
-            "/sys/devices/system/clocksource/clocksource0/available_clocksource for a better one, such as tsc",
-        )
-    return Finding("clock source", Verdict.OK, found)
+    return _warn_if(
+        source in _COARSE or reading_ns > _SLOW_READING_NS,
+        "clock source",
+        found,
+        "each look at the clock is slow, so that events are later: see "
+        "/sys/devices/system/clocksource/clocksource0/available_clocksource for a better one, such as tsc",
+    )
 
 
 def _waiting() -> Finding:
@@ -161,25 +159,22 @@ def _timer_slack(host: Host) -> Finding:
     slack_ns = host.timer_slack_ns()
     if slack_ns is None:
         return Finding("timer slack", Verdict.OK, "not told")
-    found = f"{slack_ns / 1000:g} µs"
-    if slack_ns > _LONG_SLACK_NS:
-        return Finding(
-            "timer slack", Verdict.WARN, found, "sleeps end late by so much: TimerSlackNSec=50us in a systemd unit"
-        )
-    return Finding("timer slack", Verdict.OK, found)
+    return _warn_if(
+        slack_ns > _LONG_SLACK_NS,
+        "timer slack",
+        f"{slack_ns / 1000:g} µs",
+        "sleeps end late by so much: TimerSlackNSec=50us in a systemd unit",
+    )
 
 
 def _realtime() -> Finding:
-    name = "real-time"
     allowed = hosts.may_be_realtime()
     if allowed is None:
-        return Finding(name, Verdict.OK, "not known on this system")
-    if allowed:
-        return Finding(name, Verdict.OK, f"permitted (limit {hosts.realtime_limit()})")
-    return Finding(
-        name,
-        Verdict.WARN,
-        f"not permitted (limit {hosts.realtime_limit()})",
+        return Finding("real-time", Verdict.OK, "not known on this system")
+    return _warn_if(
+        not allowed,
+        "real-time",
+        f"{'permitted' if allowed else 'not permitted'} (limit {hosts.realtime_limit()})",
         "only for a busy machine, where events come late otherwise: LimitRTPRIO=10 in a systemd unit, "
         "or `- rtprio 10` in /etc/security/limits.conf",
     )
@@ -192,15 +187,13 @@ def _clock_sync() -> Finding:
     found = (
         f"{'synchronised' if sync.synchronised else 'not synchronised'}, off by {sync.largest_error_s:.3g} s at most"
     )
-    if not sync.synchronised or sync.largest_error_s > _LARGE_ERROR_S:
-        return Finding(
-            "clock sync",
-            Verdict.WARN,
-            found,
-            "boundaries are those of this machine's clock, right or wrong: run chrony or systemd-timesyncd here, or "
-            "on the host if this is a guest",
-        )
-    return Finding("clock sync", Verdict.OK, found)
+    return _warn_if(
+        not sync.synchronised or sync.largest_error_s > _LARGE_ERROR_S,
+        "clock sync",
+        found,
+        "boundaries are those of this machine's clock, right or wrong: run chrony or systemd-timesyncd here, or on the "
+        "host if this is a guest",
+    )
 
 
 def _zone_data(zones: ZoneData) -> Finding:
@@ -210,16 +203,13 @@ def _zone_data(zones: ZoneData) -> Finding:
         return Finding("zone data", Verdict.BAD, f"{system}, {package}", "pip install tzdata")
     if zones.system is None:
         return Finding("zone data", Verdict.OK, f"{package} in use, {system}")
-    found = f"{system} in use, {package}"
-    if zones.system_release and zones.package_release and zones.system_release < zones.package_release:
-        return Finding(
-            "zone data",
-            Verdict.WARN,
-            found,
-            "the older one is in use: hours and days of zones whose rules changed since may be wrong: update the "
-            "system's tzdata, or set PYTHONTZPATH to nothing to use the package",
-        )
-    return Finding("zone data", Verdict.OK, found)
+    return _warn_if(
+        bool(zones.system_release and zones.package_release and zones.system_release < zones.package_release),
+        "zone data",
+        f"{system} in use, {package}",
+        "the older one is in use: hours and days of zones whose rules changed since may be wrong: update the system's "
+        "tzdata, or set PYTHONTZPATH to nothing to use the package",
+    )
 
 
 def _streams() -> Finding:
@@ -231,13 +221,10 @@ def _streams() -> Finding:
         elif stream.ring.state == "live" and stream.engine and stream.engine.condition in ("held", "quarantined"):
             troubled.append(f"{stream.ring.name} does not trust the clock ({stream.engine.condition})")
     count = len(found.streams) + len(found.unreadable)
-    text = f"{count} on this machine"
-    if not troubled:
-        return Finding("streams", Verdict.OK, text)
-    return Finding(
+    return _warn_if(
+        bool(troubled),
         "streams",
-        Verdict.WARN,
-        f"{text}: {'; '.join(troubled)}",
+        f"{count} on this machine{': ' if troubled else ''}{'; '.join(troubled)}",
         "`chronostream run NAME` goes on with a dead stream, `chronostream remove NAME` deletes any; for a clock that "
         "is not trusted see docs/time.md",
     )
@@ -257,6 +244,10 @@ def _trial() -> Finding:
     if read != [1, 2, 3]:
         return Finding("trial", Verdict.BAD, f"published 1, 2, 3, read {read}", "report this")
     return Finding("trial", Verdict.OK, "a stream was made, written, read and removed")
+
+
+def _warn_if(wrong: bool, name: str, found: str, advice: str) -> Finding:
+    return Finding(name, Verdict.WARN, found, advice) if wrong else Finding(name, Verdict.OK, found)
 
 
 def _mebibytes(size: int) -> str:
