@@ -1,14 +1,15 @@
-"""Integers that callers hand in: what is taken for one, and what is said of anything else."""
+"""Numbers that callers hand in: what is taken for one, and what is said of anything else."""
 
 from __future__ import annotations
 
 import math
 import operator
+import threading
 from typing import SupportsIndex
 
 from chronostream.errors import InvalidTypeError, InvalidValueError
 
-__all__ = ["INT64_MAX", "INT64_MIN", "checked_int", "checked_ns"]
+__all__ = ["INT64_MAX", "INT64_MIN", "checked_int", "checked_ns", "checked_seconds"]
 
 INT64_MIN, INT64_MAX = -(1 << 63), (1 << 63) - 1
 
@@ -34,3 +35,17 @@ def checked_int(name: str, value: SupportsIndex, low: float = -math.inf, high: f
 def checked_ns(name: str, value: SupportsIndex) -> int:
     """Return nanoseconds that an int64 holds as a plain integer; errors as for `checked_int`."""
     return checked_int(name, value, INT64_MIN, INT64_MAX)
+
+
+def checked_seconds(name: str, seconds: float) -> float:
+    """Return how long to wait, at most what the system can wait.
+
+    Raises:
+        InvalidValueError: it is negative, or not a number at all.
+        InvalidTypeError: it is of another type than a number's.
+    """
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        raise InvalidTypeError(f"{name} is {type(seconds).__name__}, expected seconds as a number")
+    if not seconds >= 0:
+        raise InvalidValueError(f"{name} is {seconds}, expected 0 or more")
+    return min(seconds, threading.TIMEOUT_MAX)

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chronostream import ring as rings
+from chronostream._numbers import checked_seconds
 from chronostream.clock import Clock, Stop, StopFlag, SystemClock
 from chronostream.config import StreamConfig, checked_config
 from chronostream.errors import (
@@ -28,7 +29,6 @@ from chronostream.errors import (
     StreamMismatchError,
 )
 from chronostream.event import EVENT_DTYPE, Event, Frequency, build_mixed_events, to_events
-from chronostream.ring.records import checked_seconds
 from chronostream.scheduler import FrequencyState, SchedulerState, Tick
 from chronostream.sequencer import BoundarySequencer, CountingSequencer, Sequencer
 from chronostream.state import Checkpoint, Description, Published, StateWriter

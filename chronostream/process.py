@@ -27,12 +27,12 @@ from typing import Any, Self
 import psutil
 
 from chronostream import ring
+from chronostream._numbers import checked_seconds
 from chronostream.clock import Stop
 from chronostream.config import StreamConfig, checked_config
 from chronostream.engine import Engine
 from chronostream.errors import AccessDeniedError, ChronoStreamError, ProducerActiveError, StartError
 from chronostream.priority import apply_priority
-from chronostream.ring.records import checked_seconds
 from chronostream.status import StreamStatus, stream_status
 from chronostream.systemd import Watchdog, notify
 

@@ -10,11 +10,12 @@ from typing import Literal, Self
 import numpy as np
 import numpy.typing as npt
 
+from chronostream._numbers import checked_seconds
 from chronostream.errors import InvalidValueError, LayoutMismatchError, LostError, StreamNotFoundError
 from chronostream.event import EVENT_DTYPE, Event, Frequency, to_events, to_records
 from chronostream.ring import Consumer
 from chronostream.ring.core import IdleStrategy
-from chronostream.ring.records import checked_limit, checked_seconds
+from chronostream.ring.records import checked_limit
 
 __all__ = ["EventStream", "of_events", "subscribe", "when_there"]
 

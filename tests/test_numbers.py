@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import math
+import threading
 from typing import Any
 
 import numpy as np
 import pytest
 
 from chronostream import Frequency
-from chronostream._numbers import INT64_MAX, INT64_MIN, checked_int, checked_ns
+from chronostream._numbers import INT64_MAX, INT64_MIN, checked_int, checked_ns, checked_seconds
 from chronostream.errors import InvalidTypeError, InvalidValueError
 
 
@@ -39,3 +41,20 @@ def test_nanoseconds_are_those_that_an_int64_holds() -> None:
     for number in (INT64_MIN - 1, INT64_MAX + 1):
         with pytest.raises(InvalidValueError, match=f"^now_ns is {number}, expected -9223372036854775808 to 92233720"):
             checked_ns("now_ns", number)
+
+
+@pytest.mark.parametrize(("seconds", "wait_s"), [(0, 0), (0.5, 0.5), (math.inf, threading.TIMEOUT_MAX)])
+def test_a_wait_is_at_most_what_the_system_can_wait(seconds: float, wait_s: float) -> None:
+    assert checked_seconds("wait_s", seconds) == wait_s
+
+
+@pytest.mark.parametrize("seconds", [-1, math.nan])
+def test_a_wait_of_less_than_nothing_is_refused(seconds: float) -> None:
+    with pytest.raises(InvalidValueError, match=f"^wait_s is {seconds}, expected 0 or more$"):
+        checked_seconds("wait_s", seconds)
+
+
+@pytest.mark.parametrize("seconds", ["1", True, None, 1j])
+def test_a_wait_that_is_no_number_is_refused(seconds: Any) -> None:
+    with pytest.raises(InvalidTypeError, match=f"^wait_s is {type(seconds).__name__}, expected seconds as a number$"):
+        checked_seconds("wait_s", seconds)

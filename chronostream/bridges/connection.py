@@ -17,9 +17,9 @@ import nats.errors
 from nats.aio.client import Client
 from nats.js import JetStreamContext
 
+from chronostream._numbers import checked_seconds
 from chronostream.bridges.running import first_of
 from chronostream.errors import BridgeError, InvalidTypeError, InvalidValueError
-from chronostream.ring.records import checked_seconds
 
 __all__ = ["TROUBLE", "ConnectionOptions", "Link", "redact"]
 

@@ -13,6 +13,7 @@ import os
 import time
 from functools import partial
 
+from chronostream._numbers import checked_seconds
 from chronostream.bridges.connection import ConnectionOptions, Link
 from chronostream.bridges.continuity import BoundaryContinuity, orders_of
 from chronostream.bridges.jetstream import Origin, stream_for
@@ -23,7 +24,6 @@ from chronostream.errors import StreamMismatchError
 from chronostream.event import EVENT_DTYPE
 from chronostream.origin import ORIGIN_SIZE, Freshness, MirrorDescription, OriginWriter
 from chronostream.ring import Producer
-from chronostream.ring.records import checked_seconds
 from chronostream.version import __version__
 
 __all__ = ["Mirror"]

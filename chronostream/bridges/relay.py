@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from nats.js import JetStreamContext
 
+from chronostream._numbers import checked_seconds
 from chronostream.bridges.backlog import Backlog
 from chronostream.bridges.connection import TROUBLE, ConnectionOptions, Link
 from chronostream.bridges.continuity import BoundaryContinuity, Continuity, CountingContinuity, Mark, order_of
@@ -26,7 +27,6 @@ from chronostream.bridges.publisher import MAX_BATCH, Batch, BatchSizeError, Con
 from chronostream.bridges.running import Pauses, cancel, first_of
 from chronostream.errors import InvalidValueError, StreamNotFoundError
 from chronostream.event import Event, Frequency, event_ids
-from chronostream.ring.records import checked_seconds
 
 __all__ = ["Loss", "Relay", "RelayReport"]
 

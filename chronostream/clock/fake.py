@@ -9,7 +9,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from chronostream._numbers import checked_int
+from chronostream._numbers import checked_int, checked_seconds
 from chronostream.clock.protocol import StopFlag, Wake
 from chronostream.errors import ChronoStreamError, InvalidTypeError, InvalidValueError
 
@@ -151,8 +151,8 @@ class FakeClock:
         """Return once at least `waiters` threads sleep in `wait`, so that moving the clock finds them there.
 
         Raises:
-            InvalidValueError: `waiters` is less than one.
-            InvalidTypeError: it is not an integer.
+            InvalidValueError: `waiters` is less than one, or `timeout_s` negative.
+            InvalidTypeError: they are no such numbers.
             ChronoStreamError: they did not within `timeout_s` of real time.
         """
         with self._changed:
@@ -162,8 +162,8 @@ class FakeClock:
         """Wait for `waiters` sleepers, move on to the earliest of their deadlines, and return it.
 
         Raises:
-            InvalidValueError: `waiters` is less than one.
-            InvalidTypeError: it is not an integer.
+            InvalidValueError: `waiters` is less than one, or `timeout_s` negative.
+            InvalidTypeError: they are no such numbers.
             ChronoStreamError: there were not so many sleepers within `timeout_s` of real time.
         """
         with self._changed:
@@ -181,8 +181,8 @@ class FakeClock:
             timeout_s: real seconds for each time that they fall asleep.
 
         Raises:
-            InvalidValueError: `end_ns` is before now, or `waiters` is less than one.
-            InvalidTypeError: `end_ns` or `waiters` is not an integer.
+            InvalidValueError: `end_ns` is before now, `waiters` is less than one, or `timeout_s` negative.
+            InvalidTypeError: they are no such numbers.
             ChronoStreamError: there were not so many sleepers within `timeout_s`.
         """
         with self._changed:
@@ -220,7 +220,7 @@ class FakeClock:
     def _wait_for_waiters(self, waiters: int, timeout_s: float) -> None:
         if checked_int("waiters", waiters) < 1:
             raise InvalidValueError(f"waiters is {waiters}, expected at least 1: use advance() when nobody sleeps")
-        end_s = time.monotonic() + timeout_s
+        end_s = time.monotonic() + checked_seconds("timeout_s", timeout_s)
         while len(self._sleepers) < waiters:
             remaining_s = end_s - time.monotonic()
             if remaining_s <= 0:

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chronostream._extras import require
+from chronostream._numbers import checked_seconds
 from chronostream.boundaries import next_boundary
 from chronostream.clock import StopFlag
 from chronostream.errors import ChronoStreamError, InvalidTypeError, InvalidValueError, RecordingError
@@ -25,7 +26,6 @@ from chronostream.recorder.files import Metadata, RecordedFile, UnfinishedFile, 
 from chronostream.recorder.resume import find_end
 from chronostream.ring import Consumer, segment_name
 from chronostream.ring.dtypes import dtype_to_text
-from chronostream.ring.records import checked_seconds
 from chronostream.status import stream_status
 from chronostream.stream import when_there
 from chronostream.tables import arrow_schema

@@ -14,6 +14,7 @@ from typing import Any, Literal, Self, get_args
 import numpy as np
 import numpy.typing as npt
 
+from chronostream._numbers import checked_seconds
 from chronostream.errors import (
     InvalidTypeError,
     InvalidValueError,
@@ -23,7 +24,6 @@ from chronostream.errors import (
 )
 from chronostream.ring.core import Core, IdleStrategy, Reader, load_core
 from chronostream.ring.layout import CONSUMER_DTYPE, FREE_TAIL, LINE
-from chronostream.ring.records import checked_seconds
 from chronostream.ring.segment import Segment
 
 __all__ = ["LIVENESS_CHECK_S", "Consumer"]

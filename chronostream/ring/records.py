@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,7 +11,7 @@ import numpy.typing as npt
 from chronostream.errors import InvalidTypeError, InvalidValueError, RecordError
 from chronostream.ring.layout import Layout
 
-__all__ = ["checked_limit", "checked_out", "checked_seconds", "record_bytes", "records_bytes"]
+__all__ = ["checked_limit", "checked_out", "record_bytes", "records_bytes"]
 
 
 def record_bytes(record: Any, layout: Layout) -> memoryview:
@@ -96,20 +95,6 @@ def checked_limit(limit: int | None, available: int) -> int:
     if limit < 0:
         raise InvalidValueError(f"limit is {limit}, expected 0 or more")
     return min(limit, available)
-
-
-def checked_seconds(what: str, seconds: float) -> float:
-    """Return how long to wait, at most what the system can wait.
-
-    Raises:
-        InvalidValueError: it is negative.
-        InvalidTypeError: it is not a number.
-    """
-    if not isinstance(seconds, int | float):
-        raise InvalidTypeError(f"{what} is {type(seconds).__name__}, expected seconds as a number")
-    if not seconds >= 0:
-        raise InvalidValueError(f"{what} is {seconds}, expected 0 or more")
-    return min(seconds, threading.TIMEOUT_MAX)
 
 
 def checked_out(out: Any, layout: Layout) -> npt.NDArray[Any]:

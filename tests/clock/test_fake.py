@@ -131,9 +131,11 @@ def test_whoever_was_woken_does_not_count_as_asleep(clock: FakeClock, run: Run) 
     wake.result(_TIMEOUT_S)
 
 
-def test_waiting_for_no_waiters_is_refused(clock: FakeClock) -> None:
+def test_waiting_for_no_waiters_or_for_no_time_is_refused(clock: FakeClock) -> None:
     with pytest.raises(InvalidValueError, match=r"waiters is 0, expected at least 1: use advance\(\)"):
         clock.run_until(clock.realtime_ns() + 1, waiters=0)
+    with pytest.raises(InvalidValueError, match="timeout_s is nan, expected 0 or more"):
+        clock.wait_for_waiters(timeout_s=float("nan"))
     with pytest.raises(InvalidTypeError, match="waiters is str, expected an integer"):
         clock.wait_for_waiters("1")  # type: ignore[arg-type]  # on purpose
 
