@@ -157,7 +157,7 @@ def test_a_gap_is_one_fact_however_many_frequencies_it_hit() -> None:
 
 
 def test_a_step_back_emits_nothing_until_the_clock_has_passed_the_floor_again() -> None:
-    run = Run()
+    run = Run(SECOND, HOUR)
     assert run.second_by_second(10) == list(range(1, 11))
     assert run.set_clock(-5) == []
     assert run.facts == [FactKind.STEP_BACK, FactKind.HOLD]
