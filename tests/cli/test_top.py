@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -98,6 +99,8 @@ def test_what_does_not_fit_is_moved_to_and_a_held_picture_stays(terminal: Termin
         terminal.type("Space")
         terminal.wait_for("space go on")
         producer.publish_many(range(10))
+        time.sleep(0.5)  # for several looks, if it did not hold
+        assert "10 of 64" not in terminal.screen()
         terminal.type("Space")
         terminal.wait_for(r"reader 39 .* 10 of 64")
         for consumer in consumers:
