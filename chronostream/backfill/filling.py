@@ -22,12 +22,12 @@ from chronostream.state import Checkpoint, Description, Published, StateWriter
 
 __all__ = ["fill", "fill_range"]
 
-Records = npt.NDArray[np.void]
+_Records = npt.NDArray[np.void]
 
 
 def fill(
     config: StreamConfig,
-    parts: Iterable[Records],
+    parts: Iterable[_Records],
     *,
     stop: StopFlag | None = None,
     on_progress: Callable[[int], object] | None = None,
@@ -63,7 +63,7 @@ def fill(
 
 def fill_range(
     config: StreamConfig,
-    parts: Iterable[Records],
+    parts: Iterable[_Records],
     before_ns: int,
     last_ns: int | None,
     clock: Clock,
@@ -115,7 +115,7 @@ def fill_range(
         producer.close(unlink=config.remove)
 
 
-def _latest(events: Records, frequencies: tuple[Frequency, ...]) -> dict[Frequency, Published]:
+def _latest(events: _Records, frequencies: tuple[Frequency, ...]) -> dict[Frequency, Published]:
     """Return the last event of each frequency that has some; refuse those of other frequencies."""
     numbers = checked_records(events)["frequency"].copy()  # to look at several times: side by side, they are quicker
     places = {frequency: np.flatnonzero(numbers == int(frequency)) for frequency in frequencies}

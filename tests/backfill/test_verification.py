@@ -5,12 +5,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chronostream.backfill import Fault, FaultKind, expected, verify
+from chronostream.backfill.verification import Records
 from chronostream.errors import InvalidTypeError, InvalidValueError
 from chronostream.event import Frequency, build_events
 
@@ -24,8 +24,6 @@ _WHOLE = expected(_ALL, _START_NS, _END_NS, _ZONE, "1", "me")
 _RAW = np.dtype(("V", _WHOLE.dtype.itemsize))
 _ABSENT, _FOREIGN, _DUPLICATE = FaultKind.ABSENT, FaultKind.FOREIGN, FaultKind.DUPLICATE
 _ALTERED, _DISORDERED = FaultKind.ALTERED, FaultKind.DISORDERED
-
-Records = npt.NDArray[np.void]
 
 
 def _faults(records: Any, **options: Any) -> list[tuple[FaultKind, int, int]]:
