@@ -19,6 +19,8 @@ from tests.ring.harness import TIMEOUT_S, path_of
 settings.register_profile("chronostream", deadline=None, derandomize=True, database=None)
 settings.load_profile("chronostream")
 
+os.environ.pop("PYTHONUNBUFFERED", None)  # Programs buffer what they write as they do for those who use them.
+
 _numbers = itertools.count()
 
 

@@ -11,7 +11,7 @@ import re
 import sys
 from collections.abc import Sequence
 
-__all__ = ["main", "silence_stdout"]
+__all__ = ["main", "silence"]
 
 _USERINFO = re.compile(r"(?<=//)[^/\s]*@")
 _FAILED, _WRONG_USAGE, _LIVE = 1, 2, 3
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except Abort:
             status = _INTERRUPTED  # what older versions make of it
         except OSError as error:
-            silence_stdout()
+            silence(1)
             return _fail(str(error), _FAILED)
         except Exception as error:
             # What typer raises for wrong usage; which class that is depends on its version.
@@ -55,10 +55,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status if isinstance(status, int) else 0
 
 
-def silence_stdout() -> None:
+def silence(fd: int) -> None:
     """Let go of an output that cannot be written to: what Python still wants to flush at its end goes nowhere."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
+    os.dup2(nowhere, fd)
     os.close(nowhere)
 
 

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from chronostream._texts import utc_text
-from chronostream.cli import silence_stdout
+from chronostream.cli import silence
 from chronostream.cli.options import AnyOwner, Format, FormatOption, Frequencies, Name, Start, Wait, seconds_of
 from chronostream.errors import LostError
 from chronostream.event import Event, to_events
@@ -57,7 +57,7 @@ def tail(
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Once is enough, and twice is no traceback.
     except BrokenPipeError:
-        silence_stdout()  # Whoever read has enough.
+        silence(1)  # Whoever read has enough.
 
 
 def _print_all(events: EventStream, count: int | None, form: Format) -> None:

@@ -62,7 +62,7 @@ def test_waiting_consumers_end_with_an_error_that_says_so(
 def test_by_force_its_producer_is_stopped_first(
     programs: Programs, name: str, capfd: Capture, option: list[str]
 ) -> None:
-    program = programs.run(name, *option)
+    program = programs.run(name, "--frequency", "day", *option)
     with subscribe(name) as events:
         assert remove(capfd, name, "--force") == (0, f"stream '{name}' removed\n", "")
         assert list(events) == []  # It was closed before it was removed, so that the loop ends by itself.
