@@ -96,6 +96,7 @@ def test_counting_gives_the_last_uint64_and_no_more() -> None:
     sequencer = CountingSequencer()
     sequencer.restore(Frequency.SECOND, MAX_SEQUENCE - 1)
     assert sequencer.assign(Frequency.SECOND, 0) == MAX_SEQUENCE
+    sequencer.restore(Frequency.SECOND, MAX_SEQUENCE)
     for method in (sequencer.peek, sequencer.assign):
         with pytest.raises(InvalidValueError, match="start a new stream"):
             method(Frequency.SECOND, 0)

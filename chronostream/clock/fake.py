@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from chronostream._numbers import checked_int, checked_seconds
-from chronostream.clock.protocol import StopFlag, Wake
+from chronostream.clock.protocol import StopFlag, Wake, checked_deadline
 from chronostream.errors import ChronoStreamError, InvalidTypeError, InvalidValueError
 
 if TYPE_CHECKING:
@@ -84,9 +84,9 @@ class FakeClock:
         """Wait until told: see `Clock.wait`. `while_spinning` is called once, before the sleep.
 
         Raises:
-            InvalidTypeError: `deadline_ns` is not an integer.
+            InvalidTypeError: `deadline_ns` is not an integer, or `stop` has no ``is_set()``.
         """
-        deadline_ns = checked_int("deadline_ns", deadline_ns)
+        deadline_ns = checked_deadline(deadline_ns, stop)
         if while_spinning is not None and self._now[0] < deadline_ns and not stop.is_set():
             while_spinning()
         with self._changed:

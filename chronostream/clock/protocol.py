@@ -5,10 +5,13 @@ from __future__ import annotations
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Protocol
 
+from chronostream._numbers import checked_int
+from chronostream.errors import InvalidTypeError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Clock", "StopFlag", "Wake"]
+__all__ = ["Clock", "StopFlag", "Wake", "checked_deadline"]
 
 
 class Wake(Enum):
@@ -58,3 +61,14 @@ class Clock(Protocol):
             while_spinning: called over and over in the last moments before the deadline, and once when it is reached;
                 or never. So what is to be done at the deadline has been gone through, and can be done there.
         """
+
+
+def checked_deadline(deadline_ns: int, stop: StopFlag) -> int:
+    """Return the deadline as a plain integer, if this and the flag are what `Clock.wait` takes.
+
+    Raises:
+        InvalidTypeError: the deadline is not an integer, or the flag has no ``is_set()``.
+    """
+    if not hasattr(stop, "is_set"):
+        raise InvalidTypeError(f"stop is {type(stop).__name__}, expected what has a method is_set()")
+    return checked_int("deadline_ns", deadline_ns)

@@ -17,8 +17,7 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self, get_args
 
-from chronostream._numbers import checked_int
-from chronostream.clock.protocol import StopFlag, Wake
+from chronostream.clock.protocol import StopFlag, Wake, checked_deadline
 from chronostream.clock.stop import Stop
 from chronostream.clock.timerfd import NEVER_NS, WallTimer
 from chronostream.errors import ClosedError, InvalidValueError
@@ -131,11 +130,11 @@ class SystemClock:
 
         Raises:
             ClosedError: this clock, or the `Stop`, was closed.
-            InvalidTypeError: `deadline_ns` is not an integer.
+            InvalidTypeError: `deadline_ns` is not an integer, or `stop` has no ``is_set()``.
         """
         if self._closed:
             raise ClosedError("this SystemClock was closed: make a new one to wait")
-        deadline_ns = checked_int("deadline_ns", deadline_ns)
+        deadline_ns = checked_deadline(deadline_ns, stop)
         if stop.is_set():
             return Wake.INTERRUPTED
         until_ns = deadline_ns - self._lead_ns

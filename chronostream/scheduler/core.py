@@ -55,7 +55,7 @@ class Scheduler:
         UnknownFrequencyError: not one of the frequencies that events have.
         InvalidValueError: no frequency at all, unknown `tz` or `coalesce`, a time that is negative or not finite, or
             a `state` of other frequencies.
-        InvalidTypeError: a time is not a number, or `tz` not a string.
+        InvalidTypeError: a time is not a number, `tz` not a string, or `state` something else.
     """
 
     def __init__(
@@ -74,6 +74,8 @@ class Scheduler:
         self.frequencies = Frequency.parse_all(frequencies)
         if coalesce not in get_args(Coalesce):
             raise InvalidValueError(f"coalesce is {coalesce!r}, expected one of {', '.join(get_args(Coalesce))}")
+        if state is not None and not isinstance(state, SchedulerState):
+            raise InvalidTypeError(f"state is {type(state).__name__}, expected a SchedulerState")
         if state is not None and tuple(known.frequency for known in state.frequencies) != self.frequencies:
             found = ", ".join(known.frequency.label for known in state.frequencies)
             expected = ", ".join(frequency.label for frequency in self.frequencies)

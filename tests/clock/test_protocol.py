@@ -52,3 +52,8 @@ def test_a_flag_set_meanwhile_ends_a_wait_however_far_its_deadline(
 def test_a_deadline_that_is_no_integer_is_refused(clock: Clock, deadline_ns: int) -> None:
     with pytest.raises(InvalidTypeError, match=r"deadline_ns is .*, expected an integer"):
         clock.wait(deadline_ns, _NO_STOP)
+
+
+def test_a_flag_that_cannot_be_asked_is_refused(clock: Clock) -> None:
+    with pytest.raises(InvalidTypeError, match=r"stop is NoneType, expected what has a method is_set\(\)"):
+        clock.wait(0, None)  # type: ignore[arg-type]  # on purpose

@@ -112,6 +112,12 @@ def test_several_boundaries_passed_emits_the_earliest_by_default_and_counts_the_
     assert run.after(1) == _seconds([11])
 
 
+def test_a_boundary_that_comes_this_instant_has_passed_too() -> None:
+    run = Run()
+    assert run.after(1.5) == _seconds([1])
+    assert run.missed() == 1
+
+
 def test_several_boundaries_passed_emits_only_the_most_recent_when_so_told() -> None:
     run = Run(coalesce="latest")
     assert run.after(10) == _seconds([10])
@@ -184,13 +190,14 @@ def test_a_hold_looks_again_when_the_clock_reaches_the_floor() -> None:
     assert run.deadline_s == _HOUR_S
     assert run.after(60) == []
     assert run.facts == [FactKind.RELEASED]
+    assert "after 60.000 s" in run.last.facts[0].message
     assert run.deadline_s == 2 * _HOUR_S
 
 
 def test_a_step_back_beyond_max_hold_is_an_error_at_once() -> None:
     run = Run()
     run.after(1)
-    run.set_clock(-300)
+    run.set_clock(-300.5)
     assert run.condition() is Condition.HOLDING
     run.set_clock(-1)
     assert run.condition() is Condition.HELD
@@ -535,6 +542,7 @@ def test_frequencies_are_taken_by_name_or_number_and_once() -> None:
     [
         ({"frequencies": []}, InvalidValueError, "no frequency: give at least one"),
         ({"tz": "Mars/Olympus"}, InvalidValueError, "Mars/Olympus"),
+        ({"state": "new"}, InvalidTypeError, "state is str, expected a SchedulerState"),
         ({"coalesce": "some"}, InvalidValueError, "coalesce is 'some', expected one of earliest, latest, all"),
     ],
     ids=repr,
