@@ -110,8 +110,9 @@ class Scheduler:
             self._begin(realtime_ns, boottime_ns)
         facts = self._trust.judge(realtime_ns, boottime_ns, self._floor_ns)
         ticks: tuple[Tick, ...] = ()
-        if self._trust.quarantined:
-            self._deadline_ns = realtime_ns + self._trust.settling_ns
+        settling_ns = self._trust.settling_ns
+        if settling_ns is not None:
+            self._deadline_ns = realtime_ns + settling_ns
         else:
             ticks = self._take_due(realtime_ns, facts)
             holding = self._watch_hold(realtime_ns, boottime_ns, facts)

@@ -51,9 +51,9 @@ class Trust:
         return self._settles_at_ns is not None
 
     @property
-    def settling_ns(self) -> int:
-        """How much longer a quarantined clock must stay where it is."""
-        return 0 if self._settles_at_ns is None else self._settles_at_ns - self._boottime_ns
+    def settling_ns(self) -> int | None:
+        """How much longer a quarantined clock must stay where it is; None while the clock is believed."""
+        return None if self._settles_at_ns is None else self._settles_at_ns - self._boottime_ns
 
     def reference(self) -> tuple[int, int]:
         """Return what the wall clock should read at the last judgement, and what the boot clock read."""

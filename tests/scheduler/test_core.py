@@ -260,6 +260,14 @@ def test_a_step_forward_up_to_max_step_is_believed_at_once() -> None:
     assert run.missed() == _HOUR_S - 1
 
 
+def test_each_step_forward_is_measured_from_the_clock_that_was_believed_before_it() -> None:
+    run = Run()
+    for _ in range(3):
+        run.set_clock(_HOUR_S)
+    assert run.condition() is Condition.RUNNING
+    assert run.count(FactKind.QUARANTINE) == 0
+
+
 def test_a_step_forward_beyond_max_step_emits_nothing_until_the_clock_has_settled() -> None:
     run = Run()
     assert run.set_clock(_HOUR_S + 1) == []
@@ -326,6 +334,13 @@ def test_a_restart_goes_on_from_the_floor() -> None:
     run.clock.advance(5 * _NS)
     assert run.restart() == _seconds([4])
     assert run.missed() == missed + 4
+
+
+def test_a_restart_tells_that_the_clock_was_set_meanwhile() -> None:
+    run = Run()
+    run.clock.step(_NS // 10)
+    run.restart()
+    assert run.facts == [FactKind.STEP_FORWARD]
 
 
 def test_a_restart_after_a_long_time_is_confirmed_by_the_boot_clock() -> None:
