@@ -35,7 +35,7 @@ class Run:
     """A scheduler under a fake clock, without any thread. Times are seconds since noon."""
 
     def __init__(self, *frequencies: Frequency, **options: Any) -> None:
-        self.clock = FakeClock(_NOON_S * _NS + _NS // 2, boottime_ns=1000 * _NS)
+        self.clock = FakeClock(_NOON_S * _NS + _NS // 2, boottime_ns=_DAY_S * _NS)
         self.scheduler = Scheduler(frequencies or [SECOND], **options)
         self.options = options
         self.last = self.look()
@@ -272,6 +272,7 @@ def test_a_step_forward_beyond_max_step_emits_nothing_until_the_clock_has_settle
     run = Run()
     assert run.set_clock(_HOUR_S + 1) == []
     assert run.facts == [FactKind.STEP_FORWARD, FactKind.QUARANTINE]
+    assert "the clock reads 2023-11-14T13:00:01Z, 3601.000 s more than is confirmed" in run.last.facts[1].message
     assert run.condition() is Condition.QUARANTINED
     assert run.second_by_second(9) == []
     assert run.after(1) == _seconds([1])
@@ -384,7 +385,7 @@ def test_under_another_boot_a_short_absence_is_as_several_boundaries_passed() ->
 
 def test_a_boot_clock_that_went_back_is_another_boots() -> None:
     run = Run()
-    # Taken for the same boot, an hour on the wall and a boot clock back by 1000 s would be too far a step.
+    # Taken for the same boot, an hour on the wall and a boot clock back by a day would be too far a step.
     rebooted = FakeClock(run.clock.realtime_ns() + _HOUR_S * _NS, boottime_ns=0)
     scheduler = Scheduler([SECOND], state=run.scheduler.state)
     assert scheduler.step(*rebooted.both_ns()).ticks == (Tick(SECOND, (_NOON_S + 1) * _NS),)
@@ -417,6 +418,13 @@ def test_a_day_of_slewing_between_two_looks_is_no_step(restarted: bool) -> None:
     run.clock.advance(_DAY_S * _NS)
     assert (run.restart() if restarted else run.emitted()) == [(DAY, _DAY_S // 2)]
     assert run.count(FactKind.STEP_BACK) == 0
+
+
+def test_more_than_slewing_between_two_looks_is_a_step() -> None:
+    run = Run(DAY)
+    run.clock.step(-87 * _NS)
+    run.after(_DAY_S)
+    assert run.count(FactKind.STEP_BACK) == 1
 
 
 # What the table rests on.
