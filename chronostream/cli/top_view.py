@@ -60,12 +60,10 @@ class Frame:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Draw it."""
-        head = console.render_lines(_head(self.survey), options.update(height=None))
-        body = self._body(console, options)
+        head, body, room = self._lines(console, options)
         if not self.keys:
             yield SegmentLines(head + body, new_lines=True)
             return
-        room = max(1, options.size.height - len(head) - 1)
         first = min(self.skipped, max(0, len(body) - room))
         shown = body[first : first + room]
         foot = self.keys
@@ -84,11 +82,11 @@ class Frame:
 
     def hidden(self, console: Console) -> int:
         """Return how many lines do not fit onto the console's screen at once."""
-        options = console.options
-        head = console.render_lines(_head(self.survey), options.update(height=None))
-        return max(0, len(self._body(console, options)) - max(1, console.height - len(head) - 1))
+        _, body, room = self._lines(console, console.options)
+        return max(0, len(body) - room)
 
-    def _body(self, console: Console, options: ConsoleOptions) -> list[list[Segment]]:
+    def _lines(self, console: Console, options: ConsoleOptions) -> tuple[list[list[Segment]], list[list[Segment]], int]:
+        """Return the lines of the head, those of the body, and how many of the latter a screen has room for."""
         panels: list[tuple[str, RenderableType]] = [
             (change.now.ring.name, _stream(change, self.survey.realtime_ns, self.window_s, options.max_width < _NARROW))
             for change in self.changes
@@ -100,7 +98,10 @@ class Frame:
             shown.append(Text(f"\n  not on this machine: {', '.join(self.missing)}", "dim"))
         elif not shown:
             shown.append(Text(f"\n  {NO_STREAMS}", "dim"))
-        return console.render_lines(Group(*shown), options.update(height=None))
+        unlimited = options.update(height=None)
+        head = console.render_lines(_head(self.survey), unlimited)
+        body = console.render_lines(Group(*shown), unlimited)
+        return head, body, max(1, options.size.height - len(head) - 1)
 
 
 def shape_text(counts: npt.NDArray[np.uint64]) -> str:
