@@ -72,5 +72,9 @@ def _status_of(error: Exception) -> int:
 
 def _fail(message: str, status: int) -> int:
     # What was typed may be repeated here, and a URL in it may hold a password.
-    print("chronostream:", _USERINFO.sub("***@", " ".join(message.split())), file=sys.stderr)
+    line = _USERINFO.sub("***@", " ".join(message.split()))
+    try:
+        print("chronostream:", line, file=sys.stderr, flush=True)
+    except OSError:
+        silence(2)
     return status

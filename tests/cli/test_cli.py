@@ -236,6 +236,11 @@ def test_a_mistake_of_our_own_keeps_its_traceback(monkeypatch: pytest.MonkeyPatc
         main([])
 
 
+def test_a_failure_that_nobody_can_be_told_of_has_its_status(programs: Programs) -> None:
+    with open("/dev/full", "wb") as full:  # noqa: PTH123 - a device
+        assert programs.chronostream("frobnicate", stderr=full).wait() == 2
+
+
 def test_a_full_disk_is_one_line(programs: Programs) -> None:
     with open("/dev/full", "wb") as full:  # noqa: PTH123 - a device
         program = programs.chronostream("--version", stdout=full)
