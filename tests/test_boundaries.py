@@ -33,52 +33,32 @@ VECTORS = json.loads((Path(__file__).parent / "vectors" / "boundaries.json").rea
 ZONES = sorted(zoneinfo.available_timezones())
 
 # Where the rule is hard: transitions at midnight, by half an hour or a day, at 00:01, twice within weeks.
-HARD = [
-    ("Africa/Cairo", "2010-09-30"),
-    ("Africa/Cairo", "2014-05-15"),
-    ("Africa/Cairo", "2024-04-26"),
-    ("Africa/Cairo", "2024-11-01"),
-    ("Africa/Casablanca", "2024-03-10"),
-    ("Africa/Casablanca", "2024-04-14"),
-    ("Africa/El_Aaiun", "1976-04-14"),
-    ("Africa/Monrovia", "1972-02-01"),
-    ("America/Boa_Vista", "2000-10-08"),
-    ("America/Caracas", "2007-12-09"),
-    ("America/Caracas", "2016-05-01"),
-    ("America/Havana", "2024-03-10"),
-    ("America/Havana", "2024-11-03"),
-    ("America/New_York", "2024-03-10"),
-    ("America/New_York", "2024-11-03"),
-    ("America/Sao_Paulo", "2018-02-18"),
-    ("America/Sao_Paulo", "2018-11-04"),
-    ("America/Scoresbysund", "2023-03-26"),
-    ("America/Scoresbysund", "2024-03-31"),
-    ("America/St_Johns", "1988-04-03"),
-    ("America/St_Johns", "2006-04-02"),
-    ("America/St_Johns", "2006-10-29"),
-    ("Antarctica/Casey", "2020-10-04"),
-    ("Antarctica/Troll", "2024-03-31"),
-    ("Antarctica/Troll", "2024-10-27"),
-    ("Asia/Gaza", "2011-08-01"),
-    ("Asia/Gaza", "2011-09-30"),
-    ("Asia/Gaza", "2016-03-26"),
-    ("Asia/Kathmandu", "1986-01-01"),
-    ("Asia/Kolkata", "2024-01-01"),
-    ("Asia/Manila", "1978-03-22"),
-    ("Asia/Manila", "1990-05-21"),
-    ("Asia/Pyongyang", "2015-08-15"),
-    ("Asia/Pyongyang", "2018-05-05"),
-    ("Australia/Lord_Howe", "1981-03-01"),
-    ("Australia/Lord_Howe", "2024-04-07"),
-    ("Australia/Lord_Howe", "2024-10-06"),
-    ("Europe/Dublin", "1972-03-19"),
-    ("Europe/Dublin", "2024-10-27"),
-    ("Pacific/Apia", "2011-12-30"),
-    ("Pacific/Chatham", "2024-04-07"),
-    ("Pacific/Chatham", "2024-09-29"),
-    ("Pacific/Kiritimati", "1994-12-31"),
-    ("Pacific/Kwajalein", "1993-08-21"),
-]
+HARD = {
+    "Africa/Cairo": "2010-09-30 2014-05-15 2024-04-26 2024-11-01",
+    "Africa/Casablanca": "2024-03-10 2024-04-14",
+    "Africa/El_Aaiun": "1976-04-14",
+    "Africa/Monrovia": "1972-02-01",
+    "America/Boa_Vista": "2000-10-08",
+    "America/Caracas": "2007-12-09 2016-05-01",
+    "America/Havana": "2024-03-10 2024-11-03",
+    "America/New_York": "2024-03-10 2024-11-03",
+    "America/Sao_Paulo": "2018-02-18 2018-11-04",
+    "America/Scoresbysund": "2023-03-26 2024-03-31",
+    "America/St_Johns": "1988-04-03 2006-04-02 2006-10-29",
+    "Antarctica/Casey": "2020-10-04",
+    "Antarctica/Troll": "2024-03-31 2024-10-27",
+    "Asia/Gaza": "2011-08-01 2011-09-30 2016-03-26",
+    "Asia/Kathmandu": "1986-01-01",
+    "Asia/Kolkata": "2024-01-01",
+    "Asia/Manila": "1978-03-22 1990-05-21",
+    "Asia/Pyongyang": "2015-08-15 2018-05-05",
+    "Australia/Lord_Howe": "1981-03-01 2024-04-07 2024-10-06",
+    "Europe/Dublin": "1972-03-19 2024-10-27",
+    "Pacific/Apia": "2011-12-30",
+    "Pacific/Chatham": "2024-04-07 2024-09-29",
+    "Pacific/Kiritimati": "1994-12-31",
+    "Pacific/Kwajalein": "1993-08-21",
+}
 
 
 def ns(text: str) -> int:
@@ -124,7 +104,7 @@ def test_next_boundary_agrees_with_the_vector(vector: dict[str, Any]) -> None:
     assert next_boundary(vector["now_ns"], vector["frequency"], vector["zone"]) == vector["next_ns"]
 
 
-@pytest.mark.parametrize(("tz", "day"), HARD)
+@pytest.mark.parametrize(("tz", "day"), [(tz, day) for tz, days in HARD.items() for day in days.split()])
 def test_hard_days_agree_with_a_scan_of_every_minute(tz: str, day: str) -> None:
     start_ns, end_ns = ns(day) - 2 * 86400 * NS, ns(day) + 3 * 86400 * NS
     expected = scan(tz, start_ns, end_ns)
@@ -198,14 +178,11 @@ def test_range_holds_its_start_and_not_its_end() -> None:
     assert boundaries("minute", 0, 120 * NS).tolist() == [0, 60 * NS]
 
 
-def test_range_that_is_empty_has_no_boundaries() -> None:
-    found = boundaries("day", 0, 0, "Asia/Tokyo")
+@pytest.mark.parametrize("end_ns", [1, NS])
+def test_range_may_hold_no_boundary(end_ns: int) -> None:
+    found = boundaries("second", 1, end_ns)
     assert found.dtype == np.int64
     assert found.shape == (0,)
-
-
-def test_range_within_one_period_may_hold_no_boundary() -> None:
-    assert boundaries("second", 1, NS).size == 0
 
 
 def test_range_is_the_callers_to_change() -> None:

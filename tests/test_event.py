@@ -384,16 +384,8 @@ def test_ids_of_records_are_those_of_their_events(made: list[Event]) -> None:
 
 def test_events_of_records_hold_plain_python_values() -> None:
     event = to_events(records_of())[0]
-    assert [type(getattr(event, field.name)) for field in dataclasses.fields(Event)] == [
-        str,
-        int,
-        Frequency,
-        int,
-        int,
-        int,
-        str,
-        str,
-    ]
+    types = [type(getattr(event, field.name)) for field in dataclasses.fields(Event)]
+    assert types == [str, int, Frequency, int, int, int, str, str]
 
 
 def test_strided_records_are_read_too() -> None:

@@ -67,12 +67,6 @@ def test_counting_goes_on_behind_what_was_restored() -> None:
     assert (sequencer.assign(Frequency.HOUR, 0), sequencer.assign(Frequency.DAY, 0)) == (42, 1)
 
 
-def test_counting_restored_with_the_number_that_it_has_goes_on() -> None:
-    sequencer = CountingSequencer()
-    sequencer.restore(Frequency.DAY, 0)
-    assert sequencer.assign(Frequency.DAY, 0) == 1
-
-
 @pytest.mark.parametrize("last", [-1, 4, MAX_SEQUENCE + 1])
 def test_counting_refuses_to_go_back_or_out_of_uint64(last: int) -> None:
     sequencer = CountingSequencer()
@@ -191,10 +185,6 @@ def test_boundary_sequences_of_an_array_are_those_of_its_members(
     numbers = sequencer.sequences(frequency, np.array(timestamps_ns, np.int64))
     assert numbers.dtype == np.uint64
     assert numbers.tolist() == [sequencer.assign(frequency, timestamp_ns) for timestamp_ns in timestamps_ns]
-
-
-def test_sequences_take_a_frequency_by_name() -> None:
-    assert BoundarySequencer().sequences("minute", np.array([60 * NS])).tolist() == [1]
 
 
 def test_sequences_refuse_an_unknown_frequency() -> None:

@@ -14,6 +14,7 @@ from chronostream.state import STATE_SIZE, Checkpoint, Description, Published, S
 SECOND, MINUTE, HOUR, DAY = Frequency.SECOND, Frequency.MINUTE, Frequency.HOUR, Frequency.DAY
 
 _DESCRIPTION = Description((SECOND, DAY), "America/Argentina/ComodRivadavia", "counting")
+_EVERYTHING = SchedulerStatus(Condition.QUARANTINED, {}, dict.fromkeys(FactKind, (1 << 64) - 1))
 _BOOT = bytes(range(16))
 # Where the docstring of the module puts them.
 _VERSION, _MASK, _TIMEZONE, _CHECKPOINTS, _CONDITION, _LATENESS = 0, 4, 24, (512, 1024), 1536, 4096
@@ -213,29 +214,19 @@ def test_a_histogram_that_was_read_stays_as_it_was(area: memoryview, writer: Sta
     assert counts.sum() == 0
 
 
-def test_no_part_of_the_state_reaches_into_another(area: memoryview) -> None:
-    def described(writer: StateWriter) -> None:
-        writer.describe(_DESCRIPTION)
-
-    def saved(writer: StateWriter) -> None:
-        writer.save(_checkpoint(1 << 60))
-
-    def shown(writer: StateWriter) -> None:
-        writer.show(SchedulerStatus(Condition.QUARANTINED, {}, dict.fromkeys(FactKind, (1 << 64) - 1)))
-
-    def counted(writer: StateWriter) -> None:
-        for frequency in (SECOND, DAY):
-            for lateness_ns in (0, 1 << 50):
-                writer.count_lateness(frequency, lateness_ns)
-
-    regions: list[tuple[Callable[[StateWriter], None], int, int]] = [
-        (described, 0, _CHECKPOINTS[0]),
-        (saved, _CHECKPOINTS[1], _CONDITION),  # the first goes there
-        (shown, _CONDITION, _LATENESS),
-        (counted, _LATENESS, STATE_SIZE),
-    ]
-    for write, start, end in regions:
-        area[:] = bytes(STATE_SIZE)
-        write(StateWriter(area))
-        changed = np.flatnonzero(np.frombuffer(area, np.uint8))
-        assert start <= changed.min() <= changed.max() < end
+@pytest.mark.parametrize(
+    ("write", "start", "end"),
+    [
+        (lambda writer: writer.describe(_DESCRIPTION), 0, _CHECKPOINTS[0]),
+        (lambda writer: writer.save(_checkpoint(1 << 60)), _CHECKPOINTS[1], _CONDITION),  # the first goes there
+        (lambda writer: writer.show(_EVERYTHING), _CONDITION, _LATENESS),
+        (lambda writer: [writer.count_lateness(lane, 1 << 50) for lane in (SECOND, DAY)], _LATENESS, STATE_SIZE),
+    ],
+    ids=["description", "checkpoint", "condition", "lateness"],
+)
+def test_no_part_of_the_state_reaches_into_another(
+    area: memoryview, write: Callable[[StateWriter], object], start: int, end: int
+) -> None:
+    write(StateWriter(area))
+    changed = np.flatnonzero(np.frombuffer(area, np.uint8))
+    assert start <= changed.min() <= changed.max() < end
