@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from typing import TextIO
 
 from chronostream.cli import silence
 
@@ -21,10 +20,13 @@ def log_to_stderr() -> None:
     logging.getLogger("chronostream").setLevel(logging.INFO)
 
 
-class _Handler(logging.StreamHandler[TextIO]):
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's own name
-        """Go on without a terminal that is gone: nobody reads there any more."""
-        if isinstance(sys.exception(), OSError):
-            silence(2)
-        else:
-            super().handleError(record)
+class _Handler(logging.Handler):
+    """Writes to whatever is stderr at the moment: a progress bar stands below the lines only if they go through it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            print(self.format(record), file=sys.stderr, flush=True)
+        except OSError:
+            silence(2)  # The terminal is gone: nobody reads there any more.
+        except Exception:  # noqa: BLE001 - as every handler: an error in logging is no error of what is logged
+            self.handleError(record)

@@ -11,6 +11,7 @@ import typer
 
 from chronostream.cli.log import log_to_stderr
 from chronostream.cli.options import AnyOwner, For, Format, FormatOption, Name, Start, Wait, seconds_of
+from chronostream.cli.progress import progress
 from chronostream.errors import InvalidValueError
 from chronostream.process import stopped_by_signals
 from chronostream.recorder import Recorder, Report
@@ -63,8 +64,8 @@ def record(
         any_owner=any_owner,
     ) as recorder:
         try:
-            with stopped_by_signals() as stop:
-                recorder.run(stop, for_s=for_s)
+            with stopped_by_signals() as stop, progress(f"recording {name}") as on_progress:
+                recorder.run(stop, for_s=for_s, on_progress=on_progress)
         finally:
             report = recorder.report
             typer.echo(json.dumps(_plain(name, to, report)) if format_ is Format.JSON else _text(name, to, report))

@@ -146,12 +146,19 @@ class Recorder:
         """The next ring position to record."""
         return self._next
 
-    def run(self, stop: StopFlag | None = None, *, for_s: float | None = None) -> Report:
+    def run(
+        self,
+        stop: StopFlag | None = None,
+        *,
+        for_s: float | None = None,
+        on_progress: Callable[[int], object] | None = None,
+    ) -> Report:
         """Record until the stream is closed and drained, then finish the last file.
 
         Args:
             stop: set it to stop earlier; looked at every quarter of a second.
             for_s: stop by itself after this many seconds.
+            on_progress: called with the number of records, each time that some were read.
 
         Raises:
             StreamRemovedError: the stream was removed; what was read before is in a finished file.
@@ -168,7 +175,9 @@ class Recorder:
                 self.finish_file()
                 raise
             if ready:
-                self.take()
+                taken = self.take()
+                if on_progress is not None:
+                    on_progress(taken)
             elif self._consumer.closed and not self._consumer.lag:
                 break
             elif self._is_due():

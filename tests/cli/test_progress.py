@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import os
 import pty
+from pathlib import Path
 
 from tests.process_harness import Programs
+from tests.streams import event_ring, seconds
 
 WORK = """
 from chronostream.cli.progress import progress
@@ -57,3 +59,14 @@ def test_a_pipe_gets_none(programs: Programs) -> None:
 def test_a_replay_shows_one(programs: Programs, name: str) -> None:
     command = ["-m", "chronostream", "replay", name, "--from", "2024-01-01", "--to", "2024-01-02"]
     assert "100%" in shown_on_a_terminal(programs, *command)
+
+
+def test_a_recording_shows_one_below_its_log(programs: Programs, name: str, tmp_path: Path) -> None:
+    with event_ring(name) as producer:
+        producer.publish_many(seconds(1, 20))
+        producer.close(unlink=False)
+    shown = shown_on_a_terminal(
+        programs, "-m", "chronostream", "record", name, "--to", str(tmp_path), "--format", "json"
+    )
+    assert f"recording {name}" in shown
+    assert f"INFO {name}: 20 records in" in shown
