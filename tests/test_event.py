@@ -425,10 +425,13 @@ def test_event_that_build_event_would_not_make_is_no_record(
         to_records([dataclasses.replace(event_of(), **change)])
 
 
-@pytest.mark.parametrize("records", [np.zeros(1, np.int64), np.zeros(1, "V128"), [(0,)], records_of()[0], None])
+@pytest.mark.parametrize(
+    ("records", "found"),
+    [(np.zeros(1, np.int64), "int64"), ([(0,)], "list"), (records_of()[0], "void"), (None, "NoneType")],
+)
 @pytest.mark.parametrize("function", [to_events, event_ids])
-def test_what_is_no_array_of_records_is_refused(function: Any, records: Any) -> None:
-    with pytest.raises(InvalidTypeError, match="expected an array of EVENT_DTYPE"):
+def test_what_is_no_array_of_records_is_refused(function: Any, records: Any, found: str) -> None:
+    with pytest.raises(InvalidTypeError, match=f"records are {found}, expected an array of EVENT_DTYPE"):
         function(records)
 
 
