@@ -80,7 +80,8 @@ class Terminal:
     def _tmux(self, *arguments: str) -> str:
         # In UTF-8, whatever the tests' own locale is.
         command = ["tmux", "-u", "-S", self._socket, *arguments]
-        environment = {key: value for key, value in os.environ.items() if key != "TMUX"} | {"LC_ALL": "C.UTF-8"}
+        outer = ("TMUX", "COLUMNS", "LINES")
+        environment = {key: value for key, value in os.environ.items() if key not in outer} | {"LC_ALL": "C.UTF-8"}
         return subprocess.run(
             command, capture_output=True, text=True, check=True, timeout=TIMEOUT_S, env=environment, encoding="utf-8"
         ).stdout

@@ -32,7 +32,9 @@ def test_a_name_is_enough() -> None:
 
 
 @pytest.mark.parametrize(
-    "frequencies", [("minute", "second"), [2, 1], {SECOND, MINUTE}, iter(("MINUTE", 1, SECOND, "minute"))], ids=str
+    "frequencies",
+    [("minute", "second"), [2, 1], {SECOND, MINUTE}, iter(("MINUTE", 1, SECOND, "minute"))],
+    ids=lambda frequencies: type(frequencies).__name__,
 )
 def test_frequencies_come_in_any_form_and_are_kept_in_their_order(frequencies: Any) -> None:
     assert StreamConfig(name="clock", frequencies=frequencies).frequencies == (SECOND, MINUTE)

@@ -495,7 +495,7 @@ def test_a_limit_that_is_none_is_refused_and_nothing_is_read(ring: Handles, limi
 
 
 @pytest.mark.parametrize(
-    "out", [None, [0], np.empty(3, "<f8"), np.empty((2, 2), "<i8"), np.empty(4, "<i8")[::2]], ids=repr
+    "out", [None, [0], np.zeros(3, "<f8"), np.zeros((2, 2), "<i8"), np.zeros(4, "<i8")[::2]], ids=repr
 )
 def test_what_cannot_be_read_into_is_refused_and_nothing_is_read(ring: Handles, out: Any) -> None:
     producer, consumer = ring.pair()
