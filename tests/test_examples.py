@@ -46,8 +46,10 @@ def test_every_gets_one_event_after_the_other(outputs: dict[str, str]) -> None:
 
 def test_look_back_finds_events_by_time_and_by_sequence_and_misses_none(outputs: dict[str, str]) -> None:
     by_time, by_sequence, missing, *_ = outputs["look_back"].splitlines()
-    assert re.fullmatch(r"by time, the end excluded: \['1-\d+-1'\]", by_time)
-    assert re.fullmatch(r"by sequence: \['1-\d+-1', '1-\d+-2'\]", by_sequence)
+    first, again, second = map(int, re.findall(r"1-\d+-(\d+)", by_time + by_sequence))
+    assert by_time.startswith("by time, the end excluded: [")
+    assert by_sequence.startswith("by sequence: [")
+    assert (again, second) == (first, first + 1)
     # On a busy machine a second may pass without an event; but no event may be missing.
     assert missing.startswith("missing from it: [")
     assert all(start == stop for start, stop in re.findall(r"range\((\d+), (\d+)\)", missing))
