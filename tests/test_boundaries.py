@@ -324,9 +324,12 @@ def test_local_days_of_nothing_are_nothing() -> None:
     assert found.shape == (0,)
 
 
-@pytest.mark.parametrize("timestamps_ns", [[0], 0, np.zeros(1), np.zeros(1, np.uint64)])
-def test_timestamps_that_are_no_int64_array_are_refused(timestamps_ns: npt.NDArray[np.int64]) -> None:
-    with pytest.raises(InvalidTypeError, match="expected an int64 array"):
+@pytest.mark.parametrize(
+    ("timestamps_ns", "found"),
+    [([0], "list"), (0, "int"), (np.zeros(1), "float64"), (np.zeros(1, np.uint64), "uint64")],
+)
+def test_timestamps_that_are_no_int64_array_are_refused(timestamps_ns: npt.NDArray[np.int64], found: str) -> None:
+    with pytest.raises(InvalidTypeError, match=f"timestamps_ns are {found}, expected an int64 array"):
         local_days(timestamps_ns)
 
 
