@@ -122,6 +122,16 @@ def test_links_lead_somewhere(document: Path) -> None:
                 assert anchor in _anchors(found), f"{document.name} links to {target}"
 
 
+def test_the_figures_of_the_readme_are_those_of_the_full_report() -> None:
+    figure = re.compile(r"\d[\d.]* (?:ns|µs|ms|M/s|%)")
+    speed = (ROOT / "README.md").read_text().partition("## Speed")[2].partition("\n## ")[0]
+    shown, measured = (
+        set(figure.findall(text)) for text in (speed, (ROOT / "bench/results/full/report.md").read_text())
+    )
+    assert len(shown) > 20
+    assert shown <= measured
+
+
 def test_the_tests_that_documents_name_exist() -> None:
     defined = set(re.findall(r"(?m)^ *def (test_\w+)\(", "\n".join(map(Path.read_text, _tests()))))
     for document in DOCUMENTS:
