@@ -249,6 +249,23 @@ class Layout:
             "max_consumers": self.max_consumers,
         }
 
+    def new_header(self, stream: str, identity: bytes) -> bytes:
+        """Return the first bytes of a new segment, but for the magic: nobody can attach to it yet."""
+        header = np.zeros((), HEADER_DTYPE)
+        for field, value in self.sizes().items():
+            header[field] = value
+        header["stream"] = stream.encode()
+        header["state"] = LIVE
+        fixed = bytearray(header.tobytes())
+        fixed[IDENTITY] = identity
+        return bytes(fixed) + self.dtype_text
+
+    def new_table(self) -> bytes:
+        """Return the table of consumers of a new segment: all places are free."""
+        table = np.zeros(self.max_consumers, CONSUMER_DTYPE)
+        table["tail"] = FREE_TAIL
+        return table.tobytes()
+
     def tail_offset(self, place: int) -> int:
         """Return where the consumer with this place in the table has its line, from the segment's start."""
         return self.control_offset + LINE + place * LINE

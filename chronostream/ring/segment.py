@@ -34,8 +34,6 @@ from chronostream.ring.layout import (
     FREE_TAIL,
     HEADER_DTYPE,
     HEADER_SIZE,
-    IDENTITY,
-    LIVE,
     MAGIC,
     MAX_HEADER_SIZE,
     Layout,
@@ -44,6 +42,7 @@ from chronostream.ring.layout import (
 __all__ = ["Segment"]
 
 _PRODUCER_LOCK = 0  # the byte whose lock says that the producer lives
+_BLOCK = 512  # what `st_blocks` counts
 _POPULATED = mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0)  # Linux's
 _open_segments: weakref.WeakSet[Segment] = weakref.WeakSet()
 
@@ -75,12 +74,7 @@ class Segment:
         self.taken_over = False
         self.refusal: ChronoStreamError | None = None
         self.memory, self.control = _map(
-            name,
-            layout,
-            descriptors[0],
-            owner=owner,
-            writable=writable,
-            flags=_POPULATED if populate else mmap.MAP_SHARED,
+            name, layout, descriptors[0], owner=owner, writable=writable, populate=populate
         )
         # File objects, so that a forgotten handle closes its descriptors, and says so as any file does.
         self._locks = os.fdopen(descriptors[1], "rb", buffering=0)
@@ -129,7 +123,8 @@ class Segment:
                     os.ftruncate(fd, 0)
                 shm.permit(fd, mode, group)
                 shm.reserve(fd, layout.segment_size)
-                _write_header(fd, name, layout, identity)
+                shm.write(fd, layout.tail_offset(0), layout.new_table())
+                shm.write(fd, 0, layout.new_header(name, identity))
             segment = cls(name, layout, (fd, locks), owner=True, writable=True, populate=True)
             segment.taken_over = made == MAGIC
             if not hidden:
@@ -304,7 +299,7 @@ os.register_at_fork(after_in_child=_abandon_in_child)
 
 
 def _map(
-    name: str, layout: Layout, fd: int, *, owner: bool, writable: bool, flags: int
+    name: str, layout: Layout, fd: int, *, owner: bool, writable: bool, populate: bool
 ) -> tuple[mmap.mmap, memoryview | mmap.mmap | None]:
     """Map the segment, through a descriptor of its own: mmap keeps a copy, which must not be one with a lock."""
     try:
@@ -312,9 +307,12 @@ def _map(
     except FileNotFoundError:
         raise StreamNotFoundError(f"stream {name!r} was removed at this moment: start its producer again") from None
     try:
-        if not os.path.samestat(os.fstat(mapped_fd), os.fstat(fd)):
+        found = os.fstat(mapped_fd)
+        if not os.path.samestat(found, os.fstat(fd)):
             raise StreamNotFoundError(f"stream {name!r} was removed and made anew at this moment: try again")
         size = layout.segment_size
+        # Ours has all its pages from the start; where some are absent, this would make them, however many they were.
+        flags = _POPULATED if populate and found.st_blocks * _BLOCK >= size else mmap.MAP_SHARED
         if owner:
             memory = mmap.mmap(mapped_fd, size, flags, mmap.PROT_READ | mmap.PROT_WRITE)
             start = layout.control_offset
@@ -382,21 +380,6 @@ def _active(name: str, fd: int) -> ProducerActiveError:
 
 def _read_header(fd: int) -> bytes:
     return shm.read(fd, MAX_HEADER_SIZE).ljust(HEADER_SIZE, b"\0")
-
-
-def _write_header(fd: int, name: str, layout: Layout, identity: bytes) -> None:
-    """Fill a new segment but for the magic: nobody can attach to it yet."""
-    header = np.zeros((), HEADER_DTYPE)
-    for field, value in layout.sizes().items():
-        header[field] = value
-    header["stream"] = name.encode()
-    header["state"] = LIVE
-    fixed = bytearray(header.tobytes())
-    fixed[IDENTITY] = identity
-    table = np.zeros(layout.max_consumers, CONSUMER_DTYPE)
-    table["tail"] = FREE_TAIL
-    shm.write(fd, layout.tail_offset(0), table.tobytes())
-    shm.write(fd, 0, bytes(fixed) + layout.dtype_text)
 
 
 def _check_same(name: str, found: Layout, wanted: Layout) -> None:

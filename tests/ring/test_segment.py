@@ -69,6 +69,17 @@ def test_who_takes_part_waits_for_no_page_to_be_mapped(name: str) -> None:
     owned.close()
 
 
+def test_a_segment_with_holes_is_not_filled_by_who_attaches(name: str) -> None:
+    layout = Layout.plan(np.dtype(("V", mmap.PAGESIZE)), 512, 0, 1)
+    Segment.own(name, layout, IDENTITY).close()
+    path = path_of(name)
+    path.write_bytes(path.read_bytes()[: layout.records_offset])
+    os.truncate(path, layout.segment_size)
+    before = path.stat().st_blocks
+    Segment.attach(name, populate=True).close()
+    assert path.stat().st_blocks == before
+
+
 def test_what_the_owner_writes_the_others_see(owned: Segment, attached: Segment) -> None:
     owned.application[:3] = b"abc"
     assert bytes(attached.application[:3]) == b"abc"
