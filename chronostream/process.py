@@ -36,7 +36,7 @@ from chronostream.priority import apply_priority
 from chronostream.status import StreamStatus, stream_status
 from chronostream.systemd import Watchdog, notify
 
-__all__ = ["ProducerProcess", "child_main", "run", "start", "stop_producer", "stopped_by_signals"]
+__all__ = ["ProducerProcess", "child_main", "run", "start", "stop_producer", "stop_signals", "stopped_by_signals"]
 
 _log = logging.getLogger(__name__)
 
@@ -229,16 +229,22 @@ def stopped_by_signals(*, for_good: bool = False) -> Iterator[Stop]:
     Args:
         for_good: ignore them from the end of the block on: the process is about to end anyway.
     """
-    # Who starts a program with `nohup` wants it to outlive its terminal.
-    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-    wanted = [number for number in _STOP_SIGNALS if not (ignored and number is signal.SIGHUP)]
     with Stop() as stop:
-        before = {number: signal.signal(number, lambda *_: stop.set()) for number in wanted}
+        before = {number: signal.signal(number, lambda *_: stop.set()) for number in stop_signals()}
         try:
             yield stop
         finally:
             for number, handler in before.items():
                 signal.signal(number, signal.SIG_IGN if for_good else handler)
+
+
+def stop_signals() -> list[signal.Signals]:
+    """Return the signals that mean to stop: SIGTERM, SIGINT, and SIGHUP unless it is ignored.
+
+    Who starts a program with `nohup` wants it to outlive its terminal.
+    """
+    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return [number for number in _STOP_SIGNALS if not (ignored and number is signal.SIGHUP)]
 
 
 def child_main(order: dict[str, Any]) -> int:

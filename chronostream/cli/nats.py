@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar
@@ -80,12 +79,13 @@ def takes_connection(command: Callable[..., _T]) -> Callable[..., _T]:
 
 def run_until_signal(work: Callable[[asyncio.Event], Awaitable[_T]]) -> _T:
     """Log to stderr, and run `work` with an event that SIGTERM, SIGINT and SIGHUP set; return what it returns."""
+    from chronostream.process import stop_signals
+
     log_to_stderr()
 
     async def run() -> _T:
         stop = asyncio.Event()
-        nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-        for number in (signal.SIGTERM, signal.SIGINT, *(() if nohup else (signal.SIGHUP,))):
+        for number in stop_signals():
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         return await work(stop)
 
