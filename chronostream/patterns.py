@@ -25,7 +25,7 @@ from chronostream.errors import InvalidTypeError, InvalidValueError, StreamMisma
 from chronostream.event import EVENT_DTYPE, Event, Frequency, to_events
 from chronostream.gaps import check_window
 from chronostream.ring import Consumer
-from chronostream.status import stream_status
+from chronostream.status import description_of
 from chronostream.stream import EventStream, of_events, subscribe
 
 __all__ = ["LatestStream", "every", "history"]
@@ -83,7 +83,7 @@ def every(
         raise InvalidValueError(f"coalesce is {coalesce!r}, expected one of 'all', 'latest'")
     stream = subscribe(name, {frequency}, wait_s=wait_s, on_gone=on_gone, label=label, any_owner=any_owner)
     try:
-        said = stream_status(name, any_owner=any_owner).description
+        said = description_of(stream.consumer)
         if said is not None and frequency not in said.frequencies:
             raise StreamMismatchError(
                 f"stream {name!r} emits {', '.join(each.label for each in said.frequencies)}, asked for was "

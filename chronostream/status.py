@@ -16,7 +16,16 @@ from chronostream.origin import Freshness, MirrorDescription, OriginReader
 from chronostream.ring import Consumer, RingStatus
 from chronostream.state import Description, StateReader
 
-__all__ = ["EngineStatus", "FrequencyStatus", "Lateness", "MirrorStatus", "StreamStatus", "describe", "stream_status"]
+__all__ = [
+    "EngineStatus",
+    "FrequencyStatus",
+    "Lateness",
+    "MirrorStatus",
+    "StreamStatus",
+    "describe",
+    "description_of",
+    "stream_status",
+]
 
 _PERCENTILES = (50, 99, 99.9)
 
@@ -172,6 +181,16 @@ def describe(area: memoryview) -> Description | None:
     except CorruptSegmentError:
         return None  # Too small to be an engine's.
     return state.description()
+
+
+def description_of(consumer: Consumer) -> Description | None:
+    """Return what the stream is that a consumer reads, whatever it carries; None if nobody says."""
+    if consumer.dtype != EVENT_DTYPE:
+        return None
+    try:
+        return describe(consumer.application)
+    except CorruptSegmentError:
+        return None  # Of another version, or not an engine's at all: then what it carries must do.
 
 
 def _description(mirror: MirrorStatus) -> Description:

@@ -26,7 +26,7 @@ from chronostream.recorder.files import Metadata, RecordedFile, UnfinishedFile, 
 from chronostream.recorder.resume import find_end
 from chronostream.ring import Consumer, segment_name
 from chronostream.ring.dtypes import dtype_to_text
-from chronostream.status import stream_status
+from chronostream.status import description_of
 from chronostream.stream import when_there
 from chronostream.tables import arrow_schema
 
@@ -134,7 +134,7 @@ class Recorder:
             read_bytes = min(_READ_BYTES, max_bytes or _READ_BYTES)  # or one batch would make more than a file
             self._read_at_once = max(1, int(read_bytes) // self._consumer.dtype.itemsize)
             arrow_schema(self._consumer.dtype)  # An error now, not at the first record.
-            said = stream_status(name, any_owner=any_owner).description
+            said = description_of(self._consumer)
             self._timezone = "UTC" if said is None else said.timezone
             self._era, self._next = 1, self._consumer.start
             if files:
