@@ -99,7 +99,7 @@ class Producer:
             raise InvalidTypeError(f"before_live is {type(before_live).__name__}, expected a function of the producer")
         identity = _identity(version, instance)
         layout = Layout.plan(dtype, capacity, application_size, max_consumers)
-        segment = Segment.own(name, layout, identity, mode=mode, group=group, hidden=True)
+        segment = Segment.own(name, layout, identity, mode=mode, group=group)
         try:
             producer = cls(segment, always_wake=always_wake, core=implementation)
             producer._check_positions()

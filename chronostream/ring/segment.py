@@ -92,12 +92,11 @@ class Segment:
         *,
         mode: int = 0o600,
         group: str | int | None = None,
-        hidden: bool = False,
     ) -> Segment:
         """Create the segment of the stream `name`, or take over the one that is there; this process is its producer.
 
-        A new segment is live at once, with `identity` in its header, or `hidden` until it is told to `show`; one that
-        is taken over is left as it is. The steps are those of docs/ring.md, "Opening as a producer".
+        A new segment has `identity` in its header, and nobody can attach to it until it is told to `show`; one that is
+        taken over is left as it is. The steps are those of docs/ring.md, "Opening as a producer".
 
         Raises:
             ProducerActiveError: a living producer holds the name.
@@ -127,8 +126,6 @@ class Segment:
                 shm.write(fd, 0, layout.new_header(name, identity))
             segment = cls(name, layout, (fd, locks), owner=True, writable=True, populate=True)
             segment.taken_over = made == MAGIC
-            if not hidden:
-                segment.show()
         except BaseException:
             if made != MAGIC and not foreign:
                 shm.unlink(name)

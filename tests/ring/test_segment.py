@@ -35,9 +35,16 @@ IDENTITY = bytes(LINE)
 LARGEST = (1 << 64) - 1
 
 
+def own(name: str, layout: Layout, identity: bytes, **options: Any) -> Segment:
+    """Own a segment and let others attach to it, as a producer does."""
+    segment = Segment.own(name, layout, identity, **options)
+    segment.show()
+    return segment
+
+
 @pytest.fixture
 def owned(name: str) -> Iterator[Segment]:
-    segment = Segment.own(name, LAYOUT, IDENTITY)
+    segment = own(name, LAYOUT, IDENTITY)
     yield segment
     segment.close()
 
@@ -59,7 +66,7 @@ def test_a_new_segment_has_its_layout_and_free_places(owned: Segment) -> None:
 def test_who_takes_part_waits_for_no_page_to_be_mapped(name: str) -> None:
     pages = 512
     layout = Layout.plan(np.dtype(("V", mmap.PAGESIZE)), pages, 0, 1)
-    owned = Segment.own(name, layout, IDENTITY)
+    owned = own(name, layout, IDENTITY)
     attached = Segment.attach(name, populate=True)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for offset in range(layout.records_offset, layout.segment_size, mmap.PAGESIZE):
@@ -71,7 +78,7 @@ def test_who_takes_part_waits_for_no_page_to_be_mapped(name: str) -> None:
 
 def test_a_segment_with_holes_is_not_filled_by_who_attaches(name: str) -> None:
     layout = Layout.plan(np.dtype(("V", mmap.PAGESIZE)), 512, 0, 1)
-    Segment.own(name, layout, IDENTITY).close()
+    own(name, layout, IDENTITY).close()
     path = path_of(name)
     path.write_bytes(path.read_bytes()[: layout.records_offset])
     os.truncate(path, layout.segment_size)
@@ -119,7 +126,7 @@ def test_a_half_made_segment_is_never_attached_to_and_made_whole_by_the_next_own
     for attach in (Segment.attach, inspect):
         with pytest.raises(StreamNotFoundError, match="still being made"):
             attach(name)
-    owner = Segment.own(name, LAYOUT, IDENTITY)
+    owner = own(name, LAYOUT, IDENTITY)
     try:
         assert not owner.taken_over
         assert not any(owner.memory[HEADER_SIZE + len(LAYOUT.dtype_text) : LAYOUT.control_offset])
@@ -136,7 +143,7 @@ def test_a_segment_in_the_making_names_nobody(name: str) -> None:
     try:
         shm.try_lock(fd, 0)
         with pytest.raises(ProducerActiveError, match="another process is making it") as caught:
-            Segment.own(name, LAYOUT, IDENTITY)
+            own(name, LAYOUT, IDENTITY)
         assert caught.value.pid is None
     finally:
         os.close(fd)
@@ -146,7 +153,7 @@ def test_a_segment_in_the_making_names_nobody(name: str) -> None:
 def test_another_programs_file_is_refused_and_left_alone(name: str, content: bytes) -> None:
     path_of(name).write_bytes(content)
     with pytest.raises(CorruptSegmentError, match="not with ChronoStream's mark"):
-        Segment.own(name, LAYOUT, IDENTITY)
+        own(name, LAYOUT, IDENTITY)
     with pytest.raises(CorruptSegmentError, match="not with ChronoStream's mark"):
         Segment.attach(name)
     assert path_of(name).read_bytes() == content
@@ -154,12 +161,12 @@ def test_another_programs_file_is_refused_and_left_alone(name: str, content: byt
 
 @pytest.mark.parametrize("size", [8, HEADER_SIZE - 1, HEADER_SIZE, LAYOUT.control_offset, LAYOUT.segment_size - 1])
 def test_a_segment_cut_off_is_refused_on_both_sides(name: str, size: int) -> None:
-    Segment.own(name, LAYOUT, IDENTITY).close()
+    own(name, LAYOUT, IDENTITY).close()
     os.truncate(path_of(name), size)
     with pytest.raises((CorruptSegmentError, LayoutMismatchError)):
         Segment.attach(name)
     with pytest.raises((CorruptSegmentError, LayoutMismatchError)):
-        Segment.own(name, LAYOUT, IDENTITY)
+        own(name, LAYOUT, IDENTITY)
     assert path_of(name).stat().st_size == size
 
 
@@ -173,19 +180,19 @@ def test_a_segment_cut_off_is_refused_on_both_sides(name: str, size: int) -> Non
     ],
 )
 def test_a_stream_of_another_layout_is_not_taken_over_nor_harmed(name: str, what: str, other: Layout) -> None:
-    Segment.own(name, LAYOUT, IDENTITY).close()
+    own(name, LAYOUT, IDENTITY).close()
     before = path_of(name).read_bytes()
     with pytest.raises(
         LayoutMismatchError, match=rf"exists with {what} .*, asked for was .*chronostream remove {name}"
     ):
-        Segment.own(name, other, IDENTITY)
+        own(name, other, IDENTITY)
     assert path_of(name).read_bytes() == before
 
 
 def test_a_segment_of_the_same_layout_is_taken_over_as_it_is(name: str) -> None:
-    Segment.own(name, LAYOUT, IDENTITY).close()
+    own(name, LAYOUT, IDENTITY).close()
     before = path_of(name).read_bytes()
-    again = Segment.own(name, LAYOUT, bytes([1]) * LINE)
+    again = own(name, LAYOUT, bytes([1]) * LINE)
     try:
         assert again.taken_over
         assert path_of(name).read_bytes() == before
@@ -205,7 +212,7 @@ def test_a_held_name_is_refused_with_its_owners_pid(name: str) -> None:
 def test_a_segment_has_the_mode_asked_for_whatever_the_umask(name: str) -> None:
     before = os.umask(0o077)
     try:
-        owner = Segment.own(name, LAYOUT, IDENTITY, mode=0o664)
+        owner = own(name, LAYOUT, IDENTITY, mode=0o664)
     finally:
         os.umask(before)
     assert stat.S_IMODE(path_of(name).stat().st_mode) == 0o664
@@ -213,7 +220,7 @@ def test_a_segment_has_the_mode_asked_for_whatever_the_umask(name: str) -> None:
 
 
 def test_removing_deletes_whatever_nobody_holds(name: str) -> None:
-    Segment.own(name, LAYOUT, IDENTITY).close()
+    own(name, LAYOUT, IDENTITY).close()
     for content in (path_of(name).read_bytes(), b"", b"another program's", bytes(100)):
         path_of(name).write_bytes(content)
         remove(name)
@@ -236,7 +243,7 @@ def test_removing_leaves_what_somebody_else_makes_meanwhile(owned: Segment, monk
         monkeypatch.setattr(shm, "try_lock", real_lock)
         owned.unlink()
         owned.close()
-        successors.append(Segment.own(name, LAYOUT, IDENTITY))
+        successors.append(own(name, LAYOUT, IDENTITY))
         return real_lock(fd, offset)
 
     monkeypatch.setattr(shm, "try_lock", late_lock)
@@ -255,7 +262,7 @@ def test_an_owner_that_came_second_to_a_creation_begins_again(name: str, monkeyp
         return real_create(name)
 
     monkeypatch.setattr(shm, "create", late_create)
-    owner = Segment.own(name, LAYOUT, IDENTITY)
+    owner = own(name, LAYOUT, IDENTITY)
     assert owner.named()
     owner.close()
 
