@@ -6,7 +6,7 @@
 ...     print(next(events).frequency.label)
 second
 
-The names below are loaded when they are first used, so that a consumer does not pay for the producer's parts.
+A public name is loaded when it is first used, so that a consumer does not pay for the producer's parts.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from chronostream.version import __version__
 if TYPE_CHECKING:
     from chronostream import aio, backfill, boundaries, errors, recorder, ring, tables
     from chronostream.backfill import replay
+    from chronostream.calendar.gaps import Gap, find_gaps
+    from chronostream.calendar.sequencer import BoundarySequencer, CountingSequencer
     from chronostream.clock import FakeClock, Stop, SystemClock
-    from chronostream.config import StreamConfig
-    from chronostream.engine import Engine
+    from chronostream.errors import ChronoStreamError, LostError
     from chronostream.event import (
         EVENT_DTYPE,
         Event,
@@ -32,16 +33,19 @@ if TYPE_CHECKING:
         to_events,
         to_records,
     )
-    from chronostream.gaps import Gap, find_gaps
-    from chronostream.patterns import LatestStream, every, history
-    from chronostream.process import ProducerProcess, start
-    from chronostream.sequencer import BoundarySequencer, CountingSequencer
-    from chronostream.status import StreamStatus, stream_status
-    from chronostream.stream import EventStream, subscribe
+    from chronostream.producer.engine import Engine
+    from chronostream.producer.process import ProducerProcess, start
+    from chronostream.ring import Consumer, Producer, remove
+    from chronostream.stream.config import StreamConfig
+    from chronostream.stream.events import EventStream, subscribe
+    from chronostream.stream.patterns import LatestStream, every, history
+    from chronostream.stream.status import StreamStatus, stream_status
 
 __all__ = [
     "EVENT_DTYPE",
     "BoundarySequencer",
+    "ChronoStreamError",
+    "Consumer",
     "CountingSequencer",
     "Engine",
     "Event",
@@ -50,6 +54,8 @@ __all__ = [
     "Frequency",
     "Gap",
     "LatestStream",
+    "LostError",
+    "Producer",
     "ProducerProcess",
     "Stop",
     "StreamConfig",
@@ -67,6 +73,7 @@ __all__ = [
     "find_gaps",
     "history",
     "recorder",
+    "remove",
     "replay",
     "ring",
     "start",
@@ -77,13 +84,14 @@ __all__ = [
     "to_records",
 ]
 
-_MODULES = ("aio", "backfill", "boundaries", "errors", "recorder", "ring", "tables")
+# Where each name lives; a public name that is not here is a module.
 _HOMES = {
-    "backfill": ("replay",),
-    "clock": ("FakeClock", "Stop", "SystemClock"),
-    "config": ("StreamConfig",),
-    "engine": ("Engine",),
-    "event": (
+    "backfill": ["replay"],
+    "calendar.gaps": ["Gap", "find_gaps"],
+    "calendar.sequencer": ["BoundarySequencer", "CountingSequencer"],
+    "clock": ["FakeClock", "Stop", "SystemClock"],
+    "errors": ["ChronoStreamError", "LostError"],
+    "event": [
         "EVENT_DTYPE",
         "Event",
         "Frequency",
@@ -92,23 +100,25 @@ _HOMES = {
         "event_ids",
         "to_events",
         "to_records",
-    ),
-    "gaps": ("Gap", "find_gaps"),
-    "patterns": ("LatestStream", "every", "history"),
-    "process": ("ProducerProcess", "start"),
-    "sequencer": ("BoundarySequencer", "CountingSequencer"),
-    "status": ("StreamStatus", "stream_status"),
-    "stream": ("EventStream", "subscribe"),
+    ],
+    "producer.engine": ["Engine"],
+    "producer.process": ["ProducerProcess", "start"],
+    "ring": ["Consumer", "Producer", "remove"],
+    "stream.config": ["StreamConfig"],
+    "stream.events": ["EventStream", "subscribe"],
+    "stream.patterns": ["LatestStream", "every", "history"],
+    "stream.status": ["StreamStatus", "stream_status"],
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return importlib.import_module(f"chronostream.{name}")
-    if name not in _HOME_OF:
+    if name in _HOME_OF:
+        value = getattr(importlib.import_module(f"chronostream.{_HOME_OF[name]}"), name)
+    elif name in __all__:
+        value = importlib.import_module(f"chronostream.{name}")
+    else:
         raise AttributeError(f"module 'chronostream' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"chronostream.{_HOME_OF[name]}"), name)
     globals()[name] = value
     return value
 

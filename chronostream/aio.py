@@ -30,12 +30,12 @@ import numpy as np
 import numpy.typing as npt
 
 from chronostream import ring
-from chronostream._numbers import checked_seconds
+from chronostream._values import checked_seconds
 from chronostream.errors import ClosedError, StreamNotFoundError
 from chronostream.event import Event, Frequency
 from chronostream.ring.records import checked_limit
-from chronostream.stream import EventStream
-from chronostream.stream import subscribe as subscribe_blocking
+from chronostream.stream.events import EventStream
+from chronostream.stream.events import subscribe as subscribe_blocking
 
 __all__ = ["AsyncConsumer", "AsyncEventStream", "attach", "subscribe"]
 

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from chronostream import _texts
-from chronostream._numbers import INT64_MAX, checked_int, checked_ns
+from chronostream import _values
+from chronostream._values import INT64_MAX, checked_int, checked_ns
 from chronostream.errors import InvalidTypeError, InvalidValueError, UnknownFrequencyError
 
 __all__ = [
@@ -333,7 +333,7 @@ def encode_text(field: str, text: str) -> bytes:
         InvalidValueError: it does not fit, holds a NUL, or is not valid Unicode. It is never cut.
         InvalidTypeError: it is not a string.
     """
-    return _texts.encode_text(field, text, EVENT_DTYPE[field].itemsize)
+    return _values.encode_text(field, text, EVENT_DTYPE[field].itemsize)
 
 
 def _decode_text(field: str, encoded: bytes) -> str:

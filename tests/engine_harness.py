@@ -8,14 +8,14 @@ import logging
 import os
 from typing import Any, Self
 
-from chronostream.boundaries import count_boundaries
+from chronostream.calendar.boundaries import count_boundaries
 from chronostream.clock import FakeClock
-from chronostream.config import StreamConfig
-from chronostream.engine import Engine
 from chronostream.event import Event, Frequency, to_events
+from chronostream.producer.engine import Engine
 from chronostream.ring import Consumer
-from chronostream.state import Checkpoint, StateReader
-from chronostream.status import EngineStatus, stream_status
+from chronostream.stream.config import StreamConfig
+from chronostream.stream.state import Checkpoint, StateReader
+from chronostream.stream.status import EngineStatus, stream_status
 from tests.ring.harness import path_of
 
 SECOND, MINUTE, HOUR, DAY = Frequency.SECOND, Frequency.MINUTE, Frequency.HOUR, Frequency.DAY
@@ -141,7 +141,7 @@ class Run:
             assert boundaries == sorted(set(boundaries))
 
     def __enter__(self) -> Self:
-        logger = logging.getLogger("chronostream.engine")
+        logger = logging.getLogger("chronostream.producer.engine")
         level = logger.level
         logger.setLevel(logging.INFO)
         self._open.callback(logger.setLevel, level)

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from chronostream.event import EVENT_DTYPE, Frequency
-from chronostream.origin import ORIGIN_SIZE, Freshness, MirrorDescription, OriginWriter
 from chronostream.ring import Producer
+from chronostream.stream.origin import ORIGIN_SIZE, Freshness, MirrorDescription, OriginWriter
 
 DESCRIPTION = MirrorDescription(
     source="hub-clock",

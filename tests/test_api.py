@@ -64,6 +64,8 @@ def parameters_of(value: object, *, bound: bool = True) -> str:
     """Return the parameters of what is called, without their types, nor the first one unless it is bound."""
     if not callable(value):
         return ""
+    if isinstance(value, type) and issubclass(value, Exception) and value.__init__ is Exception.__init__:
+        return ""  # One message, as every exception takes.
     signature = inspect.signature(value)
     parameters = [each.replace(annotation=each.empty) for each in signature.parameters.values()]
     bare = signature.replace(parameters=parameters[not bound :], return_annotation=signature.empty)

@@ -21,11 +21,11 @@ import pytest
 import chronostream
 from chronostream.cli.app import app
 from chronostream.clock import FakeClock
-from chronostream.config import StreamConfig
-from chronostream.engine import Engine
+from chronostream.producer.engine import Engine
 from chronostream.ring import inspect as inspect_ring
 from chronostream.ring import segment_name
 from chronostream.scheduler import Condition, FactKind
+from chronostream.stream.config import StreamConfig
 from tests.docs_harness import (
     ALONE,
     HEADING,
@@ -169,12 +169,22 @@ def test_the_layers_in_the_documentation_are_those_that_are_enforced() -> None:
     assert described == enforced, 'bring the table of docs/architecture.md, "Layers", up to date'
 
 
-def test_each_module_is_described() -> None:
-    modules = {
-        path.stem for path in (ROOT / "chronostream").iterdir() if path.stem != "__init__" and _is_module(path.stem)
+def test_each_room_is_described() -> None:
+    package = ROOT / "chronostream"
+    rooms = {
+        path.relative_to(package).as_posix()
+        for suffix in ("py", "c", "h")
+        for path in package.rglob(f"*.{suffix}")
+        if path.stem != "__init__" and path.parent.name != "cli" and path != package / "__main__.py"
     }
-    described = re.findall(r"(?m)^\| `(\w+)` \| .+ \|$", _section("Modules"))
-    assert sorted(described) == sorted(modules), 'bring the table of docs/architecture.md, "Modules", up to date'
+    described, folder = set(), ""
+    for indent, entry in re.findall(r"(?m)^( {2,4})([\w./]+)  +\S", _section("Rooms")):
+        if entry.endswith("/"):
+            folder = entry
+            assert (package / folder).is_dir(), f"there is no folder {folder}"
+        else:
+            described.add(folder + entry if len(indent) > len("  ") else entry)
+    assert described == rooms, 'bring the listing of docs/architecture.md, "Rooms", up to date'
 
 
 def test_the_facts_in_the_documentation_are_those_that_are_counted() -> None:

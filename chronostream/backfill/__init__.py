@@ -7,12 +7,12 @@ engine: what both share is the rule of docs/time.md.
 
 from __future__ import annotations
 
+from chronostream._values import instant_ns
 from chronostream.backfill.expectation import MAX_EVENTS, count_expected, expected, expected_chunks
 from chronostream.backfill.filling import fill
 from chronostream.backfill.replaying import replay
 from chronostream.backfill.report import Fault, FaultKind, Report
 from chronostream.backfill.stream import verify_stream
-from chronostream.backfill.times import instant_ns
 from chronostream.backfill.verification import verify
 
 __all__ = [

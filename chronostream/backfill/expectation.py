@@ -11,12 +11,12 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import numpy.typing as npt
 
-from chronostream._numbers import checked_int
-from chronostream.boundaries import PERIOD_NS, boundaries, count_boundaries
-from chronostream.config import default_instance
+from chronostream._values import checked_int
+from chronostream.calendar.boundaries import PERIOD_NS, boundaries, count_boundaries
+from chronostream.calendar.sequencer import BoundarySequencer
 from chronostream.errors import InvalidValueError
 from chronostream.event import EVENT_DTYPE, Frequency, build_events, build_mixed_events
-from chronostream.sequencer import BoundarySequencer
+from chronostream.stream.config import default_instance
 from chronostream.version import __version__
 
 __all__ = ["CHUNK", "MAX_EVENTS", "count_expected", "expected", "expected_chunks"]

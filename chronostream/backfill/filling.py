@@ -11,14 +11,14 @@ from itertools import chain, islice
 import numpy as np
 import numpy.typing as npt
 
-from chronostream.boundaries import last_boundary
+from chronostream.calendar.boundaries import last_boundary
 from chronostream.clock import Clock, Stop, StopFlag, SystemClock
-from chronostream.config import StreamConfig, checked_config
 from chronostream.errors import InvalidTypeError, InvalidValueError, StreamExistsError
 from chronostream.event import Frequency, checked_records
 from chronostream.ring import Producer
 from chronostream.scheduler import FrequencyState, SchedulerState
-from chronostream.state import Checkpoint, Description, Published, StateWriter
+from chronostream.stream.config import StreamConfig, checked_config
+from chronostream.stream.state import Checkpoint, Description, Published, StateWriter
 
 __all__ = ["fill", "fill_range"]
 

@@ -13,7 +13,7 @@ from operator import attrgetter
 import numpy as np
 import numpy.typing as npt
 
-from chronostream.boundaries import PERIOD_NS, boundaries, count_boundaries, last_boundary, next_boundary
+from chronostream.calendar.boundaries import PERIOD_NS, boundaries, count_boundaries, last_boundary, next_boundary
 from chronostream.event import Frequency
 
 __all__ = ["Gap", "Lane"]

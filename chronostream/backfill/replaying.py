@@ -6,30 +6,33 @@ It says which events, and when each is due; how they come into a ring is not kno
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 
 import numpy as np
 import numpy.typing as npt
 
+from chronostream._values import Instant, instant_ns
 from chronostream.backfill.expectation import CHUNK, expected_chunks
 from chronostream.backfill.filling import fill_range
-from chronostream.backfill.times import instant_ns, speed_of
 from chronostream.clock import Clock, Stop, StopFlag, SystemClock, Wake
-from chronostream.config import StreamConfig, default_instance
+from chronostream.errors import InvalidTypeError, InvalidValueError
 from chronostream.event import Frequency
+from chronostream.stream.config import StreamConfig, default_instance
 from chronostream.version import __version__
 
-__all__ = ["replay"]
+__all__ = ["replay", "speed_of"]
 
 # A paced replay, too, finds out within this time that its stream was removed.
 _LONGEST_WAIT_NS = 5_000_000_000
+_SPEED = re.compile(r"(\d+(?:\.\d+)?)x", re.ASCII)
 
 
 def replay(
     name: str,
-    start: int | str,
-    end: int | str,
+    start: Instant,
+    end: Instant,
     frequencies: Iterable[Frequency | str | int] = (Frequency.SECOND,),
     timezone: str = "UTC",
     *,
@@ -98,6 +101,23 @@ def replay(
         if factor != math.inf:
             parts = _paced(parts, start_ns, factor, clock, stop)
         return fill_range(config, parts, start_ns - 1, end_ns - 1, clock, stop, on_progress)
+
+
+def speed_of(speed: str | float) -> float:
+    """Return how many times faster than time itself; infinity for ``"max"``.
+
+    Args:
+        speed: ``"max"``, a number, or one with an x such as ``"1x"`` and ``"60x"``.
+    """
+    if isinstance(speed, bool) or not isinstance(speed, str | int | float):
+        raise InvalidTypeError(f"speed is {type(speed).__name__}, expected 'max' or a number")
+    if speed == "max":
+        return math.inf
+    match = _SPEED.fullmatch(speed) if isinstance(speed, str) else None
+    factor = float(match[1]) if match else speed
+    if isinstance(factor, str) or not 0 < factor < math.inf:
+        raise InvalidValueError(f"speed is {speed!r}, expected 'max' or such as '1x', '60x'")
+    return float(factor)
 
 
 def _paced(

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from enum import Enum
 from typing import Any
 
-from chronostream._texts import instant_text
+from chronostream._values import instant_text
 from chronostream.event import Frequency
 
 __all__ = ["Fault", "FaultKind", "Report"]

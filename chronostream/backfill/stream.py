@@ -11,13 +11,13 @@ import numpy.typing as npt
 from chronostream.backfill.expectation import CHUNK
 from chronostream.backfill.report import Report
 from chronostream.backfill.verification import verify
-from chronostream.config import SequencerKind
 from chronostream.errors import CorruptSegmentError, InvalidValueError, LostError
 from chronostream.event import Frequency
 from chronostream.ring import Consumer
-from chronostream.state import Description, StateReader
-from chronostream.status import describe
-from chronostream.stream import of_events
+from chronostream.stream.config import SequencerKind
+from chronostream.stream.events import of_events
+from chronostream.stream.state import Description, StateReader
+from chronostream.stream.status import describe
 
 __all__ = ["verify_stream"]
 

@@ -9,23 +9,22 @@ from typing import get_args
 import numpy as np
 import numpy.typing as npt
 
-from chronostream._numbers import checked_ns
+from chronostream._values import SECOND_NS, checked_ns
 from chronostream.backfill.expectation import CHUNK
 from chronostream.backfill.lane import Gap, Lane
 from chronostream.backfill.report import Fault, FaultKind, Report
-from chronostream.boundaries import check_zone, count_boundaries
-from chronostream.config import SequencerKind
+from chronostream.calendar.boundaries import check_zone, count_boundaries
+from chronostream.calendar.sequencer import BoundarySequencer
 from chronostream.errors import InvalidTypeError, InvalidValueError
 from chronostream.event import EVENT_DTYPE, Frequency, build_events, checked_records, encode_text, event_ids
 from chronostream.ring.records import checked_limit
-from chronostream.sequencer import BoundarySequencer
+from chronostream.stream.config import SequencerKind
 
 __all__ = ["Records", "verify"]
 
 Records = npt.NDArray[np.void]
 
 _FREQUENCIES = frozenset(Frequency)
-_SECOND_NS = 1_000_000_000
 
 
 def verify(
@@ -139,7 +138,7 @@ class _Verifier:
         self._faults.sort(key=lambda fault: (fault.first_ns, fault.frequency))
         end_ns = self._end_ns
         if end_ns is None and self._lanes:
-            end_ns = self._latest[0] + _SECOND_NS if found else self._start_ns
+            end_ns = self._latest[0] + SECOND_NS if found else self._start_ns
         return Report(
             start_ns=self._start_ns,
             end_ns=end_ns,

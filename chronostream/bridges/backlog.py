@@ -10,9 +10,9 @@ from chronostream.bridges.jetstream import Origin
 from chronostream.bridges.zones import zone_data
 from chronostream.errors import StreamMismatchError
 from chronostream.event import EVENT_DTYPE, Event, event_ids
-from chronostream.state import Description
-from chronostream.status import describe
-from chronostream.stream import EventStream, subscribe
+from chronostream.stream.events import EventStream, subscribe
+from chronostream.stream.state import Description
+from chronostream.stream.status import describe
 
 __all__ = ["Backlog"]
 

@@ -17,7 +17,7 @@ import nats.errors
 from nats.aio.client import Client
 from nats.js import JetStreamContext
 
-from chronostream._numbers import checked_seconds
+from chronostream._values import checked_seconds
 from chronostream.bridges.running import first_of
 from chronostream.errors import BridgeError, InvalidTypeError, InvalidValueError
 

@@ -14,28 +14,28 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from chronostream.boundaries import count_boundaries, last_boundary, next_boundary
+from chronostream._values import SECOND_NS
+from chronostream.calendar.boundaries import count_boundaries, last_boundary, next_boundary
 from chronostream.event import Event, Frequency
 
 __all__ = ["BoundaryContinuity", "Continuity", "CountingContinuity", "Mark", "order_before", "order_of", "orders_of"]
 
-_SECOND_NS = 1_000_000_000
 _WIDTH = 8  # more than there are frequencies
 
 
 def order_of(event: Event) -> int:
     """Return where an event stands in its stream."""
-    return event.timestamp // _SECOND_NS * _WIDTH + event.frequency
+    return event.timestamp // SECOND_NS * _WIDTH + event.frequency
 
 
 def order_before(time_ns: int) -> int:
     """Return an order behind which come exactly the events of boundaries at `time_ns`, Unix nanoseconds, and later."""
-    return -(-time_ns // _SECOND_NS) * _WIDTH
+    return -(-time_ns // SECOND_NS) * _WIDTH
 
 
 def orders_of(records: npt.NDArray[np.void]) -> npt.NDArray[np.int64]:
     """Return where each record (array of `EVENT_DTYPE`, shape ``(n,)``) stands in its stream: int64, ``(n,)``."""
-    orders: npt.NDArray[np.int64] = records["timestamp"] // _SECOND_NS * _WIDTH + records["frequency"]
+    orders: npt.NDArray[np.int64] = records["timestamp"] // SECOND_NS * _WIDTH + records["frequency"]
     return orders
 
 
@@ -141,4 +141,4 @@ class CountingContinuity:
 
 
 def _split(order: int) -> tuple[int, int]:
-    return order // _WIDTH * _SECOND_NS, order % _WIDTH
+    return order // _WIDTH * SECOND_NS, order % _WIDTH

@@ -12,8 +12,8 @@ from chronostream.bridges.connection import ConnectionOptions, Link
 from chronostream.bridges.continuity import order_before
 from chronostream.bridges.jetstream import Origin, stream_for
 from chronostream.bridges.reader import Reader
+from chronostream.calendar.gaps import check_window
 from chronostream.event import Frequency
-from chronostream.gaps import check_window
 
 __all__ = ["fetch", "fetch_origin"]
 

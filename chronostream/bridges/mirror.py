@@ -13,17 +13,17 @@ import os
 import time
 from functools import partial
 
-from chronostream._numbers import checked_seconds
+from chronostream._values import checked_seconds
 from chronostream.bridges.connection import ConnectionOptions, Link
 from chronostream.bridges.continuity import BoundaryContinuity, orders_of
 from chronostream.bridges.jetstream import Origin, stream_for
 from chronostream.bridges.reader import Reader
 from chronostream.bridges.running import first_of
-from chronostream.config import StreamConfig
 from chronostream.errors import StreamMismatchError
 from chronostream.event import EVENT_DTYPE
-from chronostream.origin import ORIGIN_SIZE, Freshness, MirrorDescription, OriginWriter
 from chronostream.ring import Producer
+from chronostream.stream.config import StreamConfig
+from chronostream.stream.origin import ORIGIN_SIZE, Freshness, MirrorDescription, OriginWriter
 from chronostream.version import __version__
 
 __all__ = ["Mirror"]

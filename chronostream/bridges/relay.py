@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from nats.js import JetStreamContext
 
-from chronostream._numbers import checked_seconds
+from chronostream._values import checked_seconds
 from chronostream.bridges.backlog import Backlog
 from chronostream.bridges.connection import TROUBLE, ConnectionOptions, Link
 from chronostream.bridges.continuity import BoundaryContinuity, Continuity, CountingContinuity, Mark, order_of

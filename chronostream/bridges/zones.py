@@ -14,7 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Self
 
-from chronostream._zones import check_zone, data_release, find_periods
+from chronostream.calendar.zones import check_zone, data_release, find_periods
 
 __all__ = ["ZoneData", "zone_data"]
 

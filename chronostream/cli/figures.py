@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from chronostream._values import SECOND_NS
+
 __all__ = ["NO_STREAMS", "age_text", "duration_text", "printable_text", "rate_text", "size_text"]
 
 NO_STREAMS = "no streams on this machine: start one with `chronostream run NAME`"
 
-_SECOND_NS = 1_000_000_000
-_DURATIONS = (("s", _SECOND_NS), ("ms", 1_000_000), ("µs", 1000))
+_DURATIONS = (("s", SECOND_NS), ("ms", 1_000_000), ("µs", 1000))
 _AGES = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
 _RATES = (("G", 1e9), ("M", 1e6), ("k", 1e3))
 

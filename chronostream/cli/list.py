@@ -11,7 +11,7 @@ from chronostream.cli.figures import NO_STREAMS
 from chronostream.cli.options import AnyOwner, Format, FormatOption
 from chronostream.event import EVENT_DTYPE
 from chronostream.observe.survey import Unreadable, survey
-from chronostream.status import StreamStatus
+from chronostream.stream.status import StreamStatus
 
 __all__ = ["list_"]
 

@@ -79,7 +79,7 @@ def takes_connection(command: Callable[..., _T]) -> Callable[..., _T]:
 
 def run_until_signal(work: Callable[[asyncio.Event], Awaitable[_T]]) -> _T:
     """Log to stderr, and run `work` with an event that SIGTERM, SIGINT and SIGHUP set; return what it returns."""
-    from chronostream.process import stop_signals
+    from chronostream.producer.process import stop_signals
 
     log_to_stderr()
 

@@ -10,7 +10,7 @@ import typer
 from chronostream import ring
 from chronostream.cli.options import Name
 from chronostream.errors import ProducerActiveError, StreamNotFoundError
-from chronostream.process import stop_producer
+from chronostream.producer.process import stop_producer
 
 __all__ = ["remove"]
 

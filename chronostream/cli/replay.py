@@ -12,10 +12,10 @@ from chronostream.backfill import replay as replay_range
 from chronostream.cli.nats import Connect, FromNats, JetStream, NatsName, takes_connection
 from chronostream.cli.options import Capacity, Frequencies, Group, Mode, Name, RangeEnd, RangeStart, octal
 from chronostream.cli.progress import progress
-from chronostream.config import StreamConfig
 from chronostream.errors import InvalidValueError, StreamMismatchError
 from chronostream.event import Frequency
-from chronostream.process import stopped_by_signals
+from chronostream.producer.process import stopped_by_signals
+from chronostream.stream.config import StreamConfig
 
 if TYPE_CHECKING:
     from chronostream.bridges.connection import ConnectionOptions

@@ -14,9 +14,9 @@ from chronostream.cli.log import log_to_stderr
 from chronostream.cli.options import For, seconds_of
 from chronostream.cli.settings import Settings, read_streams, settings_of, stream_config
 from chronostream.cli.supervise import log_ready, supervise
-from chronostream.config import StreamConfig
 from chronostream.errors import InvalidValueError
-from chronostream.process import run as run_process
+from chronostream.producer.process import run as run_process
+from chronostream.stream.config import StreamConfig
 
 __all__ = ["run"]
 

@@ -25,8 +25,8 @@ from pathlib import Path
 from typing import Any
 
 from chronostream.cli.options import octal, seconds_of
-from chronostream.config import StreamConfig
 from chronostream.errors import ConfigError, InvalidTypeError, InvalidValueError
+from chronostream.stream.config import StreamConfig
 
 __all__ = ["KEYS", "Settings", "read_streams", "settings_of", "stream_config"]
 

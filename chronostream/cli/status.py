@@ -9,11 +9,11 @@ from typing import Annotated
 import typer
 
 from chronostream import ring
-from chronostream._texts import utc_text
+from chronostream._values import utc_text
 from chronostream.cli.figures import NO_STREAMS, duration_text, printable_text, size_text
 from chronostream.cli.options import AnyOwner, Format, FormatOption
 from chronostream.observe.survey import survey
-from chronostream.status import EngineStatus, FrequencyStatus, MirrorStatus, StreamStatus, stream_status
+from chronostream.stream.status import EngineStatus, FrequencyStatus, MirrorStatus, StreamStatus, stream_status
 
 __all__ = ["status"]
 

@@ -13,11 +13,11 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from chronostream.clock import Stop
-from chronostream.config import StreamConfig
 from chronostream.event import Frequency
-from chronostream.process import ProducerProcess, start, stopped_by_signals
+from chronostream.producer.process import ProducerProcess, start, stopped_by_signals
+from chronostream.producer.systemd import Watchdog, notify
 from chronostream.ring import CORE
-from chronostream.systemd import Watchdog, notify
+from chronostream.stream.config import StreamConfig
 
 __all__ = ["log_ready", "supervise"]
 

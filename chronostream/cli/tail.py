@@ -10,12 +10,12 @@ from typing import Annotated
 
 import typer
 
-from chronostream._texts import utc_text
+from chronostream._values import utc_text
 from chronostream.cli import silence
 from chronostream.cli.options import AnyOwner, Format, FormatOption, Frequencies, Name, Start, Wait, seconds_of
 from chronostream.errors import LostError
 from chronostream.event import Event, to_events
-from chronostream.stream import EventStream, subscribe
+from chronostream.stream.events import EventStream, subscribe
 
 __all__ = ["tail"]
 

@@ -14,16 +14,15 @@ from rich.segment import Segment, SegmentLines
 from rich.table import Table
 from rich.text import Text
 
-from chronostream._texts import utc_text
+from chronostream._values import SECOND_NS, utc_text
 from chronostream.cli.figures import NO_STREAMS, age_text, duration_text, printable_text, rate_text, size_text
-from chronostream.lateness import events_below
 from chronostream.observe.change import ConsumerChange, FrequencyChange, StreamChange
 from chronostream.observe.survey import Survey, Unreadable
-from chronostream.status import StreamStatus
+from chronostream.stream.lateness import events_below
+from chronostream.stream.status import StreamStatus
 
 __all__ = ["Frame", "shape_text"]
 
-_SECOND_NS = 1_000_000_000
 _STATES = {"live": "green", "closed": "blue", "dead": "red", "broken": "red", "denied": "yellow"}
 _CONDITIONS = {"holding": "yellow", "held": "red", "quarantined": "red", "stale": "red", "not connected": "red"}
 _BAR_CELLS = 20
@@ -171,7 +170,7 @@ def _facts(change: StreamChange, now_ns: int) -> Text:
     facts = [
         f"pid {of.pid}" + ("" if of.same_namespace else " of another container"),
         f"generation {of.generation}",
-        f"{'up' if of.state == 'live' else 'begun'} {age_text((now_ns - of.started_ns) / _SECOND_NS)}"
+        f"{'up' if of.state == 'live' else 'begun'} {age_text((now_ns - of.started_ns) / SECOND_NS)}"
         + ("" if of.state == "live" else " ago"),
         _what(change.now),
         f"{of.head:,} published, ring of {of.capacity:,}, {size_text(of.segment_size)}",
@@ -212,7 +211,7 @@ def _frequencies(frequencies: Iterable[FrequencyChange], now_ns: int, window_s: 
             figures.append(Text(shape_text(late.counts), "cyan"))
         table.add_row(
             now.frequency.label,
-            f"{age_text((now_ns - now.last_timestamp) / _SECOND_NS)} ago",
+            f"{age_text((now_ns - now.last_timestamp) / SECOND_NS)} ago",
             f"{now.last_sequence:,}",
             _missed(frequency),
             *figures,

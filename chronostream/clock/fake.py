@@ -9,7 +9,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from chronostream._numbers import checked_int, checked_seconds
+from chronostream._values import checked_int, checked_seconds
 from chronostream.clock.protocol import StopFlag, Wake, checked_deadline
 from chronostream.errors import ChronoStreamError, InvalidTypeError, InvalidValueError
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Protocol
 
-from chronostream._numbers import checked_int
+from chronostream._values import checked_int
 from chronostream.errors import InvalidTypeError
 
 if TYPE_CHECKING:

@@ -14,12 +14,13 @@ import time
 import weakref
 from functools import cache
 
+from chronostream._values import SECOND_NS
+
 __all__ = ["NEVER_NS", "WallTimer"]
 
 NEVER_NS = (1 << 63) - 1
 """The latest instant that a timer can be armed for, in Unix nanoseconds."""
 
-_SECOND_NS = 1_000_000_000
 _COUNT_BYTES = 8
 # From <linux/timerfd.h>, for the Pythons whose `os` does not name them.
 _ABSTIME, _CANCEL_ON_SET = 1, 2
@@ -83,7 +84,7 @@ def _create_with_ctypes() -> int:
 
 
 def _arm_with_ctypes(fd: int, deadline_ns: int) -> None:
-    spec = _TimerSpec(it_value=_TimeSpec(*divmod(deadline_ns, _SECOND_NS)))
+    spec = _TimerSpec(it_value=_TimeSpec(*divmod(deadline_ns, SECOND_NS)))
     _checked(_library().timerfd_settime(fd, _ABSTIME | _CANCEL_ON_SET, ctypes.byref(spec), None))
 
 

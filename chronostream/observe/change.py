@@ -6,14 +6,13 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from chronostream.lateness import percentile_ns
+from chronostream._values import SECOND_NS
 from chronostream.observe.survey import Survey
 from chronostream.ring import ConsumerStatus
-from chronostream.status import FrequencyStatus, Lateness, StreamStatus
+from chronostream.stream.lateness import percentile_ns
+from chronostream.stream.status import FrequencyStatus, Lateness, StreamStatus
 
 __all__ = ["ConsumerChange", "FrequencyChange", "History", "StreamChange", "changes"]
-
-_SECOND_NS = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +73,7 @@ class History:
 
     def add(self, now: Survey) -> tuple[StreamChange, ...]:
         """Return what happened within the window before this survey, and remember it."""
-        start_ns = now.monotonic_ns - self.window_s * _SECOND_NS
+        start_ns = now.monotonic_ns - self.window_s * SECOND_NS
         # The window begins at the last survey before it, if there is one, so that it is not shorter than asked for.
         while len(self._surveys) > 1 and self._surveys[1].monotonic_ns <= start_ns:
             self._surveys.popleft()
@@ -85,7 +84,7 @@ class History:
 def changes(before: Survey, after: Survey) -> tuple[StreamChange, ...]:
     """Return how the streams of `after` are, and what happened to them since `before`."""
     known = {stream.ring.name: stream for stream in before.streams}
-    elapsed_s = (after.monotonic_ns - before.monotonic_ns) / _SECOND_NS
+    elapsed_s = (after.monotonic_ns - before.monotonic_ns) / SECOND_NS
     return tuple(_stream(_same(known.get(stream.ring.name), stream), stream, elapsed_s) for stream in after.streams)
 
 

@@ -18,7 +18,7 @@ from chronostream.observe import host as hosts
 from chronostream.observe.host import Host, ZoneData
 from chronostream.observe.survey import survey
 from chronostream.ring.core import load_core
-from chronostream.state import STATE_SIZE
+from chronostream.stream.state import STATE_SIZE
 
 __all__ = ["Finding", "Verdict", "examine"]
 

@@ -15,7 +15,7 @@ import zoneinfo
 from dataclasses import dataclass
 from pathlib import Path
 
-from chronostream._zones import data_release
+from chronostream.calendar.zones import data_release
 from chronostream.clock import SystemClock
 
 __all__ = [

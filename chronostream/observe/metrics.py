@@ -12,21 +12,21 @@ import numpy.typing as npt
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from chronostream.lateness import BUCKETS, bucket_top_ns, events_below
+from chronostream._values import SECOND_NS
 from chronostream.observe.survey import survey
-from chronostream.origin import Freshness
 from chronostream.ring import ConsumerStatus
 from chronostream.scheduler import Condition
-from chronostream.status import EngineStatus, FrequencyStatus, StreamStatus
+from chronostream.stream.lateness import BUCKETS, bucket_top_ns, events_below
+from chronostream.stream.origin import Freshness
+from chronostream.stream.status import EngineStatus, FrequencyStatus, StreamStatus
 
 __all__ = ["StreamCollector"]
 
 _PREFIX = "chronostream_"
-_SECOND_NS = 1_000_000_000
 _STATES = ("live", "closed", "dead", "broken", "denied")
 # A bucket of ours ends before each power of two, so that these counts are exact. From 1 µs to 69 s.
 _POWERS = range(10, 37)
-_BOUNDS = [repr(((1 << power) - 1) / _SECOND_NS) for power in _POWERS]
+_BOUNDS = [repr(((1 << power) - 1) / SECOND_NS) for power in _POWERS]
 # What the events of a bucket are taken to have been late by, for the sum: the middle of the bucket.
 _TOPS_NS = np.array([bucket_top_ns(bucket) for bucket in range(BUCKETS)], dtype=np.float64)
 _MIDDLES_NS = (_TOPS_NS + np.concatenate([[0.0], _TOPS_NS[:-1] + 1])) / 2
@@ -106,7 +106,7 @@ class _Families:
         timezone, sequencer = (said.timezone, said.sequencer) if said else ("", "")
         self.info.add_metric([of.name, timezone, sequencer, of.instance, of.version], 1)
         self.generation.add_metric(labels, of.generation)
-        self.started.add_metric(labels, of.started_ns / _SECOND_NS)
+        self.started.add_metric(labels, of.started_ns / SECOND_NS)
         self.records.add_metric(labels, of.head)
         self.capacity.add_metric(labels, of.capacity)
         self.size.add_metric(labels, of.segment_size)
@@ -144,9 +144,9 @@ class _Families:
         self.missed.add_metric(labels, of.missed)
         self.lateness.add_metric(labels, _buckets(counts), _sum_s(counts))
         if of.last_timestamp is not None:
-            self.last.add_metric(labels, of.last_timestamp / _SECOND_NS)
+            self.last.add_metric(labels, of.last_timestamp / SECOND_NS)
         if of.lateness is not None:
-            self.latest.add_metric(labels, of.lateness.max_ns / _SECOND_NS)
+            self.latest.add_metric(labels, of.lateness.max_ns / SECOND_NS)
 
     def _add_consumer(self, name: str, consumer: ConsumerStatus) -> None:
         labels = [name, consumer.label, str(consumer.pid), str(consumer.place)]
@@ -169,4 +169,4 @@ def _buckets(counts: npt.NDArray[np.uint64]) -> list[tuple[str, float]]:
 
 
 def _sum_s(counts: npt.NDArray[np.uint64]) -> float:
-    return float(counts @ _MIDDLES_NS) / _SECOND_NS
+    return float(counts @ _MIDDLES_NS) / SECOND_NS

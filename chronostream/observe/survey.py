@@ -9,7 +9,7 @@ from typing import Literal
 
 from chronostream import ring
 from chronostream.errors import AccessDeniedError, ChronoStreamError, StreamNotFoundError
-from chronostream.status import StreamStatus, stream_status
+from chronostream.stream.status import StreamStatus, stream_status
 
 __all__ = ["Survey", "Unreadable", "survey"]
 

@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from chronostream._extras import require
-from chronostream._numbers import checked_seconds
-from chronostream.boundaries import next_boundary
+from chronostream._values import checked_seconds
+from chronostream.calendar.boundaries import next_boundary
 from chronostream.clock import StopFlag
 from chronostream.errors import ChronoStreamError, InvalidTypeError, InvalidValueError, RecordingError
 from chronostream.event import EVENT_DTYPE
@@ -26,8 +26,8 @@ from chronostream.recorder.files import Metadata, RecordedFile, UnfinishedFile, 
 from chronostream.recorder.resume import find_end
 from chronostream.ring import Consumer, segment_name
 from chronostream.ring.dtypes import dtype_to_text
-from chronostream.status import description_of
-from chronostream.stream import when_there
+from chronostream.stream.events import when_there
+from chronostream.stream.status import description_of
 from chronostream.tables import arrow_schema
 
 __all__ = ["Recorder", "Report"]

@@ -14,7 +14,7 @@ from typing import Any, Literal, Self, get_args
 import numpy as np
 import numpy.typing as npt
 
-from chronostream._numbers import checked_seconds
+from chronostream._values import checked_seconds
 from chronostream.errors import (
     InvalidTypeError,
     InvalidValueError,

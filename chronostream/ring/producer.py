@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from chronostream._texts import encode_text
+from chronostream._values import encode_text
 from chronostream.errors import CorruptSegmentError, InvalidTypeError, InvalidValueError, StreamRemovedError
 from chronostream.ring import shm
 from chronostream.ring.core import Core, load_core

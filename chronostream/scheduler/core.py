@@ -6,14 +6,12 @@ publishes nothing. What is worth a log line comes back as a `Fact`, and the stat
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from operator import attrgetter
 from typing import TYPE_CHECKING, Literal, get_args
 
-from chronostream._numbers import checked_ns
-from chronostream._texts import seconds_text, utc_text
-from chronostream.boundaries import boundaries, check_zone, count_boundaries, last_boundary, next_boundary
+from chronostream._values import SECOND_NS, checked_duration_ns, checked_ns, seconds_text, utc_text
+from chronostream.calendar.boundaries import boundaries, check_zone, count_boundaries, last_boundary, next_boundary
 from chronostream.errors import ChronoStreamError, InvalidTypeError, InvalidValueError
 from chronostream.event import Frequency
 from chronostream.scheduler.facts import Condition, Fact, FactKind, SchedulerStatus, Step, Tick
@@ -28,7 +26,6 @@ __all__ = ["Coalesce", "Scheduler"]
 Coalesce = Literal["earliest", "latest", "all"]
 """Which of several boundaries that passed at once is emitted: the first, the most recent, or each in order."""
 
-_SECOND_NS = 1_000_000_000
 # Later than this is worth a fact; each event's lateness is measured elsewhere.
 _LATE_NS = 100_000_000
 _BY_BOUNDARY = attrgetter("boundary_ns")
@@ -82,9 +79,9 @@ class Scheduler:
             raise InvalidValueError(f"the state is of {found}, the scheduler of {expected}: they must be the same")
         self._tz = check_zone(tz)
         self._coalesce = coalesce
-        self._window_ns = _to_ns("catch_up_window_s", catch_up_window_s)
-        self._max_hold_ns = _to_ns("max_hold_s", max_hold_s)
-        self._trust = Trust(_to_ns("max_step_s", max_step_s), _to_ns("settle_s", settle_s))
+        self._window_ns = checked_duration_ns("catch_up_window_s", catch_up_window_s)
+        self._max_hold_ns = checked_duration_ns("max_hold_s", max_hold_s)
+        self._trust = Trust(checked_duration_ns("max_step_s", max_step_s), checked_duration_ns("settle_s", settle_s))
         self._restored = state
         self._same_boot = same_boot
         self._lanes: list[_Lane] = []
@@ -129,7 +126,7 @@ class Scheduler:
         """Return whether a step at these readings will give exactly what `upcoming` says."""
         # In this order, so that one who asks early has gone all the way, which is quicker the next time.
         believed = self._trust.believes(realtime_ns, boottime_ns) and not self._trust.quarantined
-        return believed and self._deadline_ns <= realtime_ns < self._deadline_ns + _SECOND_NS
+        return believed and self._deadline_ns <= realtime_ns < self._deadline_ns + SECOND_NS
 
     @property
     def state(self) -> SchedulerState:
@@ -245,11 +242,3 @@ class _Lane:
     def _move_to(self, floor_ns: int) -> None:
         self.floor_ns = floor_ns
         self.next_ns = next_boundary(floor_ns, self.frequency, self._tz)
-
-
-def _to_ns(name: str, seconds: float) -> int:
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-        raise InvalidTypeError(f"{name} is {type(seconds).__name__}, expected a number of seconds")
-    if not (math.isfinite(seconds) and seconds >= 0):
-        raise InvalidValueError(f"{name} is {seconds}, expected a finite number of seconds from 0 on")
-    return round(seconds * _SECOND_NS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from chronostream.boundaries import count_boundaries, last_boundary
+from chronostream.calendar.boundaries import count_boundaries, last_boundary
 from chronostream.errors import InvalidValueError
 from chronostream.event import Frequency
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from chronostream._texts import seconds_text, utc_text
+from chronostream._values import seconds_text, utc_text
 from chronostream.scheduler.facts import Fact, FactKind
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ from typing import Any, get_args
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from chronostream.config import SequencerKind
 from chronostream.errors import InvalidTypeError, InvalidValueError, SimulationError
 from chronostream.scheduler import Coalesce
+from chronostream.stream.config import SequencerKind
 from chronostream.testing.simulation import Summary, simulate
 
 __all__ = ["main"]

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import random
 
+from chronostream._values import SECOND_NS
 from chronostream.testing.host import Death, Host
 
 __all__ = ["Chaos"]
 
-_SECOND_NS = 1_000_000_000
-_HOUR_NS, _YEAR_NS = 3600 * _SECOND_NS, 366 * 86_400 * _SECOND_NS
+_HOUR_NS, _YEAR_NS = 3600 * SECOND_NS, 366 * 86_400 * SECOND_NS
 _MILLISECOND_NS = 1_000_000
 # How fast adjtime() and NTP daemons slew a clock, at most.
 _FASTEST_SLEW_PPM = 500
@@ -83,7 +83,7 @@ class Chaos:
         self._set(self._chance.randint(-_MILLISECOND_NS, _MILLISECOND_NS) - off_ns)
 
     def _nudge(self) -> None:
-        self._set(self._chance.randint(-2 * _SECOND_NS, 2 * _SECOND_NS))
+        self._set(self._chance.randint(-2 * SECOND_NS, 2 * SECOND_NS))
 
     def _set_back(self) -> None:
         self._set(-self._some_ns(600 * self._unit_ns))
@@ -106,7 +106,7 @@ class Chaos:
             self._host.run_to_deadline()
             return
         for _ in range(self._chance.randint(0, 3)):
-            self._host.advance(self._chance.randrange(2 * _SECOND_NS))
+            self._host.advance(self._chance.randrange(2 * SECOND_NS))
             self._host.step()
         self._set(-ns)
 
@@ -147,7 +147,7 @@ class Chaos:
     def _be_away(self) -> None:
         self._host.advance(self._some_ns(100 * self._unit_ns))
         if self._happens(5):
-            self._host.set_clock(self._chance.randint(-20 * _SECOND_NS, 20 * _SECOND_NS))
+            self._host.set_clock(self._chance.randint(-20 * SECOND_NS, 20 * SECOND_NS))
 
     def _come_back(self) -> None:
         self._host.restart(dies_opening=self._happens(5))

@@ -1,6 +1,6 @@
 """What must hold whatever happens, checked from outside: by the events, and by what the engine keeps with them.
 
-It knows the rules of docs/time.md, not how anybody keeps them; `chronostream.boundaries` is the measure.
+It knows the rules of docs/time.md, not how anybody keeps them; `chronostream.calendar.boundaries` is the measure.
 """
 
 from __future__ import annotations
@@ -12,16 +12,15 @@ from itertools import combinations
 import numpy as np
 import numpy.typing as npt
 
-from chronostream.boundaries import PERIOD_NS, boundaries, count_boundaries, next_boundary
+from chronostream._values import SECOND_NS
+from chronostream.calendar.boundaries import PERIOD_NS, boundaries, count_boundaries, next_boundary
+from chronostream.calendar.sequencer import BoundarySequencer
 from chronostream.event import EVENT_DTYPE, Frequency, build_mixed_events
 from chronostream.scheduler import Condition, FrequencyState
-from chronostream.sequencer import BoundarySequencer
-from chronostream.state import StateReader
+from chronostream.stream.state import StateReader
 from chronostream.testing.host import Emitted, Host
 
 __all__ = ["Checker", "Violation", "check_agreement"]
-
-_SECOND_NS = 1_000_000_000
 
 
 class Violation(Exception):  # noqa: N818 - it never leaves this package
@@ -149,7 +148,7 @@ class Checker:
 
     def _check_quarantine(self) -> None:
         since_ns = self._host.calm_since_ns
-        limit_ns = round(self._host.config.settle_s * _SECOND_NS)
+        limit_ns = round(self._host.config.settle_s * SECOND_NS)
         if since_ns is not None and self._host.clock.boottime_ns() - since_ns > limit_ns:
             raise Violation(f"still in quarantine, though the clock was not set for {self._host.config.settle_s} s")
 

@@ -17,9 +17,9 @@ import numpy.typing as npt
 
 from chronostream import ring as rings
 from chronostream.clock import FakeClock
-from chronostream.config import StreamConfig
-from chronostream.engine import Engine
 from chronostream.event import EVENT_DTYPE
+from chronostream.producer.engine import Engine
+from chronostream.stream.config import StreamConfig
 
 __all__ = ["Death", "Emitted", "Host"]
 

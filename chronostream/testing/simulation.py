@@ -14,12 +14,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from chronostream._numbers import checked_int
-from chronostream.boundaries import PERIOD_NS
-from chronostream.config import SequencerKind, StreamConfig
+from chronostream._values import SECOND_NS, checked_int
+from chronostream.calendar.boundaries import PERIOD_NS
 from chronostream.errors import ChronoStreamError, InvalidTypeError, InvalidValueError, SimulationError
 from chronostream.event import Frequency
 from chronostream.scheduler import Coalesce
+from chronostream.stream.config import SequencerKind, StreamConfig
 from chronostream.testing.chaos import Chaos
 from chronostream.testing.checker import Checker, Violation, check_agreement
 from chronostream.testing.host import Death, Host
@@ -42,7 +42,7 @@ ZONES = (
 )
 """Zones with something hard about them, which a seed chooses from."""
 
-_SECOND_NS, _DAY_NS = PERIOD_NS[Frequency.SECOND], PERIOD_NS[Frequency.DAY]
+_DAY_NS = PERIOD_NS[Frequency.DAY]
 _STARTS_S = range(94_694_400, 2_051_222_400)  # 1973 to 2034
 _MOST_DAYS = 150 * 366  # from the latest start on, still within int64 nanoseconds
 _SOME_FREQUENCIES = ((1,), (1, 2), (1, 2, 3, 4), (2, 3), (3, 4), (4,))
@@ -196,7 +196,7 @@ def _config(plan: Plan, number: int) -> StreamConfig:
         capacity=plan.capacity,
         sequencer=plan.sequencer,
         coalesce=plan.coalesce,
-        catch_up_window_s=60 * PERIOD_NS[plan.frequencies[0]] / _SECOND_NS,
+        catch_up_window_s=60 * PERIOD_NS[plan.frequencies[0]] / SECOND_NS,
         instance_id=f"host-{number}",
     )
 
@@ -205,7 +205,7 @@ def _run(plan: Plan, number: int, on_progress: Callable[[float], object] | None)
     """Run one host from beginning to end."""
     chance = random.Random(f"{plan.seed} host {number}")  # noqa: S311 - it must be repeatable
     start_s = random.Random(f"{plan.seed} start").choice(_STARTS_S)  # noqa: S311 - likewise, and the same on all hosts
-    host = Host(_config(plan, number), start_s * _SECOND_NS + chance.randrange(_SECOND_NS), chance)
+    host = Host(_config(plan, number), start_s * SECOND_NS + chance.randrange(SECOND_NS), chance)
     try:
         checker = Checker(host)
         chaos = Chaos(host, PERIOD_NS[plan.frequencies[0]], chance)
@@ -236,7 +236,7 @@ def _repeatable(plan: Plan) -> Iterator[None]:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Have engines log nothing: it is to be expected here, and there is a lot of it."""
-    log = logging.getLogger("chronostream.engine")
+    log = logging.getLogger("chronostream.producer.engine")
     level = log.level
     log.setLevel(logging.CRITICAL + 1)
     try:

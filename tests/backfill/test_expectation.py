@@ -10,13 +10,13 @@ import pytest
 from chronostream import ring
 from chronostream.backfill import count_expected, expected, expected_chunks
 from chronostream.backfill.expectation import MAX_EVENTS
-from chronostream.boundaries import boundaries
+from chronostream.calendar.boundaries import boundaries
+from chronostream.calendar.sequencer import BoundarySequencer
 from chronostream.clock import FakeClock
-from chronostream.config import StreamConfig, default_instance
-from chronostream.engine import Engine
 from chronostream.errors import InvalidTypeError, InvalidValueError, UnknownFrequencyError
 from chronostream.event import EVENT_DTYPE, Frequency, build_event, event_ids, to_records
-from chronostream.sequencer import BoundarySequencer
+from chronostream.producer.engine import Engine
+from chronostream.stream.config import StreamConfig, default_instance
 
 _NS = 1_000_000_000
 _ALL = ("second", "minute", "hour", "day")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import threading
 from typing import Any
 
@@ -9,9 +10,8 @@ import pytest
 import chronostream as cs
 from chronostream import ring
 from chronostream.backfill import expected, replay
+from chronostream.backfill.replaying import speed_of
 from chronostream.clock import FakeClock, Stop, Wake
-from chronostream.config import StreamConfig
-from chronostream.engine import Engine
 from chronostream.errors import (
     InvalidTypeError,
     InvalidValueError,
@@ -20,8 +20,10 @@ from chronostream.errors import (
     StreamRemovedError,
 )
 from chronostream.event import EVENT_DTYPE, event_ids
+from chronostream.producer.engine import Engine
 from chronostream.ring import Consumer
-from chronostream.status import stream_status
+from chronostream.stream.config import StreamConfig
+from chronostream.stream.status import stream_status
 from tests.ring.harness import path_of
 
 _NS = 1_000_000_000
@@ -229,3 +231,20 @@ def test_a_consumer_follows_a_replay_by_the_real_clock_and_misses_nothing(name: 
     assert not follower.is_alive()
     wanted = expected(("second", "minute"), _START_NS, _START_NS + 200 * _NS, instance="me")
     assert np.concatenate(received).tobytes() == wanted.tobytes()
+
+
+@pytest.mark.parametrize(("speed", "factor"), [("max", math.inf), ("1x", 1), ("60x", 60), ("0.5x", 0.5), (7, 7)])
+def test_a_speed_is_a_factor(speed: str | float, factor: float) -> None:
+    assert speed_of(speed) == factor
+
+
+@pytest.mark.parametrize("speed", ["0x", 0, -1, math.nan, math.inf, "x", "fast", "60", "-1x", "infx"])
+def test_what_is_no_speed_is_refused(speed: str | float) -> None:
+    with pytest.raises(InvalidValueError, match="expected 'max' or such as '1x'"):
+        speed_of(speed)
+
+
+@pytest.mark.parametrize("speed", [None, True, [1]])
+def test_a_speed_of_another_kind_is_refused(speed: Any) -> None:
+    with pytest.raises(InvalidTypeError, match="expected 'max' or a number"):
+        speed_of(speed)

@@ -10,11 +10,11 @@ import pytest
 from chronostream import ring
 from chronostream.backfill import FaultKind, expected, replay, verify_stream
 from chronostream.clock import FakeClock
-from chronostream.config import StreamConfig
-from chronostream.engine import Engine
 from chronostream.errors import InvalidValueError, LayoutMismatchError, LostError, StreamNotFoundError
 from chronostream.event import EVENT_DTYPE, Frequency
-from chronostream.state import STATE_SIZE, Description, StateWriter
+from chronostream.producer.engine import Engine
+from chronostream.stream.config import StreamConfig
+from chronostream.stream.state import STATE_SIZE, Description, StateWriter
 from tests.ring.harness import overwrite
 
 _NS = 1_000_000_000

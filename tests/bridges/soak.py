@@ -48,7 +48,9 @@ def faults(outcome: Outcome) -> list[str]:
 def main() -> int:
     """Run rounds until the time is up, or one ends badly; return the exit status."""
     arguments = parse_arguments()
-    logging.getLogger("chronostream.engine").setLevel(logging.ERROR)  # Producers that sleep miss boundaries on purpose.
+    logging.getLogger("chronostream.producer.engine").setLevel(
+        logging.ERROR
+    )  # Producers that sleep miss boundaries on purpose.
     seed: int = random.randrange(1 << 32) if arguments.seed is None else arguments.seed
     end_s = time.monotonic() + arguments.for_s
     while (left_s := end_s - time.monotonic()) > 0:

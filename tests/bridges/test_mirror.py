@@ -19,7 +19,7 @@ from chronostream.errors import (
     StreamRemovedError,
 )
 from chronostream.ring import Consumer, inspect
-from chronostream.status import MirrorStatus, stream_status
+from chronostream.stream.status import MirrorStatus, stream_status
 from tests.bridges.harness import HELD, START_NS, Running, S, Server, Source, fill, head_of, options_of
 from tests.process_harness import Programs
 from tests.ring.harness import path_of, wait_until

@@ -17,10 +17,10 @@ import typer
 from chronostream import ring
 from chronostream.cli import app, main
 from chronostream.cli.examples import EXAMPLES
-from chronostream.config import StreamConfig
-from chronostream.engine import Engine
 from chronostream.event import EVENT_DTYPE
+from chronostream.producer.engine import Engine
 from chronostream.ring import Producer
+from chronostream.stream.config import StreamConfig
 from chronostream.version import __version__
 from tests.process_harness import Programs
 from tests.ring.harness import TIMEOUT_S, path_of

@@ -10,7 +10,7 @@ from chronostream.cli import main
 from chronostream.errors import StreamRemovedError
 from chronostream.ring import Producer
 from chronostream.ring import consumer as consumers
-from chronostream.stream import subscribe
+from chronostream.stream.events import subscribe
 from tests.process_harness import Feed, Programs
 from tests.ring.harness import path_of, wait_until
 

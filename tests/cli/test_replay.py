@@ -9,10 +9,10 @@ import pytest
 
 from chronostream import ring
 from chronostream.backfill import expected, replay
+from chronostream.calendar.sequencer import BoundarySequencer
 from chronostream.cli import main
 from chronostream.observe.survey import survey
 from chronostream.ring import Consumer
-from chronostream.sequencer import BoundarySequencer
 from tests.engine_harness import Run
 from tests.process_harness import SECOND_NS, Programs
 from tests.ring.harness import wait_until

@@ -12,12 +12,12 @@ import pytest
 
 from chronostream.cli import main
 from chronostream.clock import FakeClock
-from chronostream.config import StreamConfig
-from chronostream.engine import Engine
 from chronostream.event import Frequency, to_events
+from chronostream.producer.engine import Engine
 from chronostream.ring import Consumer, inspect
-from chronostream.status import stream_status
-from chronostream.stream import subscribe
+from chronostream.stream.config import StreamConfig
+from chronostream.stream.events import subscribe
+from chronostream.stream.status import stream_status
 from tests.process_harness import SECOND_NS, Programs, events_of
 from tests.ring.harness import path_of, wait_until
 

@@ -12,7 +12,7 @@ import pytest
 
 from chronostream.cli import main
 from chronostream.ring import Producer, inspect
-from chronostream.status import stream_status
+from chronostream.stream.status import stream_status
 from tests.process_harness import Program, Programs, gone
 from tests.ring.harness import path_of, wait_until
 

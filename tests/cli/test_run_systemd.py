@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from chronostream.config import StreamConfig
-from chronostream.process import start
+from chronostream.producer.process import start
 from chronostream.ring import Producer, inspect
-from chronostream.stream import subscribe
+from chronostream.stream.config import StreamConfig
+from chronostream.stream.events import subscribe
 from tests.process_harness import Programs
 from tests.ring.harness import ROOT, TIMEOUT_S, path_of
 

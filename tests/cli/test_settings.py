@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from chronostream.cli.settings import KEYS, read_streams, settings_of, stream_config
-from chronostream.config import StreamConfig
 from chronostream.errors import ConfigError, InvalidValueError
 from chronostream.event import Frequency
+from chronostream.stream.config import StreamConfig
 
 EVERYTHING = """
 [streams.market-clock]

@@ -11,11 +11,11 @@ import pytest
 from chronostream import ring
 from chronostream.cli import main
 from chronostream.clock import FakeClock
-from chronostream.config import StreamConfig
-from chronostream.engine import Engine
+from chronostream.producer.engine import Engine
 from chronostream.ring import CORE, Producer
-from chronostream.status import stream_status
-from chronostream.stream import subscribe
+from chronostream.stream.config import StreamConfig
+from chronostream.stream.events import subscribe
+from chronostream.stream.status import stream_status
 from chronostream.version import __version__
 from tests.process_harness import SECOND_NS, Feed
 from tests.ring.harness import path_of

@@ -17,7 +17,7 @@ from chronostream.cli import tail as tails
 from chronostream.event import Frequency
 from chronostream.ring import Producer, inspect
 from chronostream.ring import consumer as consumers
-from chronostream.stream import EventStream, subscribe
+from chronostream.stream.events import EventStream, subscribe
 from tests.process_harness import Feed, Program, Programs
 from tests.ring.harness import wait_until
 

@@ -10,10 +10,10 @@ from rich.console import Console
 
 from chronostream.cli.figures import NO_STREAMS
 from chronostream.cli.top_view import Frame, shape_text
-from chronostream.lateness import BUCKETS, bucket_of
 from chronostream.observe.change import changes
 from chronostream.observe.survey import Survey, Unreadable, survey
 from chronostream.ring import Consumer, Producer
+from chronostream.stream.lateness import BUCKETS, bucket_of
 from tests.engine_harness import DAY, NOON_S, NS, SECOND, Run
 from tests.mirror_harness import mirrored
 

@@ -10,9 +10,9 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
+from chronostream.calendar.sequencer import BoundarySequencer
 from chronostream.observe.metrics import StreamCollector
 from chronostream.ring import Consumer, Producer
-from chronostream.sequencer import BoundarySequencer
 from tests.engine_harness import HOUR, NOON_S, NS, SECOND, Run
 from tests.mirror_harness import mirrored
 from tests.ring.harness import ROOT, overwrite

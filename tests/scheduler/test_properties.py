@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, get_args
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chronostream.boundaries import boundaries, count_boundaries
+from chronostream.calendar.boundaries import boundaries, count_boundaries
 from chronostream.clock import FakeClock
 from chronostream.event import FREQUENCIES, Frequency
 from chronostream.scheduler import Coalesce, Scheduler, Step, Tick

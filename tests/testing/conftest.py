@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from chronostream.config import StreamConfig
+from chronostream.stream.config import StreamConfig
 from chronostream.testing.host import Host
 
 

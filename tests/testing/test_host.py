@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from chronostream.ring import inspect
-from chronostream.state import StateReader
+from chronostream.stream.state import StateReader
 from chronostream.testing.host import Death, Host
 
 _NS = 1_000_000_000

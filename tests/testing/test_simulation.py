@@ -11,14 +11,16 @@ from typing import Any
 
 import pytest
 
-from chronostream import engine, ring, state
-from chronostream.config import StreamConfig
+from chronostream import ring
+from chronostream.calendar.sequencer import BoundarySequencer, CountingSequencer
 from chronostream.errors import InvalidTypeError, InvalidValueError, SimulationError, UnknownFrequencyError
 from chronostream.event import Frequency
+from chronostream.producer import engine
 from chronostream.scheduler import FrequencyState, Scheduler, core
 from chronostream.scheduler.trust import Trust
-from chronostream.sequencer import BoundarySequencer, CountingSequencer
-from chronostream.state import StateWriter
+from chronostream.stream import state
+from chronostream.stream.config import StreamConfig
+from chronostream.stream.state import StateWriter
 from chronostream.testing import simulate, simulation
 from chronostream.testing.__main__ import main
 
@@ -51,9 +53,9 @@ def test_no_stream_is_left_behind() -> None:
 
 
 def test_engines_may_log_again_afterwards() -> None:
-    level = logging.getLogger("chronostream.engine").level
+    level = logging.getLogger("chronostream.producer.engine").level
     simulate(3, days=0.001)
-    assert logging.getLogger("chronostream.engine").level == level
+    assert logging.getLogger("chronostream.producer.engine").level == level
 
 
 @pytest.mark.parametrize(

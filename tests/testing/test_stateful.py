@@ -12,9 +12,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from chronostream.config import StreamConfig
 from chronostream.event import Frequency
 from chronostream.scheduler import Coalesce
+from chronostream.stream.config import StreamConfig
 from chronostream.testing.checker import Checker
 from chronostream.testing.host import Death, Host
 

@@ -1,0 +1,171 @@
+"""The number of each event within its frequency (docs/time.md, "Sequences").
+
+Two ways: counting, which continues from the stream's checkpoint, and computing from the boundary alone, which needs
+no memory and gives every host the same. This module keeps nothing on its own: the engine stores `kind` with the
+stream and hands the last number back to `restore` at a takeover.
+"""
+
+from __future__ import annotations
+
+import threading
+from datetime import datetime
+from typing import TYPE_CHECKING, Protocol
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from chronostream._values import SECOND_NS, checked_int, checked_ns
+from chronostream.calendar.boundaries import check_timestamps, check_zone, local_days
+from chronostream.errors import InvalidValueError
+from chronostream.event import Frequency
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+__all__ = ["BoundarySequencer", "CountingSequencer", "Sequencer"]
+
+_MAX_SEQUENCE = (1 << 64) - 1
+_UNIT_NS = {Frequency.SECOND: SECOND_NS, Frequency.MINUTE: 60 * SECOND_NS, Frequency.HOUR: 60 * SECOND_NS}
+
+
+class Sequencer(Protocol):
+    """What the engine asks of a sequencer. Safe to share between threads."""
+
+    @property
+    def kind(self) -> str:
+        """Its name as the stream stores it; a stream is taken over only by the kind that it has."""
+
+    def peek(self, frequency: Frequency, boundary_ns: int) -> int:
+        """Return what `assign` would, and use nothing up: to build a record before its boundary has come."""
+
+    def assign(self, frequency: Frequency, boundary_ns: int) -> int:
+        """Return the number of the event at this boundary, and use it up."""
+
+    def restore(self, frequency: Frequency, last_sequence: int) -> None:
+        """Go on behind `last_sequence`, the last number that the stream has published; 0 if there is none."""
+
+
+class CountingSequencer:
+    """Numbers each frequency's events 1, 2, 3, ... in the order they are assigned, whatever their boundaries."""
+
+    kind = "counting"
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._last: dict[Frequency, int] = dict.fromkeys(Frequency, 0)
+
+    def peek(self, frequency: Frequency, boundary_ns: int) -> int:  # noqa: ARG002 - the boundary does not matter here
+        """Return the number that the next `assign` for `frequency` will give.
+
+        Raises:
+            UnknownFrequencyError: not a frequency that events have.
+            InvalidValueError: the last uint64 is used up.
+        """
+        return self._next(Frequency.parse(frequency))
+
+    def assign(self, frequency: Frequency, boundary_ns: int) -> int:  # noqa: ARG002 - as for peek
+        """Return the next number for `frequency` and use it up; errors as for `peek`."""
+        frequency = Frequency.parse(frequency)
+        with self._lock:
+            sequence = self._last[frequency] = self._next(frequency)
+            return sequence
+
+    def restore(self, frequency: Frequency, last_sequence: int) -> None:
+        """Make ``last_sequence + 1`` the next number for `frequency`.
+
+        Raises:
+            UnknownFrequencyError: not a frequency that events have.
+            InvalidValueError: not within uint64, or lower than a number already given: ids would come again.
+            InvalidTypeError: `last_sequence` is not an integer.
+        """
+        frequency = Frequency.parse(frequency)
+        last_sequence = checked_int("last_sequence", last_sequence)
+        with self._lock:
+            if not self._last[frequency] <= last_sequence <= _MAX_SEQUENCE:
+                raise InvalidValueError(
+                    f"cannot continue the {frequency.label} sequence from {last_sequence}, expected "
+                    f"{self._last[frequency]} to {_MAX_SEQUENCE}: restore a new sequencer before it assigns"
+                )
+            self._last[frequency] = last_sequence
+
+    def _next(self, frequency: Frequency) -> int:
+        last = self._last[frequency]
+        if last == _MAX_SEQUENCE:
+            raise InvalidValueError(f"{frequency.label} sequence {last} is the last in uint64: start a new stream")
+        return last + 1
+
+
+class BoundarySequencer:
+    """Numbers each event by its boundary alone; strictly increasing, the same on every host and in every run.
+
+    Seconds count Unix seconds; minutes and hours count Unix minutes, because in some zones two hour boundaries fall
+    within one hour of Unix time; days are the ordinal of the local date (`datetime.date.toordinal`).
+
+    Args:
+        tz: the stream's IANA time zone.
+
+    Raises:
+        InvalidValueError: unknown time zone.
+        InvalidTypeError: `tz` is not a string.
+    """
+
+    kind = "boundary"
+
+    def __init__(self, tz: str = "UTC") -> None:
+        self._tz = check_zone(tz)
+        self._zone = ZoneInfo(tz)
+
+    @property
+    def tz(self) -> str:
+        """The IANA time zone whose days it numbers."""
+        return self._tz
+
+    def peek(self, frequency: Frequency, boundary_ns: int) -> int:
+        """Return the number of a boundary, in Unix nanoseconds.
+
+        Raises:
+            UnknownFrequencyError: not a frequency that events have.
+            InvalidValueError: the boundary lies before 1970, or outside int64.
+            InvalidTypeError: it is not an integer.
+        """
+        frequency = Frequency.parse(frequency)
+        boundary_ns = checked_ns("boundary_ns", boundary_ns)
+        if boundary_ns < 0:
+            raise _before_1970(boundary_ns)
+        if frequency is Frequency.DAY:
+            return datetime.fromtimestamp(boundary_ns // SECOND_NS, self._zone).toordinal()
+        return boundary_ns // _UNIT_NS[frequency]
+
+    def assign(self, frequency: Frequency, boundary_ns: int) -> int:
+        """Return what `peek` does: there is nothing to use up."""
+        return self.peek(frequency, boundary_ns)
+
+    def restore(self, frequency: Frequency, last_sequence: int) -> None:
+        """Do nothing: there is no state."""
+
+    def sequences(
+        self, frequency: Frequency | str | int, timestamps_ns: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.uint64]:
+        """Return the number of each boundary: uint64, of the same shape as `timestamps_ns`.
+
+        Args:
+            frequency: a `Frequency`, its name or its number.
+            timestamps_ns: int64 Unix nanoseconds of boundaries.
+
+        Raises:
+            UnknownFrequencyError: not a frequency that events have.
+            InvalidValueError: a boundary lies before 1970.
+            InvalidTypeError: `timestamps_ns` is not an int64 array.
+        """
+        frequency = Frequency.parse(frequency)
+        if check_timestamps(timestamps_ns).size and timestamps_ns.min() < 0:
+            raise _before_1970(int(timestamps_ns.min()))
+        if frequency is Frequency.DAY:
+            return local_days(timestamps_ns, self._tz).astype(np.uint64)
+        return (timestamps_ns // _UNIT_NS[frequency]).astype(np.uint64)
+
+
+def _before_1970(boundary_ns: int) -> InvalidValueError:
+    return InvalidValueError(
+        f"boundary {boundary_ns} ns lies before 1970, where boundary sequences begin: use a CountingSequencer"
+    )

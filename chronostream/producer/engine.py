@@ -1,0 +1,330 @@
+"""The composition root: clock + scheduler + sequencer + event → ring.
+
+One turn asks the scheduler what is due, publishes it, and saves a checkpoint; `Engine.run` waits in between. The order
+is what survives a crash: first published, then saved, so that whoever takes the stream over finds in the ring what
+the checkpoint does not know yet, and counts it in (docs/time.md, "What survives a crash").
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from chronostream import ring as rings
+from chronostream._values import SECOND_NS, checked_seconds
+from chronostream.calendar.sequencer import BoundarySequencer, CountingSequencer, Sequencer
+from chronostream.clock import Clock, Stop, StopFlag, SystemClock
+from chronostream.errors import (
+    ClosedError,
+    ConfigError,
+    CorruptSegmentError,
+    InvalidTypeError,
+    InvalidValueError,
+    LayoutMismatchError,
+    StreamMismatchError,
+)
+from chronostream.event import EVENT_DTYPE, Event, Frequency, build_mixed_events, to_events
+from chronostream.scheduler import FrequencyState, SchedulerState, Tick
+from chronostream.stream.config import StreamConfig, checked_config
+from chronostream.stream.state import Checkpoint, Description, Published, StateWriter
+
+__all__ = ["Engine"]
+
+_log = logging.getLogger(__name__)
+
+# The stream of a day, too, finds out within this time that it was removed.
+_LONGEST_WAIT_S = 5.0
+_NOTHING = np.empty(0, EVENT_DTYPE)
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """What to publish: boundaries, their sequences, and both as records of `EVENT_DTYPE`."""
+
+    ticks: tuple[Tick, ...]
+    sequences: list[int]
+    records: npt.NDArray[np.void]
+
+
+class Engine:
+    """Emits one stream. Opens it when made, closes it when `run` ends or by `close`; one thread at a time.
+
+    An engine that cannot be made leaves the stream that it found as it was, dead or closed, and a `ring` that it was
+    given open.
+
+    Args:
+        config: what the stream is to be.
+        clock: `SystemClock` if not given.
+        sequencer: of the kind that `config` names if not given.
+        ring: a ring of `EVENT_DTYPE` with an application area of `STATE_SIZE`, which the engine closes in the end; made
+            by `config` if not given.
+
+    Raises:
+        ProducerActiveError: the name is live.
+        LayoutMismatchError: the stream exists with another capacity.
+        StreamMismatchError: it exists with another zone, sequencer or set of frequencies.
+        CorruptSegmentError: it is damaged, or another program's.
+        AccessDeniedError: it is another user's.
+        OutOfSharedMemoryError: there is no room for it.
+        InvalidValueError: the sequencer is of another zone than `config`, or has given higher numbers already than the
+            stream's last.
+        InvalidTypeError: `config` or a part is none.
+    """
+
+    def __init__(
+        self,
+        config: StreamConfig,
+        *,
+        clock: Clock | None = None,
+        sequencer: Sequencer | None = None,
+        ring: rings.Producer | None = None,
+    ) -> None:
+        self.config = checked_config(config)
+        _check_part("clock", clock, "both_ns")
+        _check_part("sequencer", sequencer, "assign")
+        _check_part("ring", ring, "publish_many")
+        self._frequencies = config.scheduler().frequencies
+        self._sequencer = _sequencer(config) if sequencer is None else sequencer
+        if isinstance(self._sequencer, BoundarySequencer) and self._sequencer.tz != config.timezone:
+            raise ConfigError(
+                f"the sequencer numbers the days of {self._sequencer.tz}, the stream is of {config.timezone}: "
+                "they must be the same"
+            )
+        self._own_clock: SystemClock | None = None
+        if clock is None:
+            clock = self._own_clock = SystemClock()
+        self._clock = clock
+        self._boot_id = clock.boot_id()
+        self._prepared: _Batch | None = None
+        self._published_at: tuple[int, int, int] | None = None  # both clocks before it, and the wall clock behind
+        self._closed = False
+        try:
+            if ring is None:
+                config.open_ring(self._begin)
+            else:
+                self._begin(ring)
+        except BaseException:
+            if self._own_clock is not None:
+                self._own_clock.close()
+            raise
+
+    @property
+    def ring(self) -> rings.Producer:
+        """The ring that this engine publishes into."""
+        return self._ring
+
+    def run(
+        self,
+        stop: StopFlag | None = None,
+        *,
+        each_turn: Callable[[], object] | None = None,
+        longest_wait_s: float | None = None,
+    ) -> None:
+        """Emit until `stop` is set, then mark the stream closed.
+
+        Args:
+            stop: anything with ``is_set()``. A `Stop` ends a wait at once, a `threading.Event` within 0.25 s; without
+                one, only an exception such as KeyboardInterrupt ends this.
+            each_turn: called before each look at what is due, such as a sign of life for a supervisor.
+            longest_wait_s: how long at most from one such call to the next; never longer than 5 seconds.
+
+        Raises:
+            StreamRemovedError: somebody deleted the stream.
+            ClosedError: the engine was closed.
+            InvalidValueError: the time is negative.
+            InvalidTypeError: it is not a number, or `stop` has no ``is_set()``.
+        """
+        _check_part("stop", stop, "is_set")
+        longest_s = _LONGEST_WAIT_S if longest_wait_s is None else checked_seconds("longest_wait_s", longest_wait_s)
+        longest_wait_ns = int(min(longest_s, _LONGEST_WAIT_S) * SECOND_NS)
+        with Stop() as never:
+            wanted = never if stop is None else stop
+            try:
+                while not wanted.is_set():
+                    if each_turn is not None:
+                        each_turn()
+                    deadline_ns = self.step()
+                    self._ring.check()
+                    latest_ns = self._clock.realtime_ns() + longest_wait_ns
+                    self._clock.wait(min(deadline_ns, latest_ns), wanted, while_spinning=self._publish_when_due)
+                if self._published_at is not None:
+                    self.step()
+            finally:
+                self.close()
+
+    def step(self) -> int:
+        """Publish what is due now, and build what comes next; return when to look again, in Unix nanoseconds.
+
+        `run` calls this; so may whoever moves a `FakeClock` without threads.
+
+        Raises:
+            ClosedError: the engine was closed.
+        """
+        if self._closed:
+            raise ClosedError(f"the engine of stream {self.config.name!r} was closed: make another one")
+        if self._published_at is None:
+            self._publish_when_due()
+        if self._prepared is not None and self._published_at is not None:
+            *readings, visible_ns = self._published_at
+            self._count(self._prepared, visible_ns)
+            for tick in self._prepared.ticks:
+                self._sequencer.assign(tick.frequency, tick.boundary_ns)
+            step = self._scheduler.step(*readings)
+        else:
+            step = self._scheduler.step(*self._clock.both_ns())
+            self._emit_ticks(step.ticks)
+        if step.ticks or step.facts:
+            self._save(self._scheduler.state, self._boot_id)
+        if step.facts:
+            self._state.show(self._scheduler.status())
+        for fact in step.facts:
+            _log.log(fact.kind.level, "%s: %s", self.config.name, fact.message)
+        self._prepare()
+        return step.deadline_ns
+
+    def close(self) -> None:
+        """Mark the stream closed; delete it if its configuration says so. Twice is fine."""
+        self._closed = True
+        self._ring.close(unlink=self.config.remove)
+        if self._own_clock is not None:
+            self._own_clock.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _prepare(self) -> None:
+        """Build what the deadline will bring, so that only a comparison and the publish are left to do then."""
+        self._published_at = None
+        ticks = self._scheduler.upcoming()
+        # More than a ring of them needs checkpoints in between: that is for `_emit_ticks`.
+        fits = 0 < len(ticks) <= self._ring.capacity
+        self._prepared = self._batch(ticks, self._sequencer.peek) if fits else None
+
+    def _publish_when_due(self) -> None:
+        """Publish what was prepared, once, if its time has come; go the same way with nothing in hand otherwise.
+
+        Called over and over in the last moments before, so that the processor knows the way when it matters.
+        """
+        if self._prepared is None:
+            return
+        readings = self._clock.both_ns()
+        due = self._scheduler.is_ordinary(*readings) and self._published_at is None
+        self._ring.publish_many(self._prepared.records if due else _NOTHING)
+        if due:
+            self._published_at = (*readings, self._clock.realtime_ns())
+
+    def _emit_ticks(self, ticks: tuple[Tick, ...]) -> None:
+        """Publish any number of ticks, at most a ring of them between two checkpoints.
+
+        A takeover counts in what it finds in the ring behind the checkpoint, so nothing there may be overwritten yet.
+        """
+        state = self._saved.scheduler
+        for start in range(0, len(ticks), self._ring.capacity):
+            if start:
+                for tick in ticks[start - self._ring.capacity : start]:
+                    state = state.with_published(tick.frequency, tick.boundary_ns, self.config.timezone)
+                self._save(state, self._saved.boot_id)
+            batch = self._batch(ticks[start : start + self._ring.capacity], self._sequencer.assign)
+            self._ring.publish_many(batch.records)
+            self._count(batch, self._clock.realtime_ns())
+
+    def _batch(self, ticks: tuple[Tick, ...], number: Callable[[Frequency, int], int]) -> _Batch:
+        stamps = np.array([tick.boundary_ns for tick in ticks], np.int64)
+        sequences = [number(tick.frequency, tick.boundary_ns) for tick in ticks]
+        texts = self.config.producer_version, self.config.instance_id
+        frequencies = [tick.frequency for tick in ticks]
+        records = build_mixed_events(frequencies, stamps, np.array(sequences, np.uint64), *texts)
+        return _Batch(ticks, sequences, records)
+
+    def _count(self, batch: _Batch, visible_ns: int) -> None:
+        for tick, sequence in zip(batch.ticks, batch.sequences, strict=True):
+            self._published[tick.frequency] = Published(sequence, tick.boundary_ns)
+            self._state.count_lateness(tick.frequency, visible_ns - tick.boundary_ns)
+
+    def _save(self, state: SchedulerState, boot_id: bytes) -> None:
+        """Save a state whose clock readings are of the boot `boot_id`, which need not be this one before a step."""
+        self._saved = Checkpoint(self._ring.head, boot_id, state, self._published)
+        self._state.save(self._saved)
+
+    def _begin(self, ring: rings.Producer) -> None:
+        """Go on from what is in the ring, which stays as it is until nothing can be refused any more."""
+        if ring.dtype != EVENT_DTYPE:
+            raise LayoutMismatchError(f"the ring's dtype is {ring.dtype}, an engine's is EVENT_DTYPE")
+        self._ring = ring
+        self._state = StateWriter(ring.application)
+        wanted = Description(self._frequencies, self.config.timezone, self._sequencer.kind)
+        found = self._state.description()
+        if found is not None and found != wanted:
+            raise StreamMismatchError(
+                f"stream {self.config.name!r} has {found}, asked for were {wanted}: use the same, another name, or "
+                f"remove it first (`chronostream remove {self.config.name}`)"
+            )
+        state, boot_id = self._restore()
+        self._scheduler = self.config.scheduler(state, same_boot=boot_id == self._boot_id)
+        if found is None:
+            self._state.describe(wanted)
+        self._save(state, boot_id)
+        self._state.show(self._scheduler.status())
+
+    def _restore(self) -> tuple[SchedulerState, bytes]:
+        """Return where the stream ended, and in which boot; a new stream begins now."""
+        checkpoint = self._state.checkpoint()
+        if checkpoint is None:
+            if self._ring.head:
+                raise CorruptSegmentError(
+                    f"stream {self.config.name!r} has events but no whole checkpoint: remove it, and start it anew"
+                )
+            realtime_ns, boottime_ns = self._clock.both_ns()
+            self._published = dict.fromkeys(self._frequencies, Published())
+            floors = tuple(FrequencyState(frequency, realtime_ns, 0) for frequency in self._frequencies)
+            return SchedulerState(realtime_ns, boottime_ns, floors), self._boot_id
+        self._published = checkpoint.published
+        try:
+            state = self._counted_in(checkpoint.scheduler, self._published_since(checkpoint.position))
+        except InvalidValueError as error:
+            raise CorruptSegmentError(f"stream {self.config.name!r} is damaged: {error}; remove it") from error
+        for frequency, last in self._published.items():
+            self._sequencer.restore(frequency, last.sequence)
+        return state, checkpoint.boot_id
+
+    def _counted_in(self, saved: SchedulerState, events: list[Event]) -> SchedulerState:
+        """Return the state after what was published but not saved, and log what its producer had no more time to."""
+        state = saved
+        for event in events:
+            state = state.with_published(event.frequency, event.timestamp, self.config.timezone)
+            self._published[event.frequency] = Published(event.sequence, event.timestamp)
+        gaps = [
+            f"{after.missed - before.missed} {after.frequency.label} boundaries"
+            for before, after in zip(saved.frequencies, state.frequencies, strict=True)
+            if after.missed > before.missed
+        ]
+        if gaps:
+            _log.warning("%s: the producer before this one died having missed %s", self.config.name, ", ".join(gaps))
+        return state
+
+    def _published_since(self, position: int) -> list[Event]:
+        """Return the events that were published after a checkpoint and before a crash."""
+        head, capacity = self._ring.head, self._ring.capacity
+        if not 0 <= head - position <= capacity:
+            raise CorruptSegmentError(
+                f"stream {self.config.name!r} has head {head} but its checkpoint is of {position}: remove it, and "
+                "start it anew"
+            )
+        return to_events(self._ring.records[np.arange(position, head) & (capacity - 1)])
+
+
+def _check_part(what: str, part: object, method: str) -> None:
+    if part is not None and not hasattr(part, method):
+        raise InvalidTypeError(f"{what} is {type(part).__name__}, expected what has a method {method}()")
+
+
+def _sequencer(config: StreamConfig) -> Sequencer:
+    return BoundarySequencer(config.timezone) if config.sequencer == "boundary" else CountingSequencer()

@@ -1,0 +1,227 @@
+"""A ring of events, read as `Event` objects or as arrays: the consumer's face."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable
+from typing import Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from chronostream._values import checked_seconds
+from chronostream.errors import InvalidValueError, LayoutMismatchError, LostError, StreamNotFoundError
+from chronostream.event import EVENT_DTYPE, Event, Frequency, to_events, to_records
+from chronostream.ring import Consumer
+from chronostream.ring.core import IdleStrategy
+from chronostream.ring.records import checked_limit
+
+__all__ = ["EventStream", "of_events", "subscribe", "when_there"]
+
+_BATCH = 1024
+_LOOK_AGAIN_S = 0.02
+
+
+class EventStream:
+    """The events of one stream from some position on: an iterator that blocks, and a reader that does not.
+
+    A loop over it ends when the stream is closed and drained. Use it as a context manager; one thread at a time.
+
+    Attributes:
+        consumer: the handle on the ring underneath.
+        frequencies: what passes; all of them if None.
+    """
+
+    def __init__(self, consumer: Consumer, frequencies: frozenset[Frequency] | None, *, on_lost: str) -> None:
+        self.consumer = consumer
+        self.frequencies = frequencies
+        self._on_lost = on_lost
+        self._wanted = None if frequencies is None else np.array(sorted(frequencies), np.uint8)
+        self._pending = np.empty(0, EVENT_DTYPE)  # read from the ring, not yet handed out
+        self._events: list[Event] = []  # the front of them as objects, the next one last
+        self._loss: LostError | None = None  # to be raised once the pending ones are handed out
+        self._after_loss = self._pending  # what was read behind the loss
+
+    @property
+    def lost(self) -> int:
+        """How many events, of any frequency, were overwritten before this stream read them."""
+        return self.consumer.lost
+
+    @property
+    def lag(self) -> int:
+        """How many events are published and not yet handed out; those still in the ring count for any frequency."""
+        return self.consumer.lag + len(self._events) + len(self._pending) + len(self._after_loss)
+
+    @property
+    def closed(self) -> bool:
+        """Whether the stream is marked closed; what is left of it can still be read."""
+        return self.consumer.closed
+
+    def read(self, limit: int | None = None) -> npt.NDArray[np.void]:
+        """Return the events that are there, at most `limit`, as an array of `EVENT_DTYPE`; never blocks.
+
+        Raises:
+            LostError: the next events were lost, and ``on_lost="raise"``; the next call goes on behind them.
+            InvalidValueError: the limit is negative.
+            InvalidTypeError: it is not an integer.
+        """
+        wanted = checked_limit(limit, self.lag)
+        self._give_back()
+        self._fill(wanted)
+        records, self._pending = self._pending[:wanted], self._pending[wanted:]
+        return records
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait for an event, for `timeout_s` seconds or for ever.
+
+        Returns:
+            True: there is one to read. False: the time is up, or the stream is closed and drained.
+
+        Raises:
+            LostError: the next events were lost, and ``on_lost="raise"``; the next call goes on behind them.
+            StreamRemovedError: the stream was removed.
+            ProducerGoneError: the producer died, and ``on_gone="raise"``.
+            InvalidValueError: the timeout is negative.
+            InvalidTypeError: it is not a number.
+        """
+        deadline_s = math.inf if timeout_s is None else time.monotonic() + checked_seconds("timeout_s", timeout_s)
+        while not self._events and not len(self._pending):
+            remaining_s = max(0.0, deadline_s - time.monotonic())
+            self._fill(1)
+            if not len(self._pending) and (not self.consumer.wait(remaining_s) or not remaining_s):
+                return False
+        return True
+
+    def close(self) -> None:
+        """Let go of the stream; twice is fine."""
+        self.consumer.close()
+        self._events, self._pending = [], self._pending[:0]
+
+    def __iter__(self) -> Self:
+        """Return the stream itself."""
+        return self
+
+    def __next__(self) -> Event:
+        """Return the next event; block until there is one. What it raises is told at `wait`."""
+        if not self._events:
+            if not self.wait():
+                raise StopIteration
+            self._events = to_events(self._pending[:_BATCH])[::-1]
+            self._pending = self._pending[_BATCH:]
+        return self._events.pop()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _fill(self, wanted: int) -> None:
+        """Read until `wanted` events are pending, up to what is published now: a fast producer could go on for ever."""
+        end = self.consumer.position + self.consumer.lag
+        while True:
+            if self._loss is not None and not len(self._pending):
+                loss, self._loss = self._loss, None
+                self._pending, self._after_loss = self._after_loss, self._pending
+                raise loss
+            if self._loss is not None or len(self._pending) >= wanted or self.consumer.position >= end:
+                return
+            self._fetch()
+
+    def _fetch(self) -> None:
+        """Move a batch from the ring to the pending events, or behind a loss that comes after those."""
+        position, lost = self.consumer.position, self.consumer.lost
+        records = self.consumer.read(_BATCH)
+        if self._wanted is not None:
+            records = records[np.isin(records["frequency"], self._wanted)]
+        newly_lost = self.consumer.lost - lost
+        if newly_lost and self._on_lost == "raise":
+            self._loss = LostError(position, position + newly_lost - 1)
+            self._after_loss = records
+        else:
+            self._pending = np.concatenate([self._pending, records]) if len(self._pending) else records
+
+    def _give_back(self) -> None:
+        """Put events that were made objects of, but not handed out, back to the front of the pending ones."""
+        if self._events:
+            self._pending = np.concatenate([to_records(self._events[::-1]), self._pending])
+            self._events = []
+
+
+def subscribe(
+    name: str,
+    frequencies: Iterable[Frequency | str | int] | None = None,
+    start: Literal["next", "oldest"] = "next",
+    *,
+    wait_s: float = 0,
+    on_lost: Literal["count", "raise"] = "count",
+    on_gone: Literal["wait", "raise"] = "wait",
+    idle: IdleStrategy = "blocking",
+    label: str | None = None,
+    any_owner: bool = False,
+) -> EventStream:
+    """Subscribe to the events of a stream.
+
+    Args:
+        name: the stream's name.
+        frequencies: which events to hand out; all of them if None.
+        start: with the ``"next"`` event to come, or with the ``"oldest"`` that the ring still holds.
+        wait_s: how long to wait for a stream that is not there yet.
+        on_lost: events that were overwritten before they were read are counted in `EventStream.lost`; ``"raise"``
+            also raises `LostError` once for each loss, and then goes on.
+        on_gone: when the producer died, ``"wait"`` for the next one, or ``"raise"`` `ProducerGoneError`.
+        idle: what a wait does meanwhile: ``"blocking"`` sleeps until woken; ``"busy-spin"``, ``"yielding"`` and
+            ``"sleeping"`` look again, from the quickest to the cheapest.
+        label: name shown in the status, the program's by default.
+        any_owner: also trust a stream that another user's process made.
+
+    Raises:
+        StreamNotFoundError: there is no such stream, not even after `wait_s`.
+        LayoutMismatchError: the ring of that name does not carry events.
+        CorruptSegmentError: its segment is damaged, or another program's.
+        AccessDeniedError: it is another user's, or its mode keeps this process out.
+        InvalidValueError: an argument is out of its range, or none of its choices.
+        InvalidTypeError: an argument is of the wrong kind.
+    """
+    if on_lost not in ("count", "raise"):
+        raise InvalidValueError(f"on_lost is {on_lost!r}, expected one of 'count', 'raise'")
+    wanted = None if frequencies is None else frozenset(Frequency.parse_all(frequencies))
+
+    def attach() -> Consumer:
+        return Consumer.attach(name, start, on_gone=on_gone, idle=idle, label=label, any_owner=any_owner)
+
+    return EventStream(of_events(when_there(attach, wait_s)), wanted, on_lost=on_lost)
+
+
+def when_there(attach: Callable[[], Consumer], wait_s: float) -> Consumer:
+    """Return what `attach` does, as soon as its stream is there; look for `wait_s` seconds.
+
+    Raises:
+        StreamNotFoundError: it did not come.
+        InvalidValueError: the time is negative.
+        InvalidTypeError: it is not a number.
+    """
+    deadline_s = time.monotonic() + checked_seconds("wait_s", wait_s)
+    while True:
+        try:
+            return attach()
+        except StreamNotFoundError:
+            if time.monotonic() >= deadline_s:
+                raise
+        time.sleep(_LOOK_AGAIN_S)
+
+
+def of_events(consumer: Consumer) -> Consumer:
+    """Return the consumer if its ring carries events; close it otherwise.
+
+    Raises:
+        LayoutMismatchError: it carries something else.
+    """
+    if consumer.dtype == EVENT_DTYPE:
+        return consumer
+    consumer.close()
+    raise LayoutMismatchError(
+        f"ring {consumer.name!r} carries records of {consumer.dtype}, not events: read it with "
+        "chronostream.ring.Consumer"
+    )

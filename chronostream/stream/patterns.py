@@ -1,0 +1,167 @@
+"""What people do with a stream of time, each in a line: be called every minute, look back, ask what is missing.
+
+::
+
+    for event in cs.every("minute", "market-clock"): ...
+
+    records = cs.history("market-clock", {"minute"}, start_ns=opened_ns, end_ns=closed_ns)
+    for gap in cs.find_gaps(records): print(gap)
+
+To follow a stream from some instant on, begin with the oldest event and pass over what lies before::
+
+    with cs.subscribe("market-clock", start="oldest") as events:
+        for event in itertools.dropwhile(lambda event: event.timestamp < since_ns, events): ...
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from chronostream.calendar.gaps import check_window
+from chronostream.errors import InvalidTypeError, InvalidValueError, StreamMismatchError
+from chronostream.event import EVENT_DTYPE, Event, Frequency, to_events
+from chronostream.ring import Consumer
+from chronostream.stream.events import EventStream, of_events, subscribe
+from chronostream.stream.status import description_of
+
+__all__ = ["LatestStream", "every", "history"]
+
+_BATCH = 1 << 16
+
+
+class LatestStream(EventStream):
+    """A stream that catches up at once: of the events that wait, a loop gets the newest.
+
+    Attributes:
+        skipped: how many events the loop did not get, because a newer one was there.
+    """
+
+    skipped = 0
+
+    def __next__(self) -> Event:
+        """Return the newest event; block until there is one."""
+        event = super().__next__()
+        newer = self.read()
+        if not len(newer):
+            return event
+        self.skipped += len(newer)
+        return to_events(newer[-1:])[0]
+
+
+def every(
+    frequency: Frequency | str | int,
+    name: str,
+    *,
+    coalesce: Literal["all", "latest"] = "all",
+    wait_s: float = 0,
+    on_gone: Literal["wait", "raise"] = "wait",
+    label: str | None = None,
+    any_owner: bool = False,
+) -> EventStream:
+    """Return the events to come of one frequency, to loop over: one turn for each boundary.
+
+    Args:
+        frequency: which boundaries.
+        name: the stream's name.
+        coalesce: what a loop gets whose body took longer than a period: ``"all"`` events in order, or the ``"latest"``
+            only, which then counts the others in `LatestStream.skipped`.
+        wait_s: how long to wait for a stream that is not there yet.
+        on_gone: when the producer died, ``"wait"`` for the next one, or ``"raise"`` `ProducerGoneError`.
+        label: name shown in the status, the program's by default.
+        any_owner: also trust a stream that another user's process made.
+
+    Raises:
+        StreamMismatchError: the stream does not emit this frequency, so that the loop would wait for ever.
+        ChronoStreamError: as for `chronostream.subscribe`.
+    """
+    frequency = Frequency.parse(frequency)
+    if coalesce not in ("all", "latest"):
+        raise InvalidValueError(f"coalesce is {coalesce!r}, expected one of 'all', 'latest'")
+    stream = subscribe(name, {frequency}, wait_s=wait_s, on_gone=on_gone, label=label, any_owner=any_owner)
+    try:
+        said = description_of(stream.consumer)
+        if said is not None and frequency not in said.frequencies:
+            raise StreamMismatchError(
+                f"stream {name!r} emits {', '.join(each.label for each in said.frequencies)}, asked for was "
+                f"{frequency.label}: use one of those, or start a stream with `--frequency {frequency.label}`"
+            )
+    except BaseException:
+        stream.close()
+        raise
+    if coalesce == "latest":
+        return LatestStream(stream.consumer, stream.frequencies, on_lost="count")
+    return stream
+
+
+def history(
+    name: str,
+    frequencies: Iterable[Frequency | str | int] | None = None,
+    *,
+    start_ns: int | None = None,
+    end_ns: int | None = None,
+    sequences: range | None = None,
+    any_owner: bool = False,
+) -> npt.NDArray[np.void]:
+    """Return the events that a stream still holds, without taking part in it.
+
+    Args:
+        name: the stream's name.
+        frequencies: which events; all of them if None.
+        start_ns: the first boundary wanted, in Unix nanoseconds; the oldest that there is if None.
+        end_ns: the first boundary not wanted any more; up to now if None.
+        sequences: the sequences wanted, of the one frequency that is given.
+        any_owner: also trust a stream that another user's process made.
+
+    Returns:
+        An array of `EVENT_DTYPE` in the order of the stream, without a hole of its own making. What the ring no longer
+        holds is not there: `find_gaps` tells what that is.
+
+    Raises:
+        StreamNotFoundError: there is no such stream.
+        LayoutMismatchError: the ring of that name does not carry events.
+        AccessDeniedError: it is another user's, or its mode keeps this process out.
+        InvalidValueError: a range is none, or `sequences` come without one frequency to belong to.
+        InvalidTypeError: an argument is of the wrong kind.
+    """
+    wanted = None if frequencies is None else Frequency.parse_all(frequencies)
+    if sequences is not None:
+        if not isinstance(sequences, range):
+            raise InvalidTypeError(f"sequences are {type(sequences).__name__}, expected a range")
+        if sequences.step != 1:
+            raise InvalidValueError(f"sequences are {sequences}, expected a range without a step")
+        if wanted is None or len(wanted) != 1:
+            raise InvalidValueError("sequences are numbered within a frequency: name the one that they belong to")
+    check_window(start_ns, end_ns)
+    parts: list[npt.NDArray[np.void]] = [np.empty(0, EVENT_DTYPE)]
+    with of_events(Consumer.attach(name, register=False, any_owner=any_owner)) as consumer:
+        end = consumer.position + consumer.lag
+        while consumer.position < end:
+            lost = consumer.lost
+            records = consumer.read(min(_BATCH, end - consumer.position))
+            if consumer.lost != lost:
+                del parts[1:]  # What was read before is no longer held either, and would leave a hole behind.
+            parts.append(records[_selected(records, wanted, start_ns, end_ns, sequences)])
+    return np.concatenate(parts)
+
+
+def _selected(
+    records: npt.NDArray[np.void],
+    frequencies: tuple[Frequency, ...] | None,
+    start_ns: int | None,
+    end_ns: int | None,
+    sequences: range | None,
+) -> npt.NDArray[np.bool_]:
+    mask = np.ones(len(records), np.bool_)
+    if frequencies is not None:
+        mask &= np.isin(records["frequency"], frequencies)
+    if start_ns is not None:
+        mask &= records["timestamp"] >= start_ns
+    if end_ns is not None:
+        mask &= records["timestamp"] < end_ns
+    if sequences is not None:
+        mask &= (records["sequence"] >= max(sequences.start, 0)) & (records["sequence"] < max(sequences.stop, 0))
+    return mask

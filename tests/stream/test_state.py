@@ -1,0 +1,232 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from chronostream.errors import CorruptSegmentError, InvalidValueError
+from chronostream.event import Frequency
+from chronostream.scheduler import Condition, FactKind, FrequencyState, SchedulerState, SchedulerStatus
+from chronostream.stream.lateness import BUCKETS, bucket_of
+from chronostream.stream.state import STATE_SIZE, Checkpoint, Description, Published, StateReader, StateWriter
+
+SECOND, MINUTE, HOUR, DAY = Frequency.SECOND, Frequency.MINUTE, Frequency.HOUR, Frequency.DAY
+
+_DESCRIPTION = Description((SECOND, DAY), "America/Argentina/ComodRivadavia", "counting")
+_EVERYTHING = SchedulerStatus(Condition.QUARANTINED, {}, dict.fromkeys(FactKind, (1 << 64) - 1))
+_BOOT = bytes(range(16))
+# Where the docstring of the module puts them.
+_VERSION, _MASK, _TIMEZONE, _CHECKPOINTS, _CONDITION, _LATENESS = 0, 4, 24, (512, 1024), 1536, 4096
+
+
+@pytest.fixture
+def area() -> memoryview:
+    return memoryview(bytearray(STATE_SIZE))
+
+
+@pytest.fixture
+def writer(area: memoryview) -> StateWriter:
+    writer = StateWriter(area)
+    writer.describe(_DESCRIPTION)
+    return writer
+
+
+def _checkpoint(position: int) -> Checkpoint:
+    return Checkpoint(
+        position=position,
+        boot_id=_BOOT,
+        scheduler=SchedulerState(
+            -position,
+            position + 7,
+            (FrequencyState(SECOND, position, 3), FrequencyState(DAY, -(1 << 63), (1 << 64) - 1)),
+        ),
+        published={SECOND: Published(position, -5), DAY: Published((1 << 64) - 1, (1 << 63) - 1)},
+    )
+
+
+def _tear(area: memoryview, at: int) -> None:
+    area[at + 40] ^= 1
+
+
+def test_a_new_area_says_nothing(area: memoryview) -> None:
+    reader = StateReader(area)
+    assert reader.description() is None
+    assert reader.checkpoint() is None
+    assert reader.condition() == (Condition.RUNNING, dict.fromkeys(FactKind, 0))
+    counts, largest_ns = reader.lateness(SECOND)
+    assert (counts.shape, counts.sum(), largest_ns) == ((BUCKETS,), 0, 0)
+
+
+def test_an_area_that_is_too_small_is_no_engines() -> None:
+    with pytest.raises(CorruptSegmentError, match=f"has 0 bytes, an engine's has {STATE_SIZE}: not a stream of events"):
+        StateReader(memoryview(b""))
+
+
+def test_a_reader_needs_no_write_access(area: memoryview, writer: StateWriter) -> None:
+    writer.save(_checkpoint(1))
+    reader = StateReader(area.toreadonly())
+    assert (reader.description(), reader.checkpoint()) == (_DESCRIPTION, _checkpoint(1))
+
+
+@pytest.mark.parametrize("frequencies", [(SECOND,), (MINUTE, HOUR), (SECOND, MINUTE, HOUR, DAY)])
+def test_a_description_comes_back_as_it_was(area: memoryview, frequencies: tuple[Frequency, ...]) -> None:
+    description = Description(frequencies, "z" * 64, "s" * 16)
+    StateWriter(area).describe(description)
+    assert StateReader(area).description() == description
+
+
+def test_a_description_reads_as_a_sentence() -> None:
+    assert str(_DESCRIPTION) == "counting sequences of second, day events in America/Argentina/ComodRivadavia"
+
+
+@pytest.mark.parametrize("text", ["", "x" * 17, "zähler", "a\0b", "a\n"])
+def test_a_text_that_would_not_come_back_is_refused(text: str) -> None:
+    with pytest.raises(InvalidValueError, match=r"sequencer is .*, expected 1 to 16 printable ASCII characters"):
+        Description((SECOND,), "UTC", text)
+
+
+def test_a_zone_whose_name_would_be_cut_is_refused() -> None:
+    with pytest.raises(InvalidValueError, match=r"timezone is 'zzz.*, expected 1 to 64 printable ASCII characters"):
+        Description((SECOND,), "z" * 65, "counting")
+
+
+def test_a_description_that_was_never_finished_is_none(area: memoryview, writer: StateWriter) -> None:
+    writer.save(_checkpoint(1))
+    area[_VERSION] = 0
+    assert StateReader(area).description() is None
+    assert StateReader(area).checkpoint() is None
+
+
+def test_the_state_of_another_version_is_refused(area: memoryview, writer: StateWriter) -> None:
+    assert writer.description()
+    area[_VERSION] = 2
+    with pytest.raises(CorruptSegmentError, match="state has version 2, this program reads 1: remove the stream"):
+        StateReader(area).checkpoint()
+
+
+@pytest.mark.parametrize(
+    ("field", "damage"), [(_TIMEZONE, b"\xff" * 64), (_TIMEZONE, b"\n"), (_TIMEZONE, b"\0"), (_MASK, b"\0" * 4)]
+)
+def test_a_damaged_description_is_refused(area: memoryview, writer: StateWriter, field: int, damage: bytes) -> None:
+    assert writer.description()
+    area[field : field + len(damage)] = damage
+    with pytest.raises(CorruptSegmentError, match=r"the engine's state is damaged: .*; remove the stream"):
+        StateReader(area).description()
+
+
+@pytest.mark.parametrize("saved", range(1, 6))
+def test_the_newest_checkpoint_counts(area: memoryview, writer: StateWriter, saved: int) -> None:
+    for position in range(1, saved + 1):
+        writer.save(_checkpoint(position))
+    assert StateReader(area).checkpoint() == _checkpoint(saved)
+
+
+def test_another_writer_goes_on_where_the_last_one_stopped(area: memoryview, writer: StateWriter) -> None:
+    for position in range(1, 6):
+        writer.save(_checkpoint(position))
+        writer = StateWriter(area)
+        assert writer.checkpoint() == _checkpoint(position)
+
+
+@pytest.mark.parametrize(("torn", "expected"), [(_CHECKPOINTS[0], 3), (_CHECKPOINTS[1], 2)])
+def test_a_torn_checkpoint_is_passed_over(area: memoryview, writer: StateWriter, torn: int, expected: int) -> None:
+    for position in (1, 2, 3):
+        writer.save(_checkpoint(position))
+    _tear(area, torn)
+    assert StateReader(area).checkpoint() == _checkpoint(expected)
+
+
+def test_every_byte_of_a_checkpoint_is_under_its_checksum(area: memoryview, writer: StateWriter) -> None:
+    for position in (1, 2):
+        writer.save(_checkpoint(position))
+    newest = _CHECKPOINTS[0]
+    size = len(writer._checkpoints[0])
+    ignored = []
+    for offset in range(size):
+        area[newest + offset] ^= 0xFF
+        if StateReader(area).checkpoint() != _checkpoint(1):
+            ignored.append(offset)
+        area[newest + offset] ^= 0xFF
+    assert ignored == [4, 5, 6, 7]  # between the checksum and the rest
+
+
+@pytest.mark.parametrize("torn", _CHECKPOINTS)
+def test_after_a_torn_checkpoint_the_next_is_written_over_it(area: memoryview, writer: StateWriter, torn: int) -> None:
+    for position in (1, 2, 3):
+        writer.save(_checkpoint(position))
+    _tear(area, torn)
+    survivor = StateReader(area).checkpoint()
+    StateWriter(area).save(_checkpoint(9))
+    other = next(at for at in _CHECKPOINTS if at != torn)
+    assert StateReader(area).checkpoint() == _checkpoint(9)
+    _tear(area, torn)
+    assert StateReader(area).checkpoint() == survivor
+    _tear(area, other)
+    assert StateReader(area).checkpoint() is None
+
+
+def test_a_reader_that_finds_both_checkpoints_torn_looks_again(area: memoryview, writer: StateWriter) -> None:
+    for position in (1, 2):
+        writer.save(_checkpoint(position))
+    reader = StateReader(area)
+
+    class TornOnce:
+        """Bytes of a checkpoint that is being written at the first look."""
+
+        def __init__(self, raw: np.ndarray[tuple[int], np.dtype[np.uint8]]) -> None:
+            self._looks = iter([bytes(len(raw))])
+            self._raw = raw
+
+        def tobytes(self) -> bytes:
+            return next(self._looks, self._raw.tobytes())
+
+    reader._checkpoints = [TornOnce(raw) for raw in reader._checkpoints]  # type: ignore[misc]  # on purpose
+    assert reader.checkpoint() == _checkpoint(2)
+
+
+@pytest.mark.parametrize("condition", Condition)
+def test_the_condition_and_each_counter_come_back(area: memoryview, writer: StateWriter, condition: Condition) -> None:
+    counts = {kind: number for number, kind in enumerate(FactKind, start=1 << 40)}
+    writer.show(SchedulerStatus(condition, {}, counts))
+    assert StateReader(area).condition() == (condition, counts)
+
+
+def test_a_condition_that_no_version_knows_is_no_crash(area: memoryview) -> None:
+    area[_CONDITION : _CONDITION + 8] = b"\xff" * 8
+    assert StateReader(area).condition()[0] in Condition
+
+
+def test_lateness_is_counted_by_frequency(area: memoryview, writer: StateWriter) -> None:
+    for frequency, lateness_ns in ((SECOND, 5), (SECOND, 5), (SECOND, 1000), (DAY, 7), (DAY, -3)):
+        writer.count_lateness(frequency, lateness_ns)
+    reader = StateReader(area)
+    counts, largest_ns = reader.lateness(SECOND)
+    assert (counts[5], counts[bucket_of(1000)], counts.sum(), largest_ns) == (2, 1, 3, 1000)
+    counts, largest_ns = reader.lateness(DAY)
+    assert (counts[7], counts[0], counts.sum(), largest_ns) == (1, 1, 2, 7)
+    assert reader.lateness(MINUTE)[0].sum() == reader.lateness(HOUR)[0].sum() == 0
+
+
+def test_a_histogram_that_was_read_stays_as_it_was(area: memoryview, writer: StateWriter) -> None:
+    counts, _ = StateReader(area).lateness(SECOND)
+    writer.count_lateness(SECOND, 5)
+    assert counts.sum() == 0
+
+
+@pytest.mark.parametrize(
+    ("write", "start", "end"),
+    [
+        (lambda writer: writer.describe(_DESCRIPTION), 0, _CHECKPOINTS[0]),
+        (lambda writer: writer.save(_checkpoint(1 << 60)), _CHECKPOINTS[1], _CONDITION),  # the first goes there
+        (lambda writer: writer.show(_EVERYTHING), _CONDITION, _LATENESS),
+        (lambda writer: [writer.count_lateness(lane, 1 << 50) for lane in (SECOND, DAY)], _LATENESS, STATE_SIZE),
+    ],
+    ids=["description", "checkpoint", "condition", "lateness"],
+)
+def test_no_part_of_the_state_reaches_into_another(
+    area: memoryview, write: Callable[[StateWriter], object], start: int, end: int
+) -> None:
+    write(StateWriter(area))
+    changed = np.flatnonzero(np.frombuffer(area, np.uint8))
+    assert start <= changed.min() <= changed.max() < end

@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+
+from chronostream import ring
+from chronostream.errors import StreamNotFoundError
+from chronostream.event import EVENT_DTYPE
+from chronostream.ring import Consumer, Producer
+from chronostream.scheduler import FactKind
+from chronostream.stream.state import STATE_SIZE, Description, StateWriter
+from chronostream.stream.status import Lateness, MirrorStatus, describe, stream_status
+from tests.engine_harness import DAY, DAY_S, HOUR, NOON_S, NS, SECOND, Run
+from tests.mirror_harness import DESCRIPTION, FRESH, mirrored
+
+ANY_COUNTS = np.zeros(0, np.uint64)  # They are not compared.
+
+
+@pytest.fixture
+def run() -> Iterator[Run]:
+    """A stream of seconds and days, half a second after noon."""
+    with Run(SECOND, DAY, timezone="Europe/Berlin") as run:
+        run.start()
+        yield run
+
+
+def test_before_the_first_event_there_is_none_and_nothing_was_missed(run: Run) -> None:
+    status = run.status()
+    assert (status.timezone, status.sequencer, status.condition) == ("Europe/Berlin", "counting", "running")
+    assert status.counts == {kind.label: 0 for kind in FactKind}
+    assert [known.frequency for known in status.frequencies] == [SECOND, DAY]
+    for known in status.frequencies:
+        assert (known.last_timestamp, known.last_sequence, known.missed, known.lateness) == (None, None, 0, None)
+
+
+def test_each_frequency_has_its_last_event_and_its_missed_count(run: Run) -> None:
+    midnight_s = NOON_S + DAY_S // 2 - 3600  # Berlin's
+    run.after(midnight_s - NOON_S)
+    run.after(1)
+    second, day = run.status().frequencies
+    assert (second.last_timestamp, second.last_sequence) == ((midnight_s + 1) * NS, 2)
+    assert second.missed == midnight_s - NOON_S - 1
+    assert (day.last_timestamp, day.last_sequence, day.missed) == (midnight_s * NS, 1, 0)
+
+
+def test_the_lateness_is_of_all_events_of_the_stream(run: Run) -> None:
+    run.after(0.5)
+    for _ in range(98):
+        run.after(1)
+    run.restart()
+    run.after(1.2)
+    second, day = run.status().frequencies
+    assert second.lateness == Lateness(0, 0, NS // 5, NS // 5, ANY_COUNTS)
+    assert day.lateness is None
+
+
+def test_a_percentile_never_exceeds_the_largest(run: Run) -> None:
+    run.after(0.5)
+    run.after(1.3)
+    [lateness] = [known.lateness for known in run.status().frequencies if known.lateness]
+    assert lateness.p99_9_ns == lateness.max_ns == 3 * NS // 10
+
+
+def test_beyond_73_minutes_the_largest_alone_is_exact() -> None:
+    with Run(HOUR) as run:
+        run.start()
+        run.clock.suspend(10 * 3600 * NS)
+        run.look()
+        [hour] = run.status().frequencies
+        assert hour.lateness == Lateness(1 << 42, 1 << 42, 1 << 42, (9 * 3600) * NS + NS // 2, ANY_COUNTS)
+
+
+def test_the_ring_says_who_emits_and_who_reads(run: Run) -> None:
+    run.after(1)
+    with Consumer.attach(run.name, label="reader"):
+        status = stream_status(run.name).ring
+    assert (status.name, status.state, status.pid, status.generation) == (run.name, "live", os.getpid(), 1)
+    assert (status.head, status.capacity, status.instance, status.version) == (1, 64, "host", "1")
+    assert [(consumer.label, consumer.lag) for consumer in status.consumers] == [("reader", 1)]
+
+
+@pytest.mark.parametrize(("end", "state"), [(Run.stop, "closed"), (Run.die, "dead")], ids=["ended", "died"])
+def test_a_stream_keeps_its_status_when_its_engine_is_gone(run: Run, end: Callable[[Run], None], state: str) -> None:
+    run.after(10)
+    before = run.status()
+    end(run)
+    assert run.status() == before
+    assert stream_status(run.name).ring.state == state
+
+
+def test_looking_changes_nothing(run: Run) -> None:
+    run.after(1)
+    before = run.segment()
+    run.status()
+    assert run.segment() == before
+
+
+def test_as_plain_values_it_goes_through_json(run: Run) -> None:
+    run.after(10)
+    plain = json.loads(json.dumps(stream_status(run.name).as_dict()))
+    assert (plain["name"], plain["state"], plain["head"], plain["core"]) == (run.name, "live", 1, ring.CORE)
+    assert (plain["timezone"], plain["condition"], plain["counts"]["gap"]) == ("Europe/Berlin", "running", 1)
+    assert plain["dtype"] == str(EVENT_DTYPE)
+    assert list(plain["frequencies"]) == ["second", "day"]
+    second = plain["frequencies"]["second"]
+    assert (second["last_timestamp"], second["last_sequence"], second["missed"]) == ((NOON_S + 1) * NS, 1, 9)
+    assert second["lateness"]["max_ns"] == 9 * NS + NS // 2
+    assert plain["frequencies"]["day"]["lateness"] is None
+
+
+def test_a_ring_of_something_else_has_a_status_without_an_engine(name: str) -> None:
+    with Producer.create(name, "<i8", 8, application_size=STATE_SIZE):
+        status = stream_status(name)
+        assert status.engine is None
+        plain = json.loads(json.dumps(status.as_dict()))
+    assert (plain["name"], plain["capacity"], plain["dtype"]) == (name, 8, "int64")
+    assert "frequencies" not in plain
+
+
+@pytest.mark.parametrize("size", [0, STATE_SIZE])
+def test_events_that_no_engine_writes_have_a_status_without_one(name: str, size: int) -> None:
+    with Producer.create(name, EVENT_DTYPE, 8, application_size=size):
+        assert stream_status(name).engine is None
+
+
+def test_a_stream_whose_maker_died_before_it_was_ready_has_a_status_without_an_engine(name: str) -> None:
+    with Producer.create(name, EVENT_DTYPE, 8, application_size=STATE_SIZE) as producer:
+        StateWriter(producer.application).describe(Description((SECOND,), "UTC", "counting"))
+        assert stream_status(name).engine is None
+
+
+def test_a_mirror_says_what_it_mirrors_and_how_fresh_that_is(name: str) -> None:
+    with mirrored(name):
+        status = stream_status(name)
+    assert (status.engine, status.mirror) == (None, MirrorStatus(DESCRIPTION, FRESH))
+    plain = json.loads(json.dumps(status.as_dict()))["mirror"]
+    assert (plain["source"], plain["frequencies"], plain["skipped"]) == ("hub-clock", ["second", "hour"], 3)
+
+
+def test_what_a_stream_is_says_its_engine_or_its_mirror(run: Run, name: str) -> None:
+    with mirrored(name):
+        for each, expected in (
+            (run.name, Description((SECOND, DAY), "Europe/Berlin", "counting")),
+            (name, Description((SECOND, HOUR), "Europe/Berlin", "boundary")),
+        ):
+            with Consumer.attach(each, register=False) as consumer:
+                assert describe(consumer.application) == stream_status(each).description == expected
+    assert describe(memoryview(b"")) is None
+
+
+def test_a_stream_that_is_not_there_is_said_so() -> None:
+    with pytest.raises(StreamNotFoundError):
+        stream_status("no-such-stream")
