@@ -1,34 +1,36 @@
 """Every exception that ChronoStream raises on purpose, in one tree.
 
-Each is named for the fact, and its message says what was found, what was expected and what to do::
+An error is named for the fact. Its message says what was found, what was expected, and what to do. Every public
+function may raise two kinds, so no other docstring repeats them: `InvalidTypeError` for an argument of the wrong type, and
+`InvalidValueError` for a value out of its range::
 
     ChronoStreamError
-    ├── InvalidValueError (ValueError)        an argument is out of its range
-    │   ├── UnknownFrequencyError             not one of second, minute, hour, day
-    │   ├── InvalidNameError                  a stream name that cannot be a segment's name
-    │   ├── ConfigError                       a stream configuration that contradicts itself
-    │   └── RecordError                       a record that is not one row of the ring's dtype
-    ├── InvalidTypeError (TypeError)          an argument is of the wrong kind
-    ├── StreamError                           something about a stream and its segment
-    │   ├── StreamNotFoundError               no segment has this name
-    │   ├── StreamExistsError                 the name is taken by a stream that is kept
-    │   ├── ProducerActiveError               the name is live: another producer holds its lock
-    │   ├── LayoutMismatchError               the segment is sound, but of another layout, dtype or capacity
-    │   ├── StreamMismatchError               the stream is sound, but of another zone, sequencer or frequencies
-    │   ├── CorruptSegmentError               not a ring of ours, half made, or damaged
-    │   ├── AccessDeniedError                 owned by another user, or its mode does not let us in
-    │   ├── OutOfSharedMemoryError            the system has no room for the segment
-    │   ├── StreamRemovedError                the segment lost its name while it was in use
-    │   ├── ProducerGoneError                 the producer died without closing the stream
-    │   ├── LostError                         records were overwritten before they were read
-    │   └── StartError                        the scheduler process could not be started
-    ├── ClosedError                           the handle was closed
-    ├── ForkedError                           the handle belongs to the parent of this process
-    ├── RecordingError                        a directory that a stream cannot be recorded into
-    ├── BridgeError                           what is beyond this machine did not do its part
-    ├── CoreUnavailableError                  the ring core asked for cannot run here
-    ├── SimulationError                       a simulation found that something does not hold
-    └── MissingDependencyError (ImportError)  a package that is not installed by itself, and is needed now
+    ├── InvalidValueError (ValueError)
+    │   ├── UnknownFrequencyError
+    │   ├── InvalidNameError
+    │   ├── ConfigError
+    │   └── RecordError
+    ├── InvalidTypeError (TypeError)
+    ├── StreamError
+    │   ├── StreamNotFoundError
+    │   ├── StreamExistsError
+    │   ├── ProducerActiveError
+    │   ├── LayoutMismatchError
+    │   ├── StreamMismatchError
+    │   ├── CorruptSegmentError
+    │   ├── AccessDeniedError
+    │   ├── OutOfSharedMemoryError
+    │   ├── StreamRemovedError
+    │   ├── ProducerGoneError
+    │   ├── LostError
+    │   └── StartError
+    ├── ClosedError
+    ├── ForkedError
+    ├── RecordingError
+    ├── BridgeError
+    ├── CoreUnavailableError
+    ├── SimulationError
+    └── MissingDependencyError (ImportError)
 """
 
 from __future__ import annotations
@@ -69,15 +71,15 @@ class ChronoStreamError(Exception):
 
 
 class InvalidValueError(ChronoStreamError, ValueError):
-    """An argument is out of its range."""
+    """An argument is out of its range, or not one of its choices."""
 
 
 class UnknownFrequencyError(InvalidValueError):
-    """Not one of the frequencies that events have."""
+    """There is no frequency of this name or number."""
 
 
 class InvalidNameError(InvalidValueError):
-    """A stream name that cannot be the name of a segment."""
+    """A stream name that a segment cannot have."""
 
 
 class ConfigError(InvalidValueError):
@@ -89,7 +91,7 @@ class RecordError(InvalidValueError):
 
 
 class InvalidTypeError(ChronoStreamError, TypeError):
-    """An argument is of the wrong kind."""
+    """An argument is of the wrong type."""
 
 
 class StreamError(ChronoStreamError):
@@ -101,14 +103,14 @@ class StreamNotFoundError(StreamError):
 
 
 class StreamExistsError(StreamError):
-    """The name is taken by a stream that is kept, and a new one was asked for."""
+    """A new stream was requested, but a stream of this name exists."""
 
 
 class ProducerActiveError(StreamError):
     """The name is live: another producer holds its lock.
 
     Attributes:
-        pid: the owner's process id as the owner sees it, or None while it is still making the segment.
+        pid: the owner's process id in the owner's namespace; None while the owner still creates the segment.
     """
 
     def __init__(self, message: str, pid: int | None = None) -> None:
@@ -117,19 +119,19 @@ class ProducerActiveError(StreamError):
 
 
 class LayoutMismatchError(StreamError):
-    """The segment is sound, but of another layout version, dtype or capacity."""
+    """The segment is sound, but has another layout version, dtype, capacity or size."""
 
 
 class StreamMismatchError(StreamError):
-    """The stream is sound, but of another time zone, sequencer or set of frequencies."""
+    """The stream is sound, but has another time zone, sequencer or set of frequencies."""
 
 
 class CorruptSegmentError(StreamError):
-    """The segment is not a ring of ours, is half made, or is damaged."""
+    """The segment is damaged, half made, or another program's."""
 
 
 class AccessDeniedError(StreamError):
-    """The segment is owned by another user, or its mode does not let this process in."""
+    """The segment belongs to another user, or the system does not let this process open it."""
 
 
 class OutOfSharedMemoryError(StreamError):
@@ -137,7 +139,7 @@ class OutOfSharedMemoryError(StreamError):
 
 
 class StreamRemovedError(StreamError):
-    """The segment lost its name while it was in use: somebody removed the stream."""
+    """The stream was removed while it was in use."""
 
 
 class ProducerGoneError(StreamError):
@@ -153,7 +155,7 @@ class LostError(StreamError):
     """
 
     def __init__(self, first: int, last: int) -> None:
-        # Its arguments, not its message: an error is pickled and copied by calling its class with them again.
+        # The arguments, not the message: pickle and copy call the class again with them.
         super().__init__(first, last)
         self.first = first
         self.last = last
@@ -174,24 +176,24 @@ class ClosedError(ChronoStreamError):
 
 
 class ForkedError(ChronoStreamError):
-    """The handle belongs to the parent of this process: open one here instead."""
+    """The handle belongs to the parent of this process: open another one here."""
 
 
 class RecordingError(ChronoStreamError):
-    """A stream cannot be recorded into this directory: it is in use, holds something else, or cannot be written."""
+    """A stream cannot be recorded into this directory: it is in use, holds other files, or cannot be written."""
 
 
 class BridgeError(ChronoStreamError):
-    """What is beyond this machine did not do its part: out of reach, refused, or not what it must be."""
+    """A NATS server is out of reach, refused a request, or holds something unexpected."""
 
 
 class CoreUnavailableError(ChronoStreamError):
-    """The ring core asked for cannot run on this machine."""
+    """The requested ring core cannot run on this machine."""
 
 
 class MissingDependencyError(ChronoStreamError, ImportError):
-    """A package that ChronoStream does not install by itself is needed now."""
+    """This call needs a package that ChronoStream does not install by itself."""
 
 
 class SimulationError(ChronoStreamError):
-    """A simulation found that something does not hold which must."""
+    """A simulation found a broken promise."""
