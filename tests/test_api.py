@@ -9,13 +9,10 @@ import re
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import chronostream as cs
-from chronostream.ring import Consumer, Producer
-from chronostream.ring.core import Reader, Writer
 from chronostream.version import __version__
 from tests.ring.harness import ROOT
 
@@ -48,7 +45,6 @@ def real(module: str) -> dict[str, str]:
 
 def members_of(cls: type) -> Iterator[tuple[str, str]]:
     """Yield what a class adds to its public bases; the fields of a dataclass are parameters already."""
-    core: Any = {Producer: Writer, Consumer: Reader}.get(cls)  # some of whose methods a handle makes its own
     known = {field.name for field in fields(cls)} if is_dataclass(cls) else set()
     for part in cls.__mro__:
         if part is cls or part.__name__.startswith("_"):
@@ -56,7 +52,7 @@ def members_of(cls: type) -> Iterator[tuple[str, str]]:
             told = re.findall(r"(?m)^    (\w+): ", attributes)
             for name in dict.fromkeys([*told, *inspect.get_annotations(part), *vars(part)]):
                 if not name.startswith("_") and name not in known:
-                    value = getattr(cls, name, getattr(core, name, None))
+                    value = getattr(cls, name, None)
                     yield name, parameters_of(value, bound=not inspect.isfunction(value))
 
 

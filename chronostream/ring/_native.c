@@ -32,6 +32,7 @@ typedef struct {
 /* What both sides have. `segment` and `control` are views that keep the mapping; `refusal` ends every use. */
 typedef struct {
     PyObject_HEAD
+    const native_state *state; /* of the module, which the type keeps alive */
     PyObject *layout;
     PyObject *dtype, *equal_dtype; /* the ring's own, and another object that was found to be the same */
     PyObject *refusal;
@@ -50,17 +51,12 @@ typedef struct {
     cs_idle idle;
 } reader_object;
 
-static native_state *state_of(PyObject *self)
-{
-    return PyType_GetModuleState(Py_TYPE(self));
-}
-
 static bool refused(side *self)
 {
     if (self->refusal == NULL)
         return false;
     /* A copy: the one that is kept must not collect the frames it was raised through. */
-    PyObject *error = PyObject_CallFunctionObjArgs(state_of((PyObject *)self)->copy, self->refusal, NULL);
+    PyObject *error = PyObject_CallFunctionObjArgs(self->state->copy, self->refusal, NULL);
     if (error != NULL) {
         PyErr_SetObject((PyObject *)Py_TYPE(error), error);
         Py_DECREF(error);
@@ -89,7 +85,10 @@ static PyObject *refuse(PyObject *object, PyObject *error)
 static void *allocated(PyTypeObject *type)
 {
     allocfunc allocate = PyType_GetSlot(type, Py_tp_alloc);
-    return allocate(type, 0);
+    side *self = (side *)allocate(type, 0);
+    if (self != NULL)
+        self->state = PyType_GetModuleState(type);
+    return self;
 }
 
 /* The number that stands so many bytes from the object's start. */
@@ -128,7 +127,7 @@ static bool unsigned_attribute(PyObject *object, const char *name, uint64_t *val
 static bool open_side(side *self, cs_ring *ring, PyObject *memory, PyObject *control, PyObject *layout, bool writable)
 {
     uint64_t control_offset, records_offset, segment_size, max_consumers;
-    native_state *state = state_of((PyObject *)self);
+    const native_state *state = self->state;
     self->layout = Py_NewRef(layout);
     self->dtype = PyObject_GetAttr(layout, state->dtype_name);
     if (self->dtype == NULL || !unsigned_attribute(self->dtype, "itemsize", &ring->item_size) ||
@@ -170,7 +169,7 @@ static bool is_ours(side *self, PyObject *object, PyObject *type)
 {
     if ((PyObject *)Py_TYPE(object) != type)
         return false;
-    PyObject *dtype = PyObject_GetAttr(object, state_of((PyObject *)self)->dtype_name);
+    PyObject *dtype = PyObject_GetAttr(object, self->state->dtype_name);
     if (dtype == NULL) {
         PyErr_Clear();
         return false;
@@ -183,7 +182,7 @@ static bool is_ours(side *self, PyObject *object, PyObject *type)
 /* Whether `object` is such an array, of one dimension and in one piece: then `view`, to be released, is its memory. */
 static bool taken(side *self, PyObject *object, int flags, Py_buffer *view)
 {
-    if (is_ours(self, object, state_of((PyObject *)self)->ndarray) &&
+    if (is_ours(self, object, self->state->ndarray) &&
         PyObject_GetBuffer(object, view, PyBUF_ND | flags) == 0) {
         if (view->ndim == 1)
             return true;
@@ -195,7 +194,7 @@ static bool taken(side *self, PyObject *object, int flags, Py_buffer *view)
 
 static void remember(side *self, PyObject *accepted)
 {
-    native_state *state = state_of((PyObject *)self);
+    const native_state *state = self->state;
     if ((PyObject *)Py_TYPE(accepted) != state->ndarray && (PyObject *)Py_TYPE(accepted) != state->scalar)
         return;
     PyObject *dtype = PyObject_GetAttr(accepted, state->dtype_name);
@@ -235,7 +234,7 @@ static const unsigned char *one_record(writer_object *self, PyObject *record, Py
     const Py_ssize_t size = (Py_ssize_t)self->writer.ring.item_size;
     if (PyBytes_CheckExact(record) && PyBytes_Size(record) == size)
         return (const unsigned char *)PyBytes_AsString(record);
-    native_state *state = state_of((PyObject *)self);
+    const native_state *state = base->state;
     if (is_ours(base, record, state->scalar) || is_ours(base, record, state->ndarray)) {
         if (PyObject_GetBuffer(record, view, PyBUF_SIMPLE) == 0) {
             if (view->len == size)
@@ -322,7 +321,7 @@ static PyObject *writer_publish_many(PyObject *object, PyObject *records)
     if (refused(&self->base))
         return NULL;
     if (!taken(&self->base, records, 0, &view)) {
-        if (!converted(&self->base, state_of(object)->records_bytes, records, &view))
+        if (!converted(&self->base, self->base.state->records_bytes, records, &view))
             return NULL;
         size = ring->slot_size;
     }
@@ -347,7 +346,7 @@ static bool checked_count(writer_object *self, PyObject *number, uint64_t *count
     if (PyErr_Occurred())
         return false;
     if (*count > self->writer.ring.capacity) {
-        PyErr_SetString(state_of((PyObject *)self)->value_error, "more records than the ring has");
+        PyErr_SetString(self->base.state->value_error, "more records than the ring has");
         return false;
     }
     return true;
@@ -390,7 +389,7 @@ static bool damaged(reader_object *self, uint64_t head)
 {
     if (head >= self->reader.position)
         return false;
-    PyErr_Format(state_of((PyObject *)self)->corrupt,
+    PyErr_Format(self->base.state->corrupt,
                  "the segment is damaged: its head is %llu, but records up to %llu were read from it",
                  (unsigned long long)head, (unsigned long long)self->reader.position);
     return true;
@@ -406,16 +405,30 @@ static bool available(reader_object *self, uint64_t *count)
     return !damaged(self, head);
 }
 
-static bool limited(reader_object *self, PyObject *const *arguments, Py_ssize_t count, uint64_t *room)
+/* How many arguments there are, 0 or 1, which is `limit` by position or by keyword; -1 with an error set. */
+static Py_ssize_t only_limit(const char *method, Py_ssize_t count, PyObject *keywords)
 {
-    if (count > 1) {
-        PyErr_Format(PyExc_TypeError, "expected at most 1 argument, a limit, got %zd", count);
-        return false;
+    const Py_ssize_t named = keywords == NULL ? 0 : PyTuple_Size(keywords);
+    for (Py_ssize_t i = 0; i < named; i++) {
+        PyObject *name = PyTuple_GetItem(keywords, i);
+        if (PyUnicode_CompareWithASCIIString(name, "limit") != 0) {
+            PyErr_Format(PyExc_TypeError, "%s() got an unexpected keyword argument '%U'", method, name);
+            return -1;
+        }
     }
-    if (count == 0 || arguments[0] == Py_None)
+    if (count + named <= 1)
+        return count + named;
+    PyErr_Format(PyExc_TypeError, "%s() takes at most 1 argument (%zd given)", method, count + named);
+    return -1;
+}
+
+/* Lower `*room` to a limit that was given; false with an error set. */
+static bool limited(reader_object *self, PyObject *given, uint64_t *room)
+{
+    if (given == Py_None)
         return true;
-    if (PyLong_CheckExact(arguments[0])) {
-        const long long limit = PyLong_AsLongLong(arguments[0]);
+    if (PyLong_CheckExact(given)) {
+        const long long limit = PyLong_AsLongLong(given);
         if (limit >= 0) {
             *room = cs_min(*room, (uint64_t)limit);
             return true;
@@ -425,8 +438,7 @@ static bool limited(reader_object *self, PyObject *const *arguments, Py_ssize_t 
     PyObject *most = PyLong_FromUnsignedLongLong(*room);
     if (most == NULL)
         return false;
-    PyObject *limit =
-        PyObject_CallFunctionObjArgs(state_of((PyObject *)self)->checked_limit, arguments[0], most, NULL);
+    PyObject *limit = PyObject_CallFunctionObjArgs(self->base.state->checked_limit, given, most, NULL);
     Py_DECREF(most);
     if (limit == NULL)
         return false;
@@ -435,7 +447,7 @@ static bool limited(reader_object *self, PyObject *const *arguments, Py_ssize_t 
     return !PyErr_Occurred() && !refused(&self->base);
 }
 
-static bool idle_named(PyObject *self, const char *name, cs_idle *idle)
+static bool idle_named(const side *self, const char *name, cs_idle *idle)
 {
     static const struct {
         const char *name;
@@ -448,7 +460,7 @@ static bool idle_named(PyObject *self, const char *name, cs_idle *idle)
             return true;
         }
     }
-    PyErr_Format(state_of(self)->value_error, "idle strategy %s is unknown", name);
+    PyErr_Format(self->state->value_error, "idle strategy %s is unknown", name);
     return false;
 }
 
@@ -464,14 +476,14 @@ static PyObject *reader_new(PyTypeObject *type, PyObject *arguments, PyObject *P
         return NULL;
     cs_ring *ring = &self->reader.ring;
     if (!open_side(&self->base, ring, memory, control, layout, false) ||
-        !idle_named((PyObject *)self, idle, &self->idle))
+        !idle_named(&self->base, idle, &self->idle))
         goto failed;
     if (place != Py_None && ring->control != NULL) {
         const unsigned long number = PyLong_AsUnsignedLong(place);
         if (PyErr_Occurred())
             goto failed;
         if (number >= ring->max_consumers) {
-            PyErr_SetString(state_of((PyObject *)self)->value_error, "the table of consumers has no such place");
+            PyErr_SetString(self->base.state->value_error, "the table of consumers has no such place");
             goto failed;
         }
         self->reader.line = ring->control + CS_LINE + (size_t)number * CS_LINE;
@@ -483,16 +495,18 @@ failed:
     return NULL;
 }
 
-static PyObject *reader_read(PyObject *object, PyObject *const *arguments, Py_ssize_t count)
+static PyObject *reader_read(PyObject *object, PyObject *const *arguments, Py_ssize_t count, PyObject *keywords)
 {
     reader_object *self = (reader_object *)object;
     uint64_t room, skip, good;
-    if (!available(self, &room) || !limited(self, arguments, count, &room))
+    if ((keywords != NULL || count > 1) && (count = only_limit("Consumer.read", count, keywords)) < 0)
+        return NULL;
+    if (!available(self, &room) || (count > 0 && !limited(self, arguments[0], &room)))
         return NULL;
     PyObject *length = PyLong_FromUnsignedLongLong(room);
     if (length == NULL)
         return NULL;
-    PyObject *array = PyObject_CallFunctionObjArgs(state_of(object)->empty, length, self->base.dtype, NULL);
+    PyObject *array = PyObject_CallFunctionObjArgs(self->base.state->empty, length, self->base.dtype, NULL);
     Py_DECREF(length);
     if (array == NULL || room == 0)
         return array;
@@ -528,7 +542,7 @@ static PyObject *reader_read_into(PyObject *object, PyObject *out)
     if (refused(&self->base))
         return NULL;
     if (!taken(&self->base, out, PyBUF_WRITABLE, &view)) {
-        PyObject *checked = PyObject_CallFunctionObjArgs(state_of(object)->checked_out, out, self->base.layout, NULL);
+        PyObject *checked = PyObject_CallFunctionObjArgs(self->base.state->checked_out, out, self->base.layout, NULL);
         if (checked == NULL)
             return NULL;
         remember(&self->base, out);
@@ -549,11 +563,11 @@ static PyObject *reader_read_into(PyObject *object, PyObject *out)
     return sound ? PyLong_FromUnsignedLongLong(good) : NULL;
 }
 
-static PyObject *reader_peek(PyObject *object, PyObject *const *arguments, Py_ssize_t count)
+static PyObject *reader_peek(PyObject *object, PyObject *limit)
 {
     reader_object *self = (reader_object *)object;
     uint64_t room;
-    if (!available(self, &room) || !limited(self, arguments, count, &room))
+    if (!available(self, &room) || !limited(self, limit, &room))
         return NULL;
     const uint64_t found = cs_peek(&self->reader, room);
     return Py_BuildValue("(KK)", (unsigned long long)self->reader.position, (unsigned long long)found);
@@ -628,10 +642,32 @@ static PyObject *reader_closed(PyObject *object, void *Py_UNUSED(closure))
 
 #define FAST(function) ((PyCFunction)(void (*)(void))(function))
 
+/* A signature, and the words of the method of `Producer` or `Consumer` that this one is; a test compares them. */
+#define DOCUMENTED(signature, words) signature "\n--\n\n" words
+
+static const char publish_doc[] =
+    DOCUMENTED("publish($self, record, /)",
+               "Publish one record: a row, a tuple, or any buffer of one record's size.\n"
+               "\n"
+               "Raises:\n"
+               "    RecordError: it is not one row of the ring's dtype; nothing was published.");
+static const char publish_many_doc[] =
+    DOCUMENTED("publish_many($self, records, /)",
+               "Publish many records: an array of the ring's dtype, shape ``(n,)``, or a sequence of rows.\n"
+               "\n"
+               "Raises:\n"
+               "    RecordError: they are not rows of the ring's dtype; nothing was published.");
+static const char read_doc[] =
+    DOCUMENTED("read($self, /, limit=None)",
+               "Return the records that are there, at most `limit`, as a new array, shape ``(n,)``; never blocks.");
+static const char read_into_doc[] =
+    DOCUMENTED("read_into($self, out, /)",
+               "Copy records to the front of `out`, an array of the ring's dtype; return how many. Never blocks.");
+
 static PyMethodDef writer_methods[] = {
     {"open", writer_open, METH_NOARGS, NULL},
-    {"publish", writer_publish, METH_O, NULL},
-    {"publish_many", writer_publish_many, METH_O, NULL},
+    {"publish", writer_publish, METH_O, publish_doc},
+    {"publish_many", writer_publish_many, METH_O, publish_many_doc},
     {"offer", writer_offer, METH_O, NULL},
     {"claim", writer_claim, METH_O, NULL},
     {"commit", writer_commit, METH_O, NULL},
@@ -652,16 +688,16 @@ static PyType_Slot writer_slots[] = {
     {0},
 };
 static PyType_Spec writer_spec = {
-    .name = "chronostream.ring._native.Writer",
+    .name = "chronostream.ring._native.Producer", /* whose methods they are, which is what errors must say */
     .basicsize = sizeof(writer_object),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
     .slots = writer_slots,
 };
 
 static PyMethodDef reader_methods[] = {
-    {"read", FAST(reader_read), METH_FASTCALL, NULL},
-    {"read_into", reader_read_into, METH_O, NULL},
-    {"peek", FAST(reader_peek), METH_FASTCALL, NULL},
+    {"read", FAST(reader_read), METH_FASTCALL | METH_KEYWORDS, read_doc},
+    {"read_into", reader_read_into, METH_O, read_into_doc},
+    {"peek", reader_peek, METH_O, NULL},
     {"settle", reader_settle, METH_O, NULL},
     {"wait", reader_wait, METH_O, NULL},
     {"leave", reader_leave, METH_NOARGS, NULL},
@@ -683,7 +719,7 @@ static PyType_Slot reader_slots[] = {
     {0},
 };
 static PyType_Spec reader_spec = {
-    .name = "chronostream.ring._native.Reader",
+    .name = "chronostream.ring._native.Consumer",
     .basicsize = sizeof(reader_object),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
     .slots = reader_slots,
@@ -697,10 +733,10 @@ static PyObject *import_from(const char *module_name, const char *name)
     return value;
 }
 
-static int add_type(PyObject *module, PyType_Spec *spec)
+static int add_type(PyObject *module, const char *name, PyType_Spec *spec)
 {
     PyObject *type = PyType_FromModuleAndSpec(module, spec, NULL);
-    const int added = type == NULL ? -1 : PyModule_AddType(module, (PyTypeObject *)type);
+    const int added = type == NULL ? -1 : PyModule_AddObjectRef(module, name, type);
     Py_XDECREF(type);
     return added;
 }
@@ -740,8 +776,8 @@ static int native_exec(PyObject *module)
         if (*imports[i].place == NULL)
             return -1;
     }
-    if (state->dtype_name == NULL || add_type(module, &writer_spec) < 0 || add_type(module, &reader_spec) < 0 ||
-        PyModule_AddStringConstant(module, "NAME", "native") < 0)
+    if (state->dtype_name == NULL || add_type(module, "Writer", &writer_spec) < 0 ||
+        add_type(module, "Reader", &reader_spec) < 0 || PyModule_AddStringConstant(module, "NAME", "native") < 0)
         return -1;
     return add_offsets(module);
 }

@@ -240,7 +240,7 @@ class Reader(_Side):
         super().refuse(error)
         del self._waiting, self._line
 
-    def read(self, limit: int | None = None, /) -> npt.NDArray[Any]:
+    def read(self, limit: int | None = None) -> npt.NDArray[Any]:
         size, dtype = self._layout.record_size, self._layout.dtype
         room = checked_limit(limit, min(self.lag, self._layout.capacity))
         raw = np.empty(room * size, np.uint8)
@@ -255,7 +255,7 @@ class Reader(_Side):
         out.view(np.uint8)[: len(raw)] = raw
         return len(raw) // self._layout.dtype.itemsize
 
-    def peek(self, limit: int | None = None, /) -> tuple[int, int]:
+    def peek(self, limit: int | None, /) -> tuple[int, int]:
         room = checked_limit(limit, min(self.lag, self._layout.capacity))
         head = self._head()
         self._pass_over(min(head, max(self._position, self._oldest())))

@@ -35,9 +35,7 @@ LIVENESS_CHECK_S = 0.5
 class Consumer:
     """Reads records from a ring. One thread at a time.
 
-    ``read`` and ``read_into`` are the core's own, so that no Python frame stands before them; what they take and
-    raise is told at `chronostream.ring.core.Reader`. Always: records received + `lost` + `lag` equals the stream's
-    head minus `start`.
+    Records received + `lost` + `lag` always equals the stream's head minus `start`.
 
     Attributes:
         name: the stream's name.
@@ -46,8 +44,11 @@ class Consumer:
             not wanted, when this process may only read, or when the table is full.
     """
 
-    read: Callable[..., npt.NDArray[Any]]
-    read_into: Callable[[npt.NDArray[Any]], int]
+    def __new__(cls, *_: object, core: Core, **__: object) -> Self:
+        """Make the native core's own kind, except of a class that was derived from this one."""
+        kind: type[Any] = _NativeConsumer if cls is Consumer and core.NAME == "native" else cls
+        consumer: Self = object.__new__(kind)
+        return consumer
 
     def __init__(self, segment: Segment, place: int | None, *, start: str, on_gone: str, idle: str, core: Core) -> None:
         self.name = segment.name
@@ -57,8 +58,6 @@ class Consumer:
         self._reader = core.Reader(segment.memory, segment.control, segment.layout, place, start == "oldest", idle)
         self.start = self._reader.position
         segment.on_refusal(self._reader.refuse)
-        self.read = self._reader.read
-        self.read_into = self._reader.read_into
         self._next_check_s = time.monotonic() + LIVENESS_CHECK_S
 
     @classmethod
@@ -156,6 +155,14 @@ class Consumer:
         """A copy of the header's fixed part: a row of `chronostream.ring.layout.HEADER_DTYPE`."""
         return self._segment.header
 
+    def read(self, limit: int | None = None) -> npt.NDArray[Any]:
+        """Return the records that are there, at most `limit`, as a new array, shape ``(n,)``; never blocks."""
+        return self._reader.read(limit)
+
+    def read_into(self, out: npt.NDArray[Any], /) -> int:
+        """Copy records to the front of `out`, an array of the ring's dtype; return how many. Never blocks."""
+        return self._reader.read_into(out)
+
     def peek(self, limit: int | None = None) -> AbstractContextManager[npt.NDArray[Any]]:
         """Give records to read in place, without a copy; the consumer moves past them when the block ends.
 
@@ -223,6 +230,18 @@ class Consumer:
             raise ProducerGoneError(
                 f"process {pid}, the producer of stream {self.name!r}, died without closing it: start it again"
             )
+
+
+class _NativeConsumer(Consumer):
+    """A consumer whose reading methods are the native core's own: no Python frame stands before them."""
+
+    __slots__ = ("read", "read_into")
+    read: Callable[..., npt.NDArray[Any]]
+    read_into: Callable[[npt.NDArray[Any]], int]
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.read, self.read_into = self._reader.read, self._reader.read_into
 
 
 class _Peek:

@@ -38,18 +38,10 @@ class Writer(Protocol):
         """Mark the stream live and wake everybody: a dead producer may have left sleepers (docs/ring.md, T3)."""
 
     def publish(self, record: Any, /) -> None:
-        """Publish one record: a row, a tuple, or any buffer of one record's size.
-
-        Raises:
-            RecordError: it is not one row of the ring's dtype; nothing was published.
-        """
+        """Do what `Producer.publish` says."""
 
     def publish_many(self, records: Any, /) -> None:
-        """Publish many records: an array of the ring's dtype, shape ``(n,)``, or a sequence of rows.
-
-        Raises:
-            RecordError: they are not rows of the ring's dtype; nothing was published.
-        """
+        """Do what `Producer.publish_many` says."""
 
     def offer(self, record: Any, /) -> bool:
         """Publish one record unless a registered consumer is a whole ring behind; return whether it was published."""
@@ -92,13 +84,13 @@ class Reader(Protocol):
     def closed(self) -> bool:
         """Whether the stream is marked closed."""
 
-    def read(self, limit: int | None = None, /) -> npt.NDArray[Any]:
-        """Return a new array of at most `limit` records, maybe empty; never blocks."""
+    def read(self, limit: int | None = None) -> npt.NDArray[Any]:
+        """Do what `Consumer.read` says."""
 
     def read_into(self, out: npt.NDArray[Any], /) -> int:
-        """Copy records to the front of `out` and return how many; never blocks."""
+        """Do what `Consumer.read_into` says."""
 
-    def peek(self, limit: int | None = None, /) -> tuple[int, int]:
+    def peek(self, limit: int | None, /) -> tuple[int, int]:
         """Return the position and the number of at most `limit` records that lie in one piece, to be read in place."""
 
     def settle(self, count: int, /) -> int:

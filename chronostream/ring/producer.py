@@ -27,16 +27,18 @@ _MAX_POSITION = 1 << 63  # centuries away; what is beyond it was never counted
 class Producer:
     """Publishes records into a ring. One thread at a time; it never waits for a consumer.
 
-    ``publish`` and ``publish_many`` are the core's own, so that no Python frame stands before them; what they take and
-    raise is told at `chronostream.ring.core.Writer`. True even while empty; its length is its `depth`.
+    True even while empty; its length is its `depth`.
 
     Attributes:
         name: the stream's name.
         taken_over: whether it goes on with a stream that an earlier producer left.
     """
 
-    publish: Callable[[Any], None]
-    publish_many: Callable[[Any], None]
+    def __new__(cls, *_: object, core: Core, **__: object) -> Self:
+        """Make the native core's own kind, except of a class that was derived from this one."""
+        kind: type[Any] = _NativeProducer if cls is Producer and core.NAME == "native" else cls
+        producer: Self = object.__new__(kind)
+        return producer
 
     def __init__(self, segment: Segment, *, always_wake: bool, core: Core) -> None:
         self.name = segment.name
@@ -45,8 +47,6 @@ class Producer:
         self._layout = segment.layout
         self._writer = core.Writer(segment.memory, segment.layout, always_wake)
         segment.on_refusal(self._writer.refuse)
-        self.publish = self._writer.publish
-        self.publish_many = self._writer.publish_many
         self._claiming = False
 
     @classmethod
@@ -156,6 +156,22 @@ class Producer:
         """Return true: a ring that nobody is behind in is still a ring."""
         return True
 
+    def publish(self, record: Any, /) -> None:
+        """Publish one record: a row, a tuple, or any buffer of one record's size.
+
+        Raises:
+            RecordError: it is not one row of the ring's dtype; nothing was published.
+        """
+        self._writer.publish(record)
+
+    def publish_many(self, records: Any, /) -> None:
+        """Publish many records: an array of the ring's dtype, shape ``(n,)``, or a sequence of rows.
+
+        Raises:
+            RecordError: they are not rows of the ring's dtype; nothing was published.
+        """
+        self._writer.publish_many(records)
+
     def offer(self, record: Any) -> bool:
         """Publish one record unless a registered, living consumer is a whole ring behind.
 
@@ -258,6 +274,18 @@ class Producer:
         while (slowest := self._writer.slowest()) is not None and self._segment.reclaim_place(slowest[0]):
             freed = True
         return freed
+
+
+class _NativeProducer(Producer):
+    """A producer whose publishing methods are the native core's own: no Python frame stands before them."""
+
+    __slots__ = ("publish", "publish_many")
+    publish: Callable[[Any], None]
+    publish_many: Callable[[Any], None]
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.publish, self.publish_many = self._writer.publish, self._writer.publish_many
 
 
 def _identity(version: str, instance: str) -> bytes:

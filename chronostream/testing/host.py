@@ -194,7 +194,7 @@ class Host:
             if self._death in {Death.WHILE_PUBLISHING, Death.BEFORE_SAVE}:
                 raise _Died
 
-        self.engine.ring.publish_many = publish
+        self.engine.ring.publish_many = publish  # type: ignore[method-assign]
 
     def _bury(self) -> None:
         """Let go of the stream as a death does: the lock is gone, and nothing is written any more."""

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import gc
 import importlib
+import inspect
 import os
 import platform
+import pydoc
 import sys
 import traceback
 from collections.abc import Callable
@@ -268,6 +270,70 @@ def test_what_is_offered_is_never_lost(ring: Handles, steps: list[tuple[int, int
         assert (received, consumer.lost) == (list(range(offered)), 0)
 
 
+@pytest.mark.parametrize(
+    ("kind", "method", "parameters"),
+    [
+        (Producer, "publish", "(record, /)"),
+        (Producer, "publish_many", "(records, /)"),
+        (Producer, "offer", "(record)"),
+        (Consumer, "read", "(limit=None)"),
+        (Consumer, "read_into", "(out, /)"),
+    ],
+)
+def test_a_method_shows_the_same_words_and_signature_on_the_class_and_on_a_handle(
+    own: Handles, kind: type, method: str, parameters: str
+) -> None:
+    handle = next(handle for handle in own.pair() if isinstance(handle, kind))
+    public, bound = getattr(kind, method), getattr(handle, method)
+    for shown in (public.__get__(handle), bound):
+        signature = inspect.signature(shown)
+        bare = [each.replace(annotation=each.empty) for each in signature.parameters.values()]
+        assert str(signature.replace(parameters=bare, return_annotation=signature.empty)) == parameters
+    words = inspect.getdoc(public)
+    assert words is not None
+    assert inspect.getdoc(bound) == words
+    assert words.splitlines()[0] in pydoc.plain(pydoc.render_doc(kind))
+    assert bound.__qualname__ == public.__qualname__ == f"{kind.__name__}.{method}"
+
+
+def test_a_call_that_is_none_names_the_public_method(own: Handles) -> None:
+    producer, consumer = own.pair()
+    producer.publish(1)
+    with pytest.raises(TypeError, match=r"^Consumer\.read\(\) got an unexpected keyword argument 'nonsense'$"):
+        consumer.read("three", nonsense=1)  # type: ignore[call-arg, arg-type]
+    with pytest.raises(TypeError, match=r"^Consumer\.read\(\) "):
+        consumer.read(1, limit=2)  # type: ignore[misc]
+    with pytest.raises(TypeError, match=r"^Consumer\.read\(\) "):
+        consumer.read(1, 2)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match=r"^Consumer\.read_into\(\) "):
+        consumer.read_into()  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match=r"^Producer\.publish\(\) "):
+        producer.publish()  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match=r"^Producer\.publish_many\(\) "):
+        producer.publish_many(1, 2)  # type: ignore[call-arg]
+    assert (producer.head, consumer.lag) == (1, 1)
+
+
+def test_a_method_of_a_derived_class_takes_the_place_of_the_cores(own: Handles) -> None:
+    class Doubling(Producer):
+        def publish(self, record: Any, /) -> None:
+            super().publish(record * 2)
+
+    class One(Consumer):
+        def read(self, limit: int | None = 1) -> npt.NDArray[Any]:
+            return super().read(limit)
+
+    with (
+        Doubling.create(own.name, "<i8", 8, core=own.producer_core) as producer,
+        One.attach(own.name, core=own.consumer_core) as consumer,
+    ):
+        producer.publish(2)
+        producer.publish_many([6, 8])
+        assert consumer.read().tolist() == [4]
+        assert consumer.read_into(np.empty(1, "<i8")) == 1
+        assert consumer.read(None).tolist() == [8]
+
+
 def test_publishing_moves_claim_and_head_together(own: Handles) -> None:
     producer = own.create()
     words = Words(producer)
@@ -481,6 +547,15 @@ def test_a_limit_bounds_a_read_and_zero_reads_nothing(ring: Handles) -> None:
     assert consumer.read(100).tolist() == [2, 3, 4]
 
 
+def test_a_limit_may_be_named(ring: Handles) -> None:
+    producer, consumer = ring.pair()
+    producer.publish_many(range(5))
+    assert consumer.read(limit=1).tolist() == [0]
+    with consumer.peek(limit=2) as rows:
+        assert rows.tolist() == [1, 2]
+    assert consumer.read(limit=None).tolist() == [3, 4]
+
+
 @pytest.mark.parametrize(
     ("limit", "error"), [(-1, InvalidValueError), (1.5, InvalidTypeError), ("1", InvalidTypeError)]
 )
@@ -532,7 +607,7 @@ def test_a_sleeping_consumer_of_a_ring_of_eight_knows_what_it_lost(ring: Handles
 def test_after_the_end_every_method_says_why_and_says_it_again(ring: Handles) -> None:
     producer, consumer = ring.pair()
     of_the_cores: list[Callable[[], object]] = [
-        consumer._reader.peek,
+        lambda: consumer._reader.peek(None),
         lambda: consumer._reader.settle(0),
         consumer._reader.leave,
         producer._writer.slowest,
