@@ -47,7 +47,7 @@ def members_of(cls: type) -> Iterator[tuple[str, str]]:
     """Yield what a class adds to its public bases; the fields of a dataclass are parameters already."""
     known = {field.name for field in fields(cls)} if is_dataclass(cls) else set()
     for part in cls.__mro__:
-        if part is cls or part.__name__.startswith("_"):
+        if part is cls or part.__name__.startswith("_") or "._" in part.__module__:
             attributes = (inspect.getdoc(part) or "").partition("Attributes:\n")[2].partition("\n\n")[0]
             told = re.findall(r"(?m)^    (\w+): ", attributes)
             for name in dict.fromkeys([*told, *inspect.get_annotations(part), *vars(part)]):

@@ -2,7 +2,7 @@
 
 One producer, any number of consumers, in any processes of one machine::
 
-    producer.py ─┐                 ┌─ consumer.py        handles
+    producer.py ─┐                 ┌─ consumer.py        handles; _handle.py is what they have in common
                  ├─▶ segment.py ◀──┤                     one mapped segment: life, locks, takeover
     core.py ─────┘   layout.py     └─ inspect.py         which core; where each byte is; the view from outside
       _portable.py  _native          records.py          the protocol, twice; what callers hand in

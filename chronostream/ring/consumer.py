@@ -22,19 +22,22 @@ from chronostream.errors import (
     ProducerGoneError,
     StreamRemovedError,
 )
+from chronostream.ring._handle import Handle
 from chronostream.ring.core import Core, IdleStrategy, Reader, load_core
 from chronostream.ring.layout import CONSUMER_DTYPE, FREE_TAIL, LINE
 from chronostream.ring.segment import Segment
 
 __all__ = ["LIVENESS_CHECK_S", "Consumer"]
 
+_BATCH = 1024
 LIVENESS_CHECK_S = 0.5
 """How often a waiting consumer asks whether the producer lives and the stream still has its name."""
 
 
-class Consumer:
+class Consumer(Handle):
     """Reads records from a ring. One thread at a time.
 
+    A loop over it gives arrays of 1 to 1024 records as they come, and ends when the stream is closed and drained.
     Records received + `lost` + `lag` always equals the stream's head minus `start`.
 
     Attributes:
@@ -44,6 +47,8 @@ class Consumer:
             not wanted, when this process may only read, or when the table is full.
     """
 
+    _kind = "Consumer"
+
     def __new__(cls, *_: object, core: Core, **__: object) -> Self:
         """Make the native core's own kind, except of a class that was derived from this one."""
         kind: type[Any] = _NativeConsumer if cls is Consumer and core.NAME == "native" else cls
@@ -51,9 +56,8 @@ class Consumer:
         return consumer
 
     def __init__(self, segment: Segment, place: int | None, *, start: str, on_gone: str, idle: str, core: Core) -> None:
-        self.name = segment.name
+        super().__init__(segment)
         self.registered = place is not None
-        self._segment = segment
         self._on_gone = on_gone
         self._reader = core.Reader(segment.memory, segment.control, segment.layout, place, start == "oldest", idle)
         self.start = self._reader.position
@@ -109,16 +113,6 @@ class Consumer:
         except BaseException:
             segment.close()
             raise
-
-    @property
-    def capacity(self) -> int:
-        """How many records the ring holds."""
-        return self._segment.layout.capacity
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """The records' dtype."""
-        return self._segment.layout.dtype
 
     @property
     def position(self) -> int:
@@ -211,12 +205,21 @@ class Consumer:
         self._reader.leave()
         self._segment.close()
 
-    def __enter__(self) -> Self:
-        self._segment.check()
+    def __iter__(self) -> Self:
+        """Return the consumer itself."""
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __next__(self) -> npt.NDArray[Any]:
+        """Return the next records; wait until there are any. It raises what `wait` raises."""
+        while self.wait():
+            records = self.read(_BATCH)
+            if len(records):
+                return records
+        raise StopIteration
+
+    def _shown(self) -> str:
+        state = "closed" if self.closed else "live" if self.producer_alive else "dead"
+        return f"{state} position={self.position} lag={self.lag} lost={self.lost} capacity={self.capacity}"
 
     def _check_liveness(self) -> None:
         named, alive = self._segment.named(), self.producer_alive

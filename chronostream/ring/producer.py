@@ -14,8 +14,9 @@ import numpy.typing as npt
 from chronostream._values import encode_text
 from chronostream.errors import CorruptSegmentError, InvalidTypeError, InvalidValueError, StreamRemovedError
 from chronostream.ring import shm
+from chronostream.ring._handle import Handle
 from chronostream.ring.core import Core, load_core
-from chronostream.ring.layout import HEADER_DTYPE, IDENTITY, Layout
+from chronostream.ring.layout import CLOSED, HEADER_DTYPE, IDENTITY, Layout
 from chronostream.ring.segment import Segment
 
 __all__ = ["DEFAULT_MAX_CONSUMERS", "Producer"]
@@ -24,7 +25,7 @@ DEFAULT_MAX_CONSUMERS = 64
 _MAX_POSITION = 1 << 63  # centuries away; what is beyond it was never counted
 
 
-class Producer:
+class Producer(Handle):
     """Publishes records into a ring. One thread at a time; it never waits for a consumer.
 
     True even while empty; its length is its `depth`.
@@ -34,6 +35,8 @@ class Producer:
         taken_over: whether it goes on with a stream that an earlier producer left.
     """
 
+    _kind = "Producer"
+
     def __new__(cls, *_: object, core: Core, **__: object) -> Self:
         """Make the native core's own kind, except of a class that was derived from this one."""
         kind: type[Any] = _NativeProducer if cls is Producer and core.NAME == "native" else cls
@@ -41,9 +44,8 @@ class Producer:
         return producer
 
     def __init__(self, segment: Segment, *, always_wake: bool, core: Core) -> None:
-        self.name = segment.name
+        super().__init__(segment)
         self.taken_over = segment.taken_over
-        self._segment = segment
         self._layout = segment.layout
         self._writer = core.Writer(segment.memory, segment.layout, always_wake)
         segment.on_refusal(self._writer.refuse)
@@ -113,16 +115,6 @@ class Producer:
             segment.close()
             raise
         return producer
-
-    @property
-    def capacity(self) -> int:
-        """How many records the ring holds."""
-        return self._layout.capacity
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """The records' dtype."""
-        return self._layout.dtype
 
     @property
     def head(self) -> int:
@@ -244,12 +236,9 @@ class Producer:
             self._segment.unlink()
         self._segment.close()
 
-    def __enter__(self) -> Self:
-        self._segment.check()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def _shown(self) -> str:
+        state = "closed" if self._segment.header["state"] == CLOSED else "live"
+        return f"{state} head={self.head} depth={self.depth} capacity={self.capacity}"
 
     def _check_positions(self) -> None:
         header = self._segment.header

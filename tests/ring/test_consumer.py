@@ -21,8 +21,8 @@ from chronostream.errors import (
 from chronostream.ring import Consumer, Producer, inspect
 from chronostream.ring import consumer as consumers
 from chronostream.ring.core import IdleStrategy
-from chronostream.ring.layout import WAITING
-from tests.ring.harness import Handles, in_thread, path_of, wait_for_sleeper
+from chronostream.ring.layout import HEAD, WAITING
+from tests.ring.harness import Handles, in_thread, overwrite, path_of, wait_for_sleeper
 
 IDLE: list[IdleStrategy] = ["busy-spin", "yielding", "sleeping", "blocking"]
 
@@ -293,6 +293,39 @@ def test_what_happened_just_before_the_check_is_seen_first(
     monkeypatch.setattr(consumer._segment, "named", named)
     assert consumer.wait() is last_words
     assert consumer.closed is not last_words
+
+
+def test_a_loop_gives_arrays_as_they_come_and_ends_when_the_stream_is_closed_and_drained(ring: Handles) -> None:
+    producer, consumer = ring.pair(capacity=4096)
+    producer.publish_many(range(3000))
+    assert [len(next(consumer)) for _ in range(3)] == [1024, 1024, 952]
+    with in_thread(when_waited_for, producer, lambda: producer.publish(3000)):
+        assert next(consumer).tolist() == [3000]
+    producer.publish_many(range(3001, 3003))
+    producer.close()
+    assert [found.tolist() for found in consumer] == [[3001, 3002]]
+    assert list(consumer) == []
+
+
+def test_a_consumer_shows_what_it_is(ring: Handles) -> None:
+    producer, consumer = ring.pair(capacity=4)
+    producer.publish_many(range(7))
+    consumer.read(1)
+    assert repr(consumer) == f"<Consumer {ring.name!r} live position=4 lag=3 lost=3 capacity=4>"
+    producer.close(unlink=False)
+    assert repr(consumer) == f"<Consumer {ring.name!r} closed position=4 lag=3 lost=3 capacity=4>"
+    ring.create(capacity=4)._segment.close()  # as its death would
+    assert repr(consumer) == f"<Consumer {ring.name!r} dead position=4 lag=3 lost=3 capacity=4>"
+    consumer.close()
+    assert repr(consumer) == f"<Consumer {ring.name!r} closed handle>"
+
+
+def test_a_consumer_of_a_damaged_stream_shows_that(ring: Handles) -> None:
+    producer, consumer = ring.pair()
+    producer.publish(1)
+    consumer.read()
+    overwrite(ring.name, HEAD, bytes(8))
+    assert repr(consumer) == f"<Consumer {ring.name!r} damaged>"
 
 
 def test_closing_gives_the_place_back_and_twice_is_fine(own: Handles) -> None:

@@ -449,6 +449,17 @@ def test_views_outlive_their_handles_closed_in_any_order(ring: Handles, order: t
     assert views[3].tolist() == [9]
 
 
+def test_a_producer_shows_what_it_is(ring: Handles) -> None:
+    producer, consumer = ring.pair()
+    producer.publish_many(range(3))
+    consumer.read(1)
+    assert repr(producer) == f"<Producer {ring.name!r} live head=3 depth=2 capacity=8>"
+    producer._writer.close()
+    assert repr(producer) == f"<Producer {ring.name!r} closed head=3 depth=2 capacity=8>"
+    producer.close()
+    assert repr(producer) == f"<Producer {ring.name!r} closed handle>"
+
+
 def test_a_removed_stream_is_noticed_by_its_producer(own: Handles) -> None:
     producer = own.create()
     producer.check()

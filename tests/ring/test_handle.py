@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import copy
+import os
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from chronostream.errors import InvalidTypeError
+from chronostream.ring import Consumer, Producer
+from tests.ring.harness import Handles, in_fork
+
+
+def test_an_inherited_handle_shows_that_it_is_the_parents(own: Handles) -> None:
+    producer, consumer = own.pair()
+
+    def child() -> None:
+        assert repr(producer) == f"<Producer {own.name!r} handle of the parent process>"
+        assert repr(consumer) == f"<Consumer {own.name!r} handle of the parent process>"
+
+    assert in_fork(child) == 0
+
+
+def test_a_handle_that_was_never_finished_can_be_shown() -> None:
+    for kind in (Producer, Consumer):
+        assert repr(object.__new__(kind)) == f"<{kind.__name__} None unfinished handle>"
+
+
+def test_a_handle_whose_descriptor_is_gone_can_be_shown(own: Handles) -> None:
+    own.create()
+    consumer = own.attach()
+    descriptor = consumer._segment._locks.fileno()
+    kept = os.dup(descriptor)
+    os.close(descriptor)
+    try:
+        assert repr(consumer) == f"<Consumer {own.name!r} damaged>"
+    finally:
+        os.dup2(kept, descriptor)
+        os.close(kept)
+
+
+@pytest.mark.parametrize("copied", [pickle.dumps, copy.copy, copy.deepcopy], ids=lambda copied: copied.__name__)
+def test_a_handle_is_neither_pickled_nor_copied(own: Handles, copied: Callable[[Any], Any]) -> None:
+    for handle in own.pair():
+        with pytest.raises(InvalidTypeError, match=f"send its name, {own.name!r}, and attach to the stream by that"):
+            copied(handle)
+        handle.close()
+        with pytest.raises(InvalidTypeError, match="cannot be pickled or copied"):
+            copied(handle)
