@@ -1,8 +1,8 @@
 """Every exception that ChronoStream raises on purpose, in one tree.
 
 An error is named for the fact. Its message says what was found, what was expected, and what to do. Every public
-function may raise two kinds, so no other docstring repeats them: `InvalidTypeError` for an argument of the wrong type, and
-`InvalidValueError` for a value out of its range::
+function may raise two kinds, so no other docstring repeats them: `InvalidTypeError` for an argument of the wrong type,
+and `InvalidValueError` for a value out of its range::
 
     ChronoStreamError
     ├── InvalidValueError (ValueError)
