@@ -351,4 +351,8 @@ class Reader(_Side):
             self._waiting[WAITING // 4] = 1
         self._full_fence()  # W2
         if self._position == head == self._head() and not self.closed:
-            _futex.futex_wait(self._wake_address, wake_seq, remaining_s)  # W3
+            try:
+                _futex.futex_wait(self._wake_address, wake_seq, remaining_s)  # W3
+            except OSError:
+                self._check()  # Another thread closed the handle just before the call: the word is no longer mapped.
+                raise

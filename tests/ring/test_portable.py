@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from chronostream.errors import ClosedError
 from chronostream.ring import _futex, _portable
 from chronostream.ring.layout import CLAIM, CLOSED, HEAD, LIVE, STATE, WAITING, WAKE_SEQ
 from tests.ring.harness import TIMEOUT_S, Handles, forked, in_fork, wait_until
@@ -162,6 +163,21 @@ def test_a_wake_between_the_look_and_the_sleep_keeps_it_from_sleeping(
 
     monkeypatch.setattr(_futex, "futex_wait", late)
     assert consumer.wait()
+
+
+def test_a_handle_closed_by_another_thread_while_falling_asleep_says_so(
+    own: Handles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, consumer = own.pair()
+    real_wait = _futex.futex_wait
+
+    def late(*arguments: Any) -> None:
+        consumer.close()
+        real_wait(*arguments)  # its word is no longer mapped
+
+    monkeypatch.setattr(_futex, "futex_wait", late)
+    with pytest.raises(ClosedError):
+        consumer.wait()
 
 
 def test_a_close_while_falling_asleep_is_not_slept_through(own: Handles, monkeypatch: pytest.MonkeyPatch) -> None:
