@@ -69,8 +69,9 @@ class Terminal:
         ).stdout
 
     def __enter__(self) -> Self:
-        shell = f"PS1={shlex.quote(_PROMPT)} TERM=screen-256color bash --norc --noprofile"
-        self._tmux("-f", "/dev/null", "new-session", "-d", "-x", "120", "-y", "30", "-c", str(ROOT), shell)
+        # As separate words, tmux starts it without the user's own shell in between.
+        shell = ["env", f"PS1={_PROMPT}", "TERM=screen-256color", "bash", "--norc", "--noprofile"]
+        self._tmux("-f", "/dev/null", "new-session", "-d", "-x", "120", "-y", "30", "-c", str(ROOT), *shell)
         self.wait_for_prompt()
         return self
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grp
 import os
 import re
 import signal
@@ -60,6 +61,7 @@ def test_option_environment_file_and_default_come_in_this_order(
 def test_every_option_of_a_stream_can_be_set_by_the_environment(
     monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, name: str
 ) -> None:
+    group = grp.getgrgid([os.getegid(), *os.getgroups()][-1])
     processors = os.sched_getaffinity(0)
     request.addfinalizer(lambda: os.sched_setaffinity(0, processors))
     for key, value in {
@@ -74,7 +76,7 @@ def test_every_option_of_a_stream_can_be_set_by_the_environment(
         "MAX_HOLD": "1m",
         "SETTLE": "5s",
         "MODE": "640",
-        "GROUP": "root",
+        "GROUP": group.gr_name,
         "REMOVE": "false",
         "REALTIME": "false",
         "CPU": str(min(processors)),
@@ -85,7 +87,8 @@ def test_every_option_of_a_stream_can_be_set_by_the_environment(
     assert found.engine is not None
     assert (found.ring.capacity, found.ring.instance, found.engine.sequencer) == (32, "me", "boundary")
     assert [known.frequency.label for known in found.engine.frequencies] == ["second", "minute"]
-    assert path_of(name).stat().st_mode & 0o777 == 0o640
+    segment = path_of(name).stat()
+    assert (segment.st_mode & 0o777, segment.st_gid) == (0o640, group.gr_gid)
     assert os.sched_getaffinity(0) == {min(processors)}
 
 
