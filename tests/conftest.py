@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
@@ -22,6 +22,24 @@ settings.load_profile("chronostream")
 os.environ.pop("PYTHONUNBUFFERED", None)  # Programs buffer what they write as they do for those who use them.
 
 _numbers = itertools.count()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what needs root where this is another user; .ci/run runs it as root."""
+    if os.geteuid() != 0:
+        left_out = [item for item in items if item.get_closest_marker("needs_root")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Have a test that is skipped in CI fail: there, everything that a test needs is installed."""
+    report = yield
+    if report.skipped and "CI" in os.environ and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"It was skipped, and this is CI: {report.longreprtext}"
+    return report
 
 
 @pytest.hookimpl(tryfirst=True)

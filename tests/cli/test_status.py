@@ -18,12 +18,11 @@ from chronostream.stream.events import subscribe
 from chronostream.stream.status import stream_status
 from chronostream.version import __version__
 from tests.process_harness import SECOND_NS, Feed
-from tests.ring.harness import path_of
+from tests.ring.harness import NOBODY, needs_root, path_of
 
 Capture = pytest.CaptureFixture[str]
 
 NOON_NS = 1_700_000_000 // 86_400 * 86_400 * SECOND_NS + 43_200 * SECOND_NS
-NOBODY = 65534
 
 
 @pytest.fixture
@@ -123,7 +122,7 @@ def test_a_broken_segment_among_others_is_shown_as_such_and_alone_is_an_error(
     assert engine.ring.head == 1
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a segment to another user")
+@needs_root
 def test_another_users_stream_is_shown_as_such_unless_it_is_to_be_trusted(
     engine: Engine, name: str, capfd: Capture, only: Any
 ) -> None:

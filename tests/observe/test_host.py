@@ -17,7 +17,7 @@ from chronostream.observe.host import (
     sleeps_by,
     zone_data,
 )
-from tests.ring.harness import in_fork
+from tests.ring.harness import NOBODY, in_fork, needs_root
 
 
 @pytest.fixture
@@ -55,10 +55,10 @@ def test_this_machine_tells() -> None:
     assert reading_ns() > 0
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+@needs_root
 def test_what_this_user_may_not_write_to_is_not_writable() -> None:
     def look_as_nobody() -> None:
-        os.setuid(65534)
+        os.setuid(NOBODY)
         room = Host(shm=Path("/")).room()
         os._exit(0 if room is not None and not room.writable else 1)
 

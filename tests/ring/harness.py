@@ -28,7 +28,7 @@ FORK = multiprocessing.get_context("fork")
 ROOT = Path(__file__).resolve().parents[2]
 NOBODY = 65534  # a user and a group
 
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user, or mount")
+needs_root = pytest.mark.needs_root
 
 
 def _wanted(name: str) -> bool:

@@ -13,7 +13,7 @@ import pytest
 
 from chronostream.errors import InvalidValueError, ProducerActiveError, StreamNotFoundError
 from chronostream.ring import Consumer, Producer, inspect, list_names
-from tests.ring.harness import CORES, ROOT, TIMEOUT_S, Handles, path_of
+from tests.ring.harness import CORES, ROOT, TIMEOUT_S, Handles, needs_root, path_of
 
 IN_OWN_PID_NAMESPACE = ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-W", "error", "-c"]
 
@@ -57,7 +57,8 @@ def test_thousands_of_cycles_and_failures_leak_no_descriptor_no_mapping_and_no_s
     assert own.name not in list_names()
 
 
-@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("unshare") is None, reason="needs root and unshare")
+@needs_root
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="there is no unshare here")
 def test_a_producer_is_seen_to_live_and_to_die_from_another_pid_namespace(own: Handles) -> None:
     producer = own.create()
     producer.publish(1)

@@ -31,11 +31,10 @@ from chronostream.ring import consumer as consumers
 from chronostream.ring.core import IdleStrategy
 from chronostream.stream.events import EventStream, subscribe
 from tests.process_harness import SECOND_NS, Feed
-from tests.ring.harness import TIMEOUT_S, path_of
+from tests.ring.harness import NOBODY, TIMEOUT_S, needs_root, path_of
 from tests.streams import sequences
 
 SECOND, MINUTE = Frequency.SECOND, Frequency.MINUTE
-NOBODY = 65534
 
 
 @pytest.fixture
@@ -356,7 +355,7 @@ def test_an_option_that_is_none_of_its_choices_is_refused(feed: Feed, option: st
         subscribe(feed.name, **{option: "sometimes"})  # type: ignore[arg-type]  # that is the point
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a segment to another user")
+@needs_root
 def test_another_users_stream_is_trusted_only_where_that_is_said(feed: Feed) -> None:
     os.chown(path_of(feed.name), NOBODY, NOBODY)
     with pytest.raises(AccessDeniedError, match=f"belongs to user {NOBODY}"):
