@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
 import itertools
+import logging
 import os
 from collections.abc import Generator, Iterator
 from typing import Any
@@ -51,7 +53,43 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     loop_factory: Any = pyfuncitem.funcargs["loop_factory"]
     with asyncio.Runner(loop_factory=loop_factory) as runner:
         runner.run(asyncio.wait_for(pyfuncitem.obj(**arguments), TIMEOUT_S))
+    gc.collect()
     return True
+
+
+class AsyncioErrors(logging.Handler):
+    """What asyncio can only log: a task that was destroyed while it was pending, an exception that nobody retrieved."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.texts.append(self.format(record))
+
+    def check(self) -> None:
+        """Fail for what was logged since the last look."""
+        texts, self.texts = self.texts, []
+        assert not texts, "asyncio logged errors:\n" + "\n".join(texts)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def asyncio_errors_of_module() -> Iterator[AsyncioErrors]:
+    """What asyncio logs during the tests of a module, to the garbage that they leave."""
+    errors = AsyncioErrors()
+    logger = logging.getLogger("asyncio")
+    logger.addHandler(errors)
+    yield errors
+    gc.collect()
+    logger.removeHandler(errors)
+    errors.check()
+
+
+@pytest.fixture(autouse=True)
+def no_asyncio_errors(asyncio_errors_of_module: AsyncioErrors) -> Iterator[None]:
+    """Have a test fail during which asyncio logged an error."""
+    yield
+    asyncio_errors_of_module.check()
 
 
 @pytest.fixture

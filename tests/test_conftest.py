@@ -7,8 +7,33 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.ring.harness import ROOT, TIMEOUT_S
 
+FORGETS = """
+import asyncio
+
+def test_it():
+    loop = asyncio.new_event_loop()
+    async def wait_for_itself():
+        await done
+    done = loop.create_future()
+    task = loop.create_task(wait_for_itself())
+    loop.run_until_complete(asyncio.sleep(0))
+    loop.close()
+"""
+LEAVES_AN_ERROR = """
+import asyncio
+
+def test_it():
+    async def fail():
+        raise ValueError("this went wrong")
+    async def start():
+        task = asyncio.create_task(fail())
+        await asyncio.sleep(0)
+    asyncio.run(start())
+"""
 IS_SKIPPED = """
 import pytest
 
@@ -43,6 +68,19 @@ def run(directory: Path, test: str, **variables: str) -> tuple[int, str]:
         check=False,
     )
     return done.returncode, done.stdout
+
+
+@pytest.mark.parametrize(
+    ("test", "message"),
+    [
+        (FORGETS, "Task was destroyed but it is pending!"),
+        (LEAVES_AN_ERROR, "Task exception was never retrieved"),
+    ],
+)
+def test_what_asyncio_can_only_log_fails_a_test(tmp_path: Path, test: str, message: str) -> None:
+    status, printed = run(tmp_path, test)
+    assert status == 1
+    assert message in printed
 
 
 def test_a_test_that_is_skipped_fails_in_ci_and_only_there(tmp_path: Path) -> None:
