@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
-import sys
 import sysconfig
 import time
 from dataclasses import dataclass
@@ -38,8 +37,6 @@ class Cores:
 
 def find_cores() -> Cores:
     """Return two cores of this process's own that do not share an execution unit, if there are two."""
-    if sys.platform != "linux":
-        return Cores(None, None, "not pinned: this system does not let a process choose its core")
     usable = sorted(os.sched_getaffinity(0))
     producer = usable[0]
     others = [core for core in usable[1:] if core not in _siblings(producer)] or usable[1:]
@@ -50,7 +47,7 @@ def find_cores() -> Cores:
 
 def pin(core: int | None) -> None:
     """Keep this process, and what it starts, on one core."""
-    if core is not None and sys.platform == "linux":
+    if core is not None:
         os.sched_setaffinity(0, {core})
 
 

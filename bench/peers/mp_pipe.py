@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import sys
 from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
 from typing import Any
@@ -56,8 +55,7 @@ class MpPipe(Peer):
 
     def channel(self, _spec: Spec, context: BaseContext) -> Any:
         ends = context.Pipe(duplex=False)
-        if sys.platform == "linux":
-            fcntl.fcntl(ends[1].fileno(), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+        fcntl.fcntl(ends[1].fileno(), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         return ends
 
     def discard(self, channel: Any) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import os
 import select
-import sys
 import threading
 import time
 import uuid
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Strategy", "SystemClock"]
 
 Strategy = Literal["timerfd", "sleep"]
-"""How to sleep: on a Linux timer, or in slices, which works everywhere and wakes four times a second."""
+"""How to sleep: on a Linux timer, or in slices, which always works and wakes four times a second."""
 
 _MS_NS = 1_000_000
 # The longest that nothing is looked at. A plain flag has no descriptor; and a signal that comes in the instant between
@@ -44,10 +43,6 @@ _WARMING_UP_NS = 100_000
 # Multiplied at each wait: it settles where one wake in some forty comes too late for the lead.
 _LEAD_GROWTH, _LEAD_DECAY = 1.25, 0.995
 
-if sys.platform == "linux":
-    _BOOT_CLOCK = time.CLOCK_BOOTTIME
-else:
-    _BOOT_CLOCK = time.CLOCK_MONOTONIC
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _NO_BOOT_ID = bytes(16)
 
@@ -99,8 +94,8 @@ class SystemClock:
         return time.time_ns()
 
     def boottime_ns(self) -> int:
-        """Return CLOCK_BOOTTIME; elsewhere than on Linux CLOCK_MONOTONIC, which on macOS goes on during sleep too."""
-        return time.clock_gettime_ns(_BOOT_CLOCK)
+        """Return CLOCK_BOOTTIME."""
+        return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
     def both_ns(self) -> tuple[int, int]:
         """Return `realtime_ns` and `boottime_ns` of one instant, to within 0.1 ms unless the machine is choking."""

@@ -7,7 +7,6 @@ of deadlines, leads or stop flags.
 from __future__ import annotations
 
 import ctypes
-import errno
 import os
 import sys
 import time
@@ -32,7 +31,7 @@ class WallTimer:
     From any call after the clock was set comes an `OSError` with ``errno.ECANCELED``, once.
 
     Raises:
-        OSError: this system has no such timer (``errno.ENOSYS`` elsewhere than on Linux), or no descriptor left.
+        OSError: this system has no such timer (``errno.ENOSYS``, in a sandbox), or no descriptor left.
     """
 
     def __init__(self) -> None:
@@ -88,13 +87,7 @@ def _arm_with_ctypes(fd: int, deadline_ns: int) -> None:
     _checked(_library().timerfd_settime(fd, _ABSTIME | _CANCEL_ON_SET, ctypes.byref(spec), None))
 
 
-def _create_nowhere() -> int:
-    raise OSError(errno.ENOSYS, "timerfd exists on Linux only")
-
-
-if sys.platform != "linux":
-    _create, _arm = _create_nowhere, _arm_with_ctypes
-elif sys.version_info >= (3, 13):
+if sys.version_info >= (3, 13):
 
     def _create() -> int:
         return os.timerfd_create(time.CLOCK_REALTIME, flags=os.TFD_CLOEXEC | os.TFD_NONBLOCK)

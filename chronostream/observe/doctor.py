@@ -99,8 +99,6 @@ def _core() -> Finding:
 def _kernel(host: Host) -> Finding:
     system, release, version = host.kernel()
     found = f"{system} {release}"
-    if system != "Linux":
-        return Finding("kernel", Verdict.WARN, found, "only Linux is tested: report what does not work")
     if version < _OLDEST_KERNEL:
         oldest = ".".join(map(str, _OLDEST_KERNEL))
         return Finding("kernel", Verdict.BAD, found, f"streams are owned by locks that Linux has from {oldest} on")
@@ -111,8 +109,6 @@ def _shared_memory(host: Host) -> Finding:
     name = "shared memory"
     room = host.room()
     if room is None:
-        if platform.system() != "Linux":
-            return Finding(name, Verdict.OK, "the system's own, of no known size")
         return Finding(name, Verdict.BAD, f"there is no {host.shm}", f"mount a tmpfs on {host.shm}")
     need = ring.Layout.plan(EVENT_DTYPE, _DEFAULT_CAPACITY, STATE_SIZE, _DEFAULT_CONSUMERS).segment_size
     found = f"{_mebibytes(room.free)} of {_mebibytes(room.size)} free in {host.shm}"
@@ -151,7 +147,7 @@ def _waiting() -> Finding:
         "waiting",
         Verdict.WARN,
         "sleeps in slices",
-        "a clock that is set is noticed within 0.25 s only: no timerfd here, as on macOS and in some sandboxes",
+        "a clock that is set is noticed within 0.25 s only: no timerfd here, as in some sandboxes",
     )
 
 

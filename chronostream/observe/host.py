@@ -140,8 +140,6 @@ class _TimeX(ctypes.Structure):
 
 def clock_sync() -> ClockSync | None:
     """Ask the kernel, changing nothing, whether the clock is kept right (`adjtimex(2)`)."""
-    if sys.platform != "linux":
-        return None
     answer = _TimeX()
     state = ctypes.CDLL(None).adjtimex(ctypes.byref(answer))
     if state < 0:
@@ -169,8 +167,6 @@ def sleeps_by() -> str:
 
 def may_be_realtime() -> bool | None:
     """Return whether this process may take a real-time priority: by trying, since a cgroup can forbid it too."""
-    if sys.platform != "linux":
-        return None
     policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
     if policy in (os.SCHED_FIFO, os.SCHED_RR):
         return True  # And it may not be allowed to come back to it.
@@ -184,7 +180,7 @@ def may_be_realtime() -> bool | None:
 
 def realtime_limit() -> int:
     """Return the highest real-time priority that the limits of this process allow."""
-    return resource.getrlimit(resource.RLIMIT_RTPRIO)[0] if sys.platform == "linux" else 0
+    return resource.getrlimit(resource.RLIMIT_RTPRIO)[0]
 
 
 def zone_data() -> ZoneData:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 
 from chronostream._values import checked_int
 from chronostream.errors import InvalidValueError
@@ -31,7 +30,7 @@ def apply_priority(*, realtime: bool = False, cpu: int | None = None) -> None:
         cpu: the number of the only processor to run on.
 
     Raises:
-        InvalidValueError: there is no such processor, or this process may not use it; or the system cannot pin at all.
+        InvalidValueError: there is no such processor, or this process may not use it.
         InvalidTypeError: `cpu` is not an integer.
     """
     if cpu is not None:
@@ -41,8 +40,6 @@ def apply_priority(*, realtime: bool = False, cpu: int | None = None) -> None:
 
 
 def _pin(cpu: int) -> None:
-    if sys.platform != "linux":
-        raise InvalidValueError(f"cpu is {cpu}, but {sys.platform} cannot pin a process to a processor: leave it out")
     allowed = os.sched_getaffinity(0)
     if cpu not in allowed:
         known = ", ".join(map(str, sorted(allowed)))
@@ -51,9 +48,6 @@ def _pin(cpu: int) -> None:
 
 
 def _be_realtime() -> None:
-    if sys.platform != "linux":
-        _log.warning("no real-time scheduling: %s has no SCHED_FIFO; going on without", sys.platform)
-        return
     try:
         os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(_FIFO_PRIORITY))
     except PermissionError:

@@ -11,6 +11,13 @@ One producer, any number of consumers, in any processes of one machine::
 docs/ring.md has the byte layout and the numbered steps that the cores cite.
 """
 
+import sys
+
+from chronostream.errors import CoreUnavailableError
+
+if sys.platform != "linux":
+    raise CoreUnavailableError(f"ChronoStream runs on Linux; this is {sys.platform}")
+
 from chronostream.ring.consumer import Consumer
 from chronostream.ring.core import CORE
 from chronostream.ring.inspect import ConsumerStatus, RingStatus, inspect, list_names, remove

@@ -43,7 +43,7 @@ __all__ = ["Segment"]
 
 _PRODUCER_LOCK = 0  # the byte whose lock says that the producer lives
 _BLOCK = 512  # what `st_blocks` counts
-_POPULATED = mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0)  # Linux's
+_POPULATED = mmap.MAP_SHARED | mmap.MAP_POPULATE
 _open_segments: weakref.WeakSet[Segment] = weakref.WeakSet()
 
 
@@ -63,7 +63,7 @@ class Segment:
         self,
         name: str,
         layout: Layout,
-        descriptors: tuple[int, int],
+        fd: int,
         *,
         owner: bool = False,
         writable: bool = False,
@@ -73,12 +73,9 @@ class Segment:
         self.layout = layout
         self.taken_over = False
         self.refusal: ChronoStreamError | None = None
-        self.memory, self.control = _map(
-            name, layout, descriptors[0], owner=owner, writable=writable, populate=populate
-        )
-        # File objects, so that a forgotten handle closes its descriptors, and says so as any file does.
-        self._locks = os.fdopen(descriptors[1], "rb", buffering=0)
-        self._file = self._locks if descriptors[0] == descriptors[1] else os.fdopen(descriptors[0], "rb", buffering=0)
+        self.memory, self.control = _map(name, layout, fd, owner=owner, writable=writable, populate=populate)
+        # A file object, so that a forgotten handle closes its descriptor, and says so as any file does.
+        self._file = os.fdopen(fd, "rb", buffering=0)
         self._on_refusal: list[Callable[[ChronoStreamError], None]] = []
         self._slots: npt.NDArray[Any] | None = None
         _open_segments.add(self)
@@ -105,7 +102,7 @@ class Segment:
             AccessDeniedError: it belongs to another user, or this user may not create it.
             OutOfSharedMemoryError: there is no room; nothing is left behind.
         """
-        fd, locks = _lock_exclusively(name)
+        fd = _lock_exclusively(name)
         made = _read_header(fd)[:8]
         foreign = made != MAGIC and bool(made.strip(b"\0"))
         try:
@@ -124,12 +121,12 @@ class Segment:
                 shm.reserve(fd, layout.segment_size)
                 shm.write(fd, layout.tail_offset(0), layout.new_table())
                 shm.write(fd, 0, layout.new_header(name, identity))
-            segment = cls(name, layout, (fd, locks), owner=True, writable=True, populate=True)
+            segment = cls(name, layout, fd, owner=True, writable=True, populate=True)
             segment.taken_over = made == MAGIC
         except BaseException:
             if made != MAGIC and not foreign:
                 shm.unlink(name)
-            _close(fd, locks)
+            os.close(fd)
             raise
         return segment
 
@@ -153,9 +150,7 @@ class Segment:
             fd, writable = _open_to_attach(name, any_owner=any_owner)
         except FileNotFoundError:
             raise _not_found(name) from None
-        locks = fd
         try:
-            locks = shm.lock_descriptor(fd, name)
             header = _read_header(fd)
             if not header[:8].strip(b"\0"):
                 raise StreamNotFoundError(f"stream {name!r} is not ready: its segment is still being made")
@@ -164,9 +159,9 @@ class Segment:
                     f"the segment of stream {name!r} begins with {header[:8]!r}, not with ChronoStream's mark"
                 )
             layout = Layout.from_header(header, os.fstat(fd).st_size)
-            return cls(name, layout, (fd, locks), writable=writable, populate=populate)
+            return cls(name, layout, fd, writable=writable, populate=populate)
         except BaseException:
-            _close(fd, locks)
+            os.close(fd)
             raise
 
     @classmethod
@@ -181,13 +176,13 @@ class Segment:
             AccessDeniedError: it is another user's.
         """
         try:
-            descriptors = _lock_exclusively(name, make=False)
+            fd = _lock_exclusively(name, make=False)
         except FileNotFoundError:
             raise _not_found(name) from None
         try:
             shm.unlink(name)
         finally:
-            _close(*descriptors)
+            os.close(fd)
 
     @property
     def header(self) -> np.void:
@@ -231,7 +226,7 @@ class Segment:
     def producer_alive(self) -> bool:
         """Return whether a producer holds the lock; a name that a closed producer left counts as not alive."""
         self.check()
-        return shm.is_locked(self._locks.fileno(), _PRODUCER_LOCK)
+        return shm.is_locked(self._file.fileno(), _PRODUCER_LOCK)
 
     def named(self) -> bool:
         """Return whether the stream's name still leads to this segment."""
@@ -244,23 +239,23 @@ class Segment:
         if self.control is None:
             return None
         for place in range(self.layout.max_consumers):
-            if shm.try_lock(self._locks.fileno(), self.layout.tail_offset(place)):
+            if shm.try_lock(self._file.fileno(), self.layout.tail_offset(place)):
                 return place
         return None
 
     def place_taken(self, place: int) -> bool:
         """Return whether a living consumer other than this handle has that place in the table."""
         self.check()
-        return shm.is_locked(self._locks.fileno(), self.layout.tail_offset(place))
+        return shm.is_locked(self._file.fileno(), self.layout.tail_offset(place))
 
     def reclaim_place(self, place: int) -> bool:
         """Free the place of a consumer that died: true if it is free now. Only the owner may call this."""
         self.check()
         offset = self.layout.tail_offset(place)
-        if not shm.try_lock(self._locks.fileno(), offset):
+        if not shm.try_lock(self._file.fileno(), offset):
             return False
         self.memory[offset : offset + 8] = FREE_TAIL.to_bytes(8, "little")
-        shm.unlock(self._locks.fileno(), offset)
+        shm.unlock(self._file.fileno(), offset)
         return True
 
     def unlink(self) -> None:
@@ -277,7 +272,6 @@ class Segment:
             method(self.refusal)
         del self.memory
         self.control = self._slots = None
-        self._locks.close()
         self._file.close()
         _open_segments.discard(self)
 
@@ -329,8 +323,8 @@ def _map(
         os.close(mapped_fd)
 
 
-def _lock_exclusively(name: str, *, make: bool = True) -> tuple[int, int]:
-    """Open the segment, or make it, take the producer's lock, and return its descriptor and the lock's."""
+def _lock_exclusively(name: str, *, make: bool = True) -> int:
+    """Open the segment, or make it, take the producer's lock, and return the descriptor that holds it."""
     while True:
         try:
             fd = shm.open_existing(name, writable=True)
@@ -341,22 +335,15 @@ def _lock_exclusively(name: str, *, make: bool = True) -> tuple[int, int]:
                 fd = shm.create(name)
             except FileExistsError:
                 continue
-        locks = fd
         try:
-            locks = shm.lock_descriptor(fd, name)
-            if not shm.try_lock(locks, _PRODUCER_LOCK):
+            if not shm.try_lock(fd, _PRODUCER_LOCK):
                 raise _active(name, fd)
             if shm.same_file(fd, name):
-                return fd, locks
+                return fd
         except BaseException:
-            _close(fd, locks)
+            os.close(fd)
             raise
-        _close(fd, locks)  # its owner removed it between our opening and our lock
-
-
-def _close(*descriptors: int) -> None:
-    for descriptor in set(descriptors):
-        os.close(descriptor)
+        os.close(fd)  # its owner removed it between our opening and our lock
 
 
 def _not_found(name: str) -> StreamNotFoundError:

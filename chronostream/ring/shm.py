@@ -1,8 +1,8 @@
 """Named shared memory and the locks on it: the only module of the ring that knows the operating system.
 
-On Linux a segment is a file in ``/dev/shm`` under the name that `multiprocessing.shared_memory` uses, opened here
-and not through that class, which maps everything writable, hides its descriptor, and tells a resource tracker that
-deletes live segments. Elsewhere `shm_open` gives the descriptor, and a lock file beside it carries the locks.
+A segment is a file in ``/dev/shm`` under the name that `multiprocessing.shared_memory` uses, opened here and not
+through that class, which maps everything writable, hides its descriptor, and tells a resource tracker that deletes
+live segments.
 
 A lock is an open-file-description lock on one byte: the kernel drops it when the last copy of the descriptor is
 closed, however its owner died, and it holds across containers that share the files.
@@ -13,26 +13,20 @@ from __future__ import annotations
 import errno
 import fcntl
 import grp
-import mmap
 import os
 import re
 import stat
 import struct
-import sys
-import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from chronostream.errors import AccessDeniedError, InvalidNameError, InvalidValueError, OutOfSharedMemoryError
-
-if sys.platform != "linux":
-    import _posixshmem
 
 __all__ = [
     "PREFIX",
     "create",
     "is_locked",
     "list_names",
-    "lock_descriptor",
     "open_existing",
     "permit",
     "pid_namespace",
@@ -49,18 +43,10 @@ __all__ = [
 PREFIX = "chronostream."
 """What every segment's name begins with, before the stream's own name."""
 
-_LINUX = sys.platform == "linux"
-_DIRECTORY = Path("/dev/shm")  # noqa: S108 - where shm_open keeps its files on Linux, not a temporary file
-_LOCK_DIRECTORY = Path(tempfile.gettempdir()) / "chronostream-locks"
-_MAX_NAME = 64 if _LINUX else 30 - len(PREFIX)  # macOS: 31 bytes with the leading slash
+_DIRECTORY = Path("/dev/shm")  # noqa: S108 - where shm_open keeps its files, not a temporary file
+_MAX_NAME = 64
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", re.ASCII)
-
-if _LINUX:
-    _SETLK, _GETLK = fcntl.F_OFD_SETLK, fcntl.F_OFD_GETLK
-    _FLOCK = struct.Struct("@hhqqi4x")  # type, whence, start, length, pid
-else:
-    _SETLK, _GETLK = 90, 92  # <sys/fcntl.h> of macOS; Python does not name them
-    _FLOCK = struct.Struct("@qqihh")  # start, length, pid, type, whence
+_FLOCK = struct.Struct("@hhqqi4x")  # type, whence, start, length, pid
 
 
 def segment_name(name: str) -> str:
@@ -79,11 +65,10 @@ def segment_name(name: str) -> str:
 
 def list_names() -> list[str]:
     """Return the names of all streams that have a segment, sorted."""
-    directory = _DIRECTORY if _LINUX else _LOCK_DIRECTORY
-    if not directory.is_dir():
+    if not _DIRECTORY.is_dir():
         return []
-    names = (entry.removeprefix(PREFIX) for entry in os.listdir(directory) if entry.startswith(PREFIX))
-    return sorted(name for name in names if _is_name(name) and (_LINUX or _exists(name)))
+    names = (entry.removeprefix(PREFIX) for entry in os.listdir(_DIRECTORY) if entry.startswith(PREFIX))
+    return sorted(filter(_is_name, names))
 
 
 def create(name: str) -> int:
@@ -95,7 +80,7 @@ def create(name: str) -> int:
         OutOfSharedMemoryError: there is no room for one more.
     """
     try:
-        return _shm_open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+        return _open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL)
     except FileNotFoundError as error:
         raise AccessDeniedError(
             f"there is no {_DIRECTORY} here, where segments are made: mount a tmpfs there"
@@ -110,9 +95,9 @@ def open_existing(name: str, *, writable: bool, any_owner: bool = False) -> int:
         AccessDeniedError: it is another user's and `any_owner` is false, its mode keeps this user out, or what
             has its name is no regular file.
     """
-    fd = _shm_open(name, os.O_RDWR if writable else os.O_RDONLY)
+    fd = _open(name, os.O_RDWR if writable else os.O_RDONLY)
     found = os.fstat(fd)
-    if _LINUX and not stat.S_ISREG(found.st_mode):
+    if not stat.S_ISREG(found.st_mode):
         os.close(fd)
         raise _irregular(name)
     if found.st_uid != os.geteuid() and not any_owner:
@@ -155,8 +140,7 @@ def reserve(fd: int, size: int) -> None:
     """
     try:
         os.ftruncate(fd, size)
-        if _LINUX:
-            os.posix_fallocate(fd, 0, size)
+        os.posix_fallocate(fd, 0, size)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.ENOMEM, errno.EFBIG, errno.EINVAL):
             raise
@@ -169,55 +153,32 @@ def reserve(fd: int, size: int) -> None:
 
 def read(fd: int, size: int) -> bytes:
     """Return the first `size` bytes of a segment, or as many as it has."""
-    if _LINUX:
-        return os.pread(fd, size, 0)
-    size = min(size, os.fstat(fd).st_size)
-    with mmap.mmap(fd, max(size, 1), prot=mmap.PROT_READ) if size else mmap.mmap(-1, 1) as memory:
-        return memory[:size]
+    return os.pread(fd, size, 0)
 
 
 def write(fd: int, offset: int, data: bytes) -> None:
     """Write `data` into a segment that is large enough for it."""
-    if _LINUX:
-        os.pwrite(fd, data, offset)
-    else:
-        with mmap.mmap(fd, offset + len(data)) as memory:
-            memory[offset:] = data
+    os.pwrite(fd, data, offset)
 
 
 def unlink(name: str) -> None:
     """Take a segment's name away; whoever has it mapped keeps the memory. No error if it has none."""
-    try:
-        if sys.platform == "linux":
-            os.unlink(_path(name))
-        else:
-            _posixshmem.shm_unlink("/" + segment_name(name))
-    except FileNotFoundError:
-        pass
+    with suppress(FileNotFoundError):
+        os.unlink(_path(name))
 
 
 def same_file(fd: int, name: str) -> bool:
     """Return whether the stream's name still leads to the segment that `fd` is open on."""
     try:
-        if _LINUX:
-            return os.path.samestat(os.stat(_path(name), follow_symlinks=False), os.fstat(fd))
-        return _exists(name)
+        return os.path.samestat(os.stat(_path(name), follow_symlinks=False), os.fstat(fd))
     except FileNotFoundError:
         return False
-
-
-def lock_descriptor(fd: int, name: str) -> int:
-    """Return the descriptor that carries the locks of a segment; where it is not `fd`, the caller closes it too."""
-    if _LINUX:
-        return fd
-    _LOCK_DIRECTORY.mkdir(mode=0o1777, exist_ok=True)
-    return os.open(_LOCK_DIRECTORY / segment_name(name), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
 def try_lock(fd: int, offset: int) -> bool:
     """Lock the byte at `offset` for this open file description, unless another one holds it."""
     try:
-        fcntl.fcntl(fd, _SETLK, _flock(fcntl.F_WRLCK, offset))
+        fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _flock(fcntl.F_WRLCK, offset))
     except OSError as error:
         if error.errno in (errno.EAGAIN, errno.EACCES):
             return False
@@ -227,14 +188,14 @@ def try_lock(fd: int, offset: int) -> bool:
 
 def unlock(fd: int, offset: int) -> None:
     """Give the lock on the byte at `offset` back."""
-    fcntl.fcntl(fd, _SETLK, _flock(fcntl.F_UNLCK, offset))
+    fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _flock(fcntl.F_UNLCK, offset))
 
 
 def is_locked(fd: int, offset: int) -> bool:
     """Return whether another open file description holds the byte at `offset`; takes nothing itself."""
-    answer = fcntl.fcntl(fd, _GETLK, _flock(fcntl.F_WRLCK, offset))
+    answer = fcntl.fcntl(fd, fcntl.F_OFD_GETLK, _flock(fcntl.F_WRLCK, offset))
     assert isinstance(answer, bytes)
-    lock_type: int = _FLOCK.unpack(answer)[0 if _LINUX else 3]
+    lock_type: int = _FLOCK.unpack(answer)[0]
     return lock_type != fcntl.F_UNLCK
 
 
@@ -247,9 +208,7 @@ def pid_namespace() -> int:
 
 
 def _flock(lock_type: int, offset: int) -> bytes:
-    if _LINUX:
-        return _FLOCK.pack(lock_type, os.SEEK_SET, offset, 1, 0)
-    return _FLOCK.pack(offset, 1, 0, lock_type, os.SEEK_SET)
+    return _FLOCK.pack(lock_type, os.SEEK_SET, offset, 1, 0)
 
 
 def _is_name(name: object) -> bool:
@@ -260,21 +219,10 @@ def _path(name: str) -> str:
     return os.path.join(_DIRECTORY, segment_name(name))
 
 
-def _exists(name: str) -> bool:
+def _open(name: str, flags: int) -> int:
     try:
-        os.close(_shm_open(name, os.O_RDONLY))
-    except FileNotFoundError:
-        return False
-    return True
-
-
-def _shm_open(name: str, flags: int) -> int:
-    try:
-        if sys.platform == "linux":
-            # Not blocking: a FIFO under our name would keep us waiting for its other end.
-            return os.open(_path(name), flags | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
-        else:  # noqa: RET505 - the type checker follows this form only
-            return int(_posixshmem.shm_open("/" + segment_name(name), flags, mode=0o600))
+        # Not blocking: a FIFO under our name would keep us waiting for its other end.
+        return os.open(_path(name), flags | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
     except (PermissionError, IsADirectoryError) as error:
         raise AccessDeniedError(f"the segment of stream {name!r} cannot be opened: {error.strerror}") from error
     except OSError as error:

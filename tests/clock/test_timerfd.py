@@ -15,8 +15,6 @@ from chronostream.clock.timerfd import NEVER_NS, WallTimer
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="timerfd exists on Linux only")
-
 _TIMEOUT_MS = 10_000
 
 
@@ -82,10 +80,3 @@ def test_closing_it_twice_closes_it_once() -> None:
     assert reused == timer.fileno()
     timer.close()
     os.close(reused)
-
-
-def test_elsewhere_there_is_no_such_timer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(timerfd, "_create", timerfd._create_nowhere)
-    with pytest.raises(OSError, match="Linux only") as caught:
-        WallTimer()
-    assert caught.value.errno == errno.ENOSYS

@@ -86,7 +86,6 @@ def test_a_core_is_judged_by_what_there_is(
         ("Linux", (6, 18), (Verdict.OK, "")),
         ("Linux", (3, 15), (Verdict.OK, "")),
         ("Linux", (3, 10), (Verdict.BAD, "streams are owned")),
-        ("Darwin", (23, 1), (Verdict.WARN, "only Linux is")),
     ],
 )
 def test_a_kernel_is_judged_by_its_locks(

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from chronostream.observe import host as module
 from chronostream.observe.host import (
     Host,
     ZoneData,
@@ -89,11 +88,6 @@ def test_the_kernel_says_how_wrong_the_clock_can_be() -> None:
     sync = clock_sync()
     assert sync is not None
     assert 0 <= sync.largest_error_s < 3600
-
-
-def test_elsewhere_than_on_linux_such_things_are_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "platform", "darwin")
-    assert (clock_sync(), may_be_realtime(), module.realtime_limit()) == (None, None, 0)
 
 
 @pytest.mark.parametrize(

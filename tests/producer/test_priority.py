@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import resource
-import sys
 from typing import Any
 
 import psutil
@@ -16,7 +15,6 @@ from chronostream.producer.priority import apply_priority
 from tests.process_harness import Programs
 from tests.ring.harness import in_fork
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="other systems have neither")
 _NOBODY = 65534
 
 
@@ -67,14 +65,6 @@ def test_a_cpu_that_is_not_there_is_refused_with_those_that_are() -> None:
 def test_what_is_no_number_of_a_cpu_is_refused() -> None:
     with pytest.raises(InvalidTypeError, match="cpu is str, expected an integer"):
         apply_priority(cpu="0")  # type: ignore[arg-type]  # on purpose
-
-
-def test_other_systems_say_that_they_cannot(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setattr(sys, "platform", "darwin")
-    apply_priority(realtime=True)
-    assert "darwin has no SCHED_FIFO" in caplog.text
-    with pytest.raises(InvalidValueError, match="darwin cannot pin"):
-        apply_priority(cpu=0)
 
 
 @pytest.mark.parametrize("cpu", [-1, 1.5, True, "0"])

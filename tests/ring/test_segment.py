@@ -9,11 +9,9 @@ import signal
 import stat
 import traceback
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -362,30 +360,6 @@ def test_a_refusal_raised_often_collects_no_frames(attached: Segment) -> None:
     assert len(traceback.extract_tb(caught.value.__traceback__)) == 2
     assert attached.refusal is not None
     assert attached.refusal.__traceback__ is None
-
-
-def test_locks_may_be_in_a_file_beside_the_segment(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on macOS, where a segment cannot be locked."""
-    process = psutil.Process()
-    descriptors = process.num_fds()
-    lock_file = tmp_path / "locks"
-    monkeypatch.setattr(shm, "lock_descriptor", lambda *_: os.open(lock_file, os.O_RDWR | os.O_CREAT))
-    for _ in range(2):
-        with Producer.create(name, "<i8", 8) as producer, Consumer.attach(name) as consumer:
-            assert consumer.producer_alive
-            assert consumer.registered
-            with pytest.raises(ProducerActiveError):
-                Producer.create(name, "<i8", 8)
-            with pytest.raises(ProducerActiveError):
-                remove(name)
-            producer.publish(5)
-            assert list(consumer.read()) == [5]
-            producer.close(unlink=False)
-            assert not consumer.producer_alive
-        with pytest.raises(LayoutMismatchError):
-            Producer.create(name, "<i8", 16)
-        remove(name)
-    assert process.num_fds() == descriptors
 
 
 def test_a_changed_header_moves_nothing_for_who_has_attached(ring: Handles) -> None:

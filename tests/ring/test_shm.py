@@ -4,7 +4,6 @@ import grp
 import os
 import socket
 import stat
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,6 @@ import pytest
 from chronostream.errors import AccessDeniedError, InvalidNameError, InvalidValueError, OutOfSharedMemoryError
 from chronostream.ring import shm
 from tests.ring.harness import NOBODY, become_nobody, in_fork, needs_root, path_of
-
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="these are the files and locks of Linux")
 
 
 @pytest.fixture
@@ -238,10 +235,6 @@ def test_without_a_directory_there_are_no_streams_and_none_can_be_made(
     assert shm.list_names() == []
     with pytest.raises(AccessDeniedError, match=r"there is no .*/nothing here, where segments are made"):
         shm.create("x")
-
-
-def test_on_linux_the_segments_own_descriptor_carries_its_locks(fd: int, name: str) -> None:
-    assert shm.lock_descriptor(fd, name) == fd
 
 
 def test_a_lock_keeps_others_out_of_its_byte_only(fd: int, other_fd: int) -> None:
