@@ -278,12 +278,18 @@ def _enter(segment: Segment, place: int, label: str | None) -> None:
     entry["tail"] = FREE_TAIL
     entry["pid"] = os.getpid()
     entry["started_ns"] = time.time_ns()
-    name = Path(sys.argv[0] or "python").name if label is None else label
+    name = _program() if label is None else label
     encoded = name.encode(errors="replace")[: CONSUMER_DTYPE["label"].itemsize]
     entry["label"] = encoded.decode(errors="ignore").encode()  # A character cut in half is left out.
     start = LINE + place * LINE
     assert segment.control is not None
     segment.control[start : start + LINE] = entry.tobytes()
+
+
+def _program() -> str:
+    """Return the program's name; an embedded interpreter need not have one."""
+    arguments = getattr(sys, "argv", None) or [""]
+    return Path(arguments[0]).name or "python"
 
 
 def _checked_choice(what: str, value: str, *choices: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import multiprocessing
 import os
 import platform
@@ -27,6 +28,8 @@ TIMEOUT_S = 20.0
 FORK = multiprocessing.get_context("fork")
 ROOT = Path(__file__).resolve().parents[2]
 NOBODY = 65534  # a user and a group
+
+_CLONE_NEWNS, _CLONE_NEWUSER = 0x20000, 0x10000000  # from <sched.h>
 
 needs_root = pytest.mark.needs_root
 
@@ -158,10 +161,46 @@ def in_thread(target: Callable[..., object], *arguments: object) -> Iterator[Non
     assert not thread.is_alive(), "it did not end in time"
 
 
-def become_nobody() -> None:
+def become_user(uid: int, gid: int | None = None) -> None:
     os.setgroups([])
-    os.setgid(NOBODY)
-    os.setuid(NOBODY)
+    os.setgid(uid if gid is None else gid)
+    os.setuid(uid)
+
+
+def become_nobody() -> None:
+    become_user(NOBODY)
+
+
+def unshare(flags: int) -> None:
+    """Give this process namespaces of its own."""
+    if ctypes.CDLL(None, use_errno=True).unshare(flags) < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+def own_users(uid_map: str = "", gid_map: str = "") -> None:
+    """Give this process a user namespace of its own, in which only those users are known."""
+    unshare(_CLONE_NEWUSER)
+    Path("/proc/self/setgroups").write_text("deny")
+    for name, numbers in (("uid_map", uid_map), ("gid_map", gid_map)):
+        if numbers:
+            Path("/proc/self", name).write_text(numbers)
+
+
+def own_mounts() -> None:
+    """Give this process mounts of its own, which it may change even if its user is not root."""
+    if os.geteuid() != 0:
+        own_users(f"0 {os.geteuid()} 1", f"0 {os.getegid()} 1")
+    unshare(_CLONE_NEWNS)
+    mount("--make-rprivate", "/")
+
+
+def mount(*arguments: object) -> None:
+    subprocess.run(["mount", *map(str, arguments)], check=True, timeout=TIMEOUT_S)
+
+
+def mount_read_only(directory: Path) -> None:
+    mount("--bind", directory, directory)
+    mount("-o", "remount,bind,ro", directory)
 
 
 @contextlib.contextmanager
@@ -183,3 +222,18 @@ def in_fork(target: Callable[[], object]) -> int:
         process.join(TIMEOUT_S)
         assert process.exitcode is not None, "it did not end in time"
         return process.exitcode
+
+
+def _can(action: Callable[[], object]) -> bool:
+    """Return whether the system lets a child of this process do this."""
+    pid = os.fork()
+    if pid == 0:
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            action()
+            os._exit(0)
+        os._exit(1)
+    return os.waitpid(pid, 0)[1] == 0
+
+
+needs_mounts = pytest.mark.skipif(not _can(own_mounts), reason="this system lets nobody have mounts of their own")
+needs_users = pytest.mark.skipif(not _can(own_users), reason="this system lets nobody have user namespaces")

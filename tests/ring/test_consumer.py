@@ -114,10 +114,17 @@ def test_a_label_is_cut_between_characters(own: Handles, label: str, shown: str)
 
 def test_the_programs_name_is_the_label_otherwise(own: Handles, monkeypatch: pytest.MonkeyPatch) -> None:
     own.create()
-    for argv, shown in (("/usr/bin/follow", "follow"), ("", "python")):
-        monkeypatch.setattr(sys, "argv", [argv])
+    for argv, shown in (["/usr/bin/follow", "x"], "follow"), ([""], "python"), ([], "python"):
+        monkeypatch.setattr(sys, "argv", argv)
         with own.attach():
             assert inspect(own.name).consumers[0].label == shown
+
+
+def test_an_embedded_interpreter_need_not_have_arguments(own: Handles, monkeypatch: pytest.MonkeyPatch) -> None:
+    own.create()
+    monkeypatch.delattr(sys, "argv")
+    with own.attach():
+        assert inspect(own.name).consumers[0].label == "python"
 
 
 def test_a_wait_ends_at_once_when_there_is_something(ring: Handles) -> None:
