@@ -135,7 +135,7 @@ class AccessDeniedError(StreamError):
 
 
 class OutOfSharedMemoryError(StreamError):
-    """The system has no room for the segment."""
+    """The system has no room for the segment, or does not let this process map it."""
 
 
 class StreamRemovedError(StreamError):

@@ -19,13 +19,13 @@ import numpy as np
 import numpy.typing as npt
 
 from chronostream.errors import (
-    AccessDeniedError,
     ChronoStreamError,
     ClosedError,
     CorruptSegmentError,
     ForkedError,
     LayoutMismatchError,
     ProducerActiveError,
+    StreamError,
     StreamNotFoundError,
 )
 from chronostream.ring import shm
@@ -115,8 +115,7 @@ class Segment:
                     "another program's? Remove it, or use another stream name"
                 )
             else:
-                if os.fstat(fd).st_size:
-                    os.ftruncate(fd, 0)
+                shm.clear(fd)
                 shm.permit(fd, mode, group)
                 shm.reserve(fd, layout.segment_size)
                 shm.write(fd, layout.tail_offset(0), layout.new_table())
@@ -304,21 +303,24 @@ def _map(
         size = layout.segment_size
         # Ours has all its pages from the start; where some are absent, this would make them, however many they were.
         flags = _POPULATED if populate and found.st_blocks * _BLOCK >= size else mmap.MAP_SHARED
-        if owner:
-            memory = mmap.mmap(mapped_fd, size, flags, mmap.PROT_READ | mmap.PROT_WRITE)
-            start = layout.control_offset
-            return memory, memoryview(memory)[start : layout.application_offset]
-        memory = mmap.mmap(mapped_fd, size, flags, mmap.PROT_READ)
-        if not writable:
-            return memory, None
-        control = mmap.mmap(
-            mapped_fd,
-            layout.application_offset - layout.control_offset,
-            mmap.MAP_SHARED,
-            mmap.PROT_READ | mmap.PROT_WRITE,
-            offset=layout.control_offset,
-        )
-        return memory, control
+        with shm.system_errors(f"the {size} bytes of stream {name!r} cannot be mapped"):
+            if owner:
+                memory = mmap.mmap(mapped_fd, size, flags, mmap.PROT_READ | mmap.PROT_WRITE)
+                start = layout.control_offset
+                return memory, memoryview(memory)[start : layout.application_offset]
+            memory = mmap.mmap(mapped_fd, size, flags, mmap.PROT_READ)
+            if not writable:
+                return memory, None
+            control = mmap.mmap(
+                mapped_fd,
+                layout.application_offset - layout.control_offset,
+                mmap.MAP_SHARED,
+                mmap.PROT_READ | mmap.PROT_WRITE,
+                offset=layout.control_offset,
+            )
+            return memory, control
+    except ValueError as error:  # mmap's, for a file that is too short
+        raise CorruptSegmentError(f"the segment of stream {name!r} was cut off at this moment: {error}") from error
     finally:
         os.close(mapped_fd)
 
@@ -332,7 +334,7 @@ def _lock_exclusively(name: str, *, make: bool = True) -> int:
             if not make:
                 raise
             try:
-                fd = shm.create(name)
+                fd = _create_locked(name)
             except FileExistsError:
                 continue
         try:
@@ -344,6 +346,17 @@ def _lock_exclusively(name: str, *, make: bool = True) -> int:
             os.close(fd)
             raise
         os.close(fd)  # its owner removed it between our opening and our lock
+
+
+def _create_locked(name: str) -> int:
+    fd = shm.create(name)
+    try:
+        shm.try_lock(fd, _PRODUCER_LOCK)
+    except ChronoStreamError:  # No system without such locks may keep a file that nobody can own.
+        shm.unlink(name)
+        os.close(fd)
+        raise
+    return fd
 
 
 def _not_found(name: str) -> StreamNotFoundError:
@@ -378,5 +391,5 @@ def _check_same(name: str, found: Layout, wanted: Layout) -> None:
 def _open_to_attach(name: str, *, any_owner: bool) -> tuple[int, bool]:
     try:
         return shm.open_existing(name, writable=True, any_owner=any_owner), True
-    except AccessDeniedError:
+    except StreamError:  # Whatever the reason: a mode, a file system that is mounted read-only, a sandbox.
         return shm.open_existing(name, writable=False, any_owner=any_owner), False

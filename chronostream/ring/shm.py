@@ -6,6 +6,9 @@ live segments.
 
 A lock is an open-file-description lock on one byte: the kernel drops it when the last copy of the descriptor is
 closed, however its owner died, and it holds across containers that share the files.
+
+Callers ask whether a file is there, so `FileNotFoundError` and `FileExistsError` are answers and stay what they are.
+Whatever else the system says becomes an error of our tree, by `system_errors`.
 """
 
 from __future__ import annotations
@@ -17,13 +20,23 @@ import os
 import re
 import stat
 import struct
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from chronostream.errors import AccessDeniedError, InvalidNameError, InvalidValueError, OutOfSharedMemoryError
+from chronostream.errors import (
+    AccessDeniedError,
+    ChronoStreamError,
+    CoreUnavailableError,
+    InvalidNameError,
+    InvalidValueError,
+    OutOfSharedMemoryError,
+    StreamError,
+)
 
 __all__ = [
     "PREFIX",
+    "clear",
     "create",
     "is_locked",
     "list_names",
@@ -34,6 +47,7 @@ __all__ = [
     "reserve",
     "same_file",
     "segment_name",
+    "system_errors",
     "try_lock",
     "unlink",
     "unlock",
@@ -47,6 +61,41 @@ _DIRECTORY = Path("/dev/shm")  # noqa: S108 - where shm_open keeps its files, no
 _MAX_NAME = 64
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", re.ASCII)
 _FLOCK = struct.Struct("@hhqqi4x")  # type, whence, start, length, pid
+
+_IRREGULAR = (errno.EISDIR, errno.ELOOP, errno.ENXIO)  # a directory, a symbolic link, a socket or a FIFO
+_ERRORS: dict[int | None, tuple[type[ChronoStreamError], str]] = {
+    errno.EACCES: (AccessDeniedError, "Permission denied"),
+    errno.EPERM: (AccessDeniedError, "Operation not permitted"),
+    errno.EROFS: (AccessDeniedError, "it is mounted read-only: mount /dev/shm writable where producers run"),
+    errno.ENOSPC: (
+        OutOfSharedMemoryError,
+        "use a smaller capacity, remove streams that nobody needs, or enlarge /dev/shm",
+    ),
+    errno.EDQUOT: (OutOfSharedMemoryError, "this user's quota is used up: remove streams, or raise it"),
+    errno.EFBIG: (OutOfSharedMemoryError, "a file may not be so large: use a smaller capacity, or raise `ulimit -f`"),
+    errno.ENOMEM: (OutOfSharedMemoryError, "out of memory: use a smaller capacity, or raise `ulimit -v`"),
+    errno.EAGAIN: (OutOfSharedMemoryError, "too much memory is locked: raise `ulimit -l`"),
+    errno.EMFILE: (StreamError, "too many files are open: close some, or raise `ulimit -n`"),
+    errno.ENFILE: (StreamError, "too many files are open on this machine: raise `sysctl fs.file-max`"),
+}
+
+
+@contextmanager
+def system_errors(what: str, path: os.PathLike[str] | None = None) -> Iterator[None]:
+    """Turn what the system says inside the block into an error of our tree.
+
+    Args:
+        what: what cannot be done, as the beginning of the message.
+        path: the file whose owner and mode matter if access is denied.
+    """
+    try:
+        yield
+    except (FileNotFoundError, FileExistsError):
+        raise
+    except OSError as error:
+        kind, reason = _ERRORS.get(error.errno, (StreamError, error.strerror))
+        denied = error.errno in (errno.EACCES, errno.EPERM)
+        raise kind(f"{what}: {reason}{_owner_of(path) if denied and path is not None else ''}") from error
 
 
 def segment_name(name: str) -> str:
@@ -64,11 +113,17 @@ def segment_name(name: str) -> str:
 
 
 def list_names() -> list[str]:
-    """Return the names of all streams that have a segment, sorted."""
-    if not _DIRECTORY.is_dir():
+    """Return the names of all streams that have a segment, sorted.
+
+    Raises:
+        AccessDeniedError: this user may not list them.
+    """
+    try:
+        with system_errors(f"{_DIRECTORY} cannot be listed", _DIRECTORY):
+            entries = os.listdir(_DIRECTORY)
+    except FileNotFoundError:
         return []
-    names = (entry.removeprefix(PREFIX) for entry in os.listdir(_DIRECTORY) if entry.startswith(PREFIX))
-    return sorted(filter(_is_name, names))
+    return sorted(filter(_is_name, (entry.removeprefix(PREFIX) for entry in entries if entry.startswith(PREFIX))))
 
 
 def create(name: str) -> int:
@@ -79,12 +134,18 @@ def create(name: str) -> int:
         AccessDeniedError: the system does not let this user create segments, or has no place for them.
         OutOfSharedMemoryError: there is no room for one more.
     """
-    try:
-        return _open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL)
-    except FileNotFoundError as error:
-        raise AccessDeniedError(
-            f"there is no {_DIRECTORY} here, where segments are made: mount a tmpfs there"
-        ) from error
+    path = _path(name)
+    with system_errors(f"the segment of stream {name!r} cannot be created", _DIRECTORY):
+        try:
+            return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError as error:
+            raise AccessDeniedError(
+                f"there is no {_DIRECTORY} here, where segments are made: mount a tmpfs there"
+            ) from error
+        except OSError as error:
+            if error.errno == errno.ENOSPC:  # of names, not of bytes
+                raise OutOfSharedMemoryError("no room for another segment: remove streams that nobody needs") from error
+            raise
 
 
 def open_existing(name: str, *, writable: bool, any_owner: bool = False) -> int:
@@ -95,11 +156,20 @@ def open_existing(name: str, *, writable: bool, any_owner: bool = False) -> int:
         AccessDeniedError: it is another user's and `any_owner` is false, its mode keeps this user out, or what
             has its name is no regular file.
     """
-    fd = _open(name, os.O_RDWR if writable else os.O_RDONLY)
+    path = _path(name)
+    # Not blocking: a FIFO under our name would keep us waiting for its other end.
+    flags = (os.O_RDWR if writable else os.O_RDONLY) | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    with system_errors(f"the segment of stream {name!r} cannot be opened", path):
+        try:
+            fd = os.open(path, flags)
+        except OSError as error:
+            if error.errno in _IRREGULAR:
+                raise _irregular(path) from error
+            raise
     found = os.fstat(fd)
     if not stat.S_ISREG(found.st_mode):
         os.close(fd)
-        raise _irregular(name)
+        raise _irregular(path)
     if found.st_uid != os.geteuid() and not any_owner:
         os.close(fd)
         raise AccessDeniedError(
@@ -113,7 +183,7 @@ def permit(fd: int, mode: int, group: str | int | None) -> None:
     """Give a segment its mode and group.
 
     Raises:
-        InvalidValueError: there is no such group, or the mode is not one.
+        InvalidValueError: there is no such group, or the mode is not one by which the owner reads and writes.
         AccessDeniedError: this user may not give it to that group.
     """
     if not isinstance(mode, int) or mode & ~0o777:
@@ -124,12 +194,12 @@ def permit(fd: int, mode: int, group: str | int | None) -> None:
         except (KeyError, TypeError, ValueError):
             raise InvalidValueError(f"there is no group {group!r} on this machine") from None
         try:
-            os.fchown(fd, -1, gid)
+            with system_errors(f"the segment cannot be given to group {group!r}"):
+                os.fchown(fd, -1, gid)
         except OverflowError:
             raise InvalidValueError(f"group {group} is out of the range of group numbers") from None
-        except OSError as error:
-            raise AccessDeniedError(f"the segment cannot be given to group {group!r}: {error.strerror}") from error
-    os.fchmod(fd, mode)
+    with system_errors(f"the segment cannot be given mode {mode:#o}"):
+        os.fchmod(fd, mode)
 
 
 def reserve(fd: int, size: int) -> None:
@@ -138,65 +208,64 @@ def reserve(fd: int, size: int) -> None:
     Raises:
         OutOfSharedMemoryError: there is no room.
     """
-    try:
-        os.ftruncate(fd, size)
+    room = os.fstatvfs(fd)
+    free = room.f_bavail * room.f_frsize
+    with system_errors(f"no room for a segment of {size} bytes, {free} are free in shared memory"):
         os.posix_fallocate(fd, 0, size)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.ENOMEM, errno.EFBIG, errno.EINVAL):
-            raise
-        room = os.fstatvfs(fd)
-        raise OutOfSharedMemoryError(
-            f"no room for a segment of {size} bytes, {room.f_bavail * room.f_frsize} are free in shared memory: "
-            "use a smaller capacity, remove streams that nobody needs, or enlarge /dev/shm"
-        ) from error
+
+
+def clear(fd: int) -> None:
+    """Cut a segment down to nothing."""
+    with system_errors("a segment cannot be emptied"):
+        os.ftruncate(fd, 0)
 
 
 def read(fd: int, size: int) -> bytes:
     """Return the first `size` bytes of a segment, or as many as it has."""
-    return os.pread(fd, size, 0)
+    with system_errors("a segment cannot be read"):
+        return os.pread(fd, size, 0)
 
 
 def write(fd: int, offset: int, data: bytes) -> None:
     """Write `data` into a segment that is large enough for it."""
-    os.pwrite(fd, data, offset)
+    with system_errors("a segment cannot be written"):
+        os.pwrite(fd, data, offset)
 
 
 def unlink(name: str) -> None:
-    """Take a segment's name away; whoever has it mapped keeps the memory. No error if it has none."""
-    with suppress(FileNotFoundError):
-        os.unlink(_path(name))
+    """Take a segment's name away; whoever has it mapped keeps the memory. No error if it has none.
+
+    Raises:
+        AccessDeniedError: this user may not.
+    """
+    path = _path(name)
+    with suppress(FileNotFoundError), system_errors(f"the segment of stream {name!r} cannot be deleted", path):
+        os.unlink(path)
 
 
 def same_file(fd: int, name: str) -> bool:
     """Return whether the stream's name still leads to the segment that `fd` is open on."""
+    path = _path(name)
     try:
-        return os.path.samestat(os.stat(_path(name), follow_symlinks=False), os.fstat(fd))
+        with system_errors(f"the segment of stream {name!r} cannot be looked at", _DIRECTORY):
+            return os.path.samestat(os.stat(path, follow_symlinks=False), os.fstat(fd))
     except FileNotFoundError:
         return False
 
 
 def try_lock(fd: int, offset: int) -> bool:
     """Lock the byte at `offset` for this open file description, unless another one holds it."""
-    try:
-        fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _flock(fcntl.F_WRLCK, offset))
-    except OSError as error:
-        if error.errno in (errno.EAGAIN, errno.EACCES):
-            return False
-        raise
-    return True
+    return _lock(fd, fcntl.F_OFD_SETLK, fcntl.F_WRLCK, offset) is not None
 
 
 def unlock(fd: int, offset: int) -> None:
     """Give the lock on the byte at `offset` back."""
-    fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _flock(fcntl.F_UNLCK, offset))
+    _lock(fd, fcntl.F_OFD_SETLK, fcntl.F_UNLCK, offset)
 
 
 def is_locked(fd: int, offset: int) -> bool:
     """Return whether another open file description holds the byte at `offset`; takes nothing itself."""
-    answer = fcntl.fcntl(fd, fcntl.F_OFD_GETLK, _flock(fcntl.F_WRLCK, offset))
-    assert isinstance(answer, bytes)
-    lock_type: int = _FLOCK.unpack(answer)[0]
-    return lock_type != fcntl.F_UNLCK
+    return _lock(fd, fcntl.F_OFD_GETLK, fcntl.F_WRLCK, offset) != fcntl.F_UNLCK
 
 
 def pid_namespace() -> int:
@@ -207,33 +276,42 @@ def pid_namespace() -> int:
         return 0
 
 
-def _flock(lock_type: int, offset: int) -> bytes:
-    return _FLOCK.pack(lock_type, os.SEEK_SET, offset, 1, 0)
+def _lock(fd: int, command: int, lock_type: int, offset: int) -> int | None:
+    """Take, give back or ask for the lock on one byte; return the type in the answer, None if another one holds it."""
+    with system_errors("a segment cannot be locked"):
+        try:
+            answer = fcntl.fcntl(fd, command, _FLOCK.pack(lock_type, os.SEEK_SET, offset, 1, 0))
+        except OSError as error:
+            if error.errno in (errno.EAGAIN, errno.EACCES):
+                return None
+            if error.errno in (errno.EINVAL, errno.ENOSYS):
+                raise CoreUnavailableError(
+                    "this system has no open-file-description locks, which say who owns a stream: use Linux 3.15 or "
+                    "newer, and no sandbox that leaves them out"
+                ) from error
+            raise
+    assert isinstance(answer, bytes)
+    found: int = _FLOCK.unpack(answer)[0]
+    return found
 
 
 def _is_name(name: object) -> bool:
     return isinstance(name, str) and len(name) <= _MAX_NAME and _NAME.fullmatch(name) is not None
 
 
-def _path(name: str) -> str:
-    return os.path.join(_DIRECTORY, segment_name(name))
+def _path(name: str) -> Path:
+    return _DIRECTORY / segment_name(name)
 
 
-def _open(name: str, flags: int) -> int:
+def _irregular(path: Path) -> AccessDeniedError:
+    return AccessDeniedError(f"{path} is not a regular file: remove it, or use another stream name")
+
+
+def _owner_of(path: os.PathLike[str]) -> str:
+    """Return whose a file is that this user may not use, to be appended to a message; "" if that is not known."""
     try:
-        # Not blocking: a FIFO under our name would keep us waiting for its other end.
-        return os.open(_path(name), flags | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
-    except (PermissionError, IsADirectoryError) as error:
-        raise AccessDeniedError(f"the segment of stream {name!r} cannot be opened: {error.strerror}") from error
-    except OSError as error:
-        if error.errno == errno.ELOOP:
-            raise AccessDeniedError(f"{_path(name)} is a symbolic link: remove it") from error
-        if error.errno == errno.ENOSPC:
-            raise OutOfSharedMemoryError("no room for another segment: remove streams that nobody needs") from error
-        if error.errno == errno.ENXIO:
-            raise _irregular(name) from error  # a socket, or a FIFO
-        raise
-
-
-def _irregular(name: str) -> AccessDeniedError:
-    return AccessDeniedError(f"{_path(name)} is not a regular file: remove it, or use another stream name")
+        found = os.stat(path, follow_symlinks=False)
+    except OSError:
+        return ""
+    mode = stat.S_IMODE(found.st_mode)
+    return f": {path} belongs to user {found.st_uid} and has mode {mode:04o}; ask that user, or use another stream name"

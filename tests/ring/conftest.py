@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from chronostream.ring import consumer
-from tests.ring.harness import CORES, PAIRS, Handles
+from tests.ring.harness import CORES, FORK, PAIRS, Handles
 
 
 @pytest.fixture(params=CORES)
@@ -39,3 +40,16 @@ def checks_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def never_checks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only a wake can end a wait: one that is lost runs into the test's timeout."""
     monkeypatch.setattr(consumer, "LIVENESS_CHECK_S", 3600.0)
+
+
+@pytest.fixture
+def ready() -> Any:
+    """An event that both processes see."""
+    return FORK.Event()
+
+
+@pytest.fixture
+def done() -> Iterator[Any]:
+    event = FORK.Event()
+    yield event
+    event.set()

@@ -28,6 +28,7 @@ TIMEOUT_S = 20.0
 FORK = multiprocessing.get_context("fork")
 ROOT = Path(__file__).resolve().parents[2]
 NOBODY = 65534  # a user and a group
+SHARED_MEMORY = Path("/dev/shm")
 
 _CLONE_NEWNS, _CLONE_NEWUSER = 0x20000, 0x10000000  # from <sched.h>
 
@@ -50,7 +51,7 @@ PAIRS = [(producer, consumer) for producer in CORES for consumer in CORES]
 
 
 def path_of(name: str) -> Path:
-    return Path("/dev/shm") / segment_name(name)
+    return SHARED_MEMORY / segment_name(name)
 
 
 def overwrite(name: str, offset: int, data: bytes) -> None:

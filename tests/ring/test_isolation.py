@@ -7,13 +7,29 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import psutil
 import pytest
 
-from chronostream.errors import InvalidValueError, ProducerActiveError, StreamNotFoundError
-from chronostream.ring import Consumer, Producer, inspect, list_names
-from tests.ring.harness import CORES, ROOT, TIMEOUT_S, Handles, needs_root, path_of
+from chronostream.errors import AccessDeniedError, InvalidValueError, ProducerActiveError, StreamNotFoundError
+from chronostream.ring import Consumer, Producer, inspect, list_names, remove
+from tests.engine_harness import Run
+from tests.process_harness import Programs
+from tests.ring.harness import (
+    CORES,
+    ROOT,
+    SHARED_MEMORY,
+    TIMEOUT_S,
+    Handles,
+    forked,
+    in_fork,
+    mount_read_only,
+    needs_mounts,
+    needs_root,
+    own_mounts,
+    path_of,
+)
 
 IN_OWN_PID_NAMESPACE = ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-W", "error", "-c"]
 
@@ -92,3 +108,63 @@ Producer.create({own.name!r}, "<i8", 8).close(unlink=False)
         out, err = process.communicate(b"\n", timeout=TIMEOUT_S)
         assert (process.returncode, out, err) == (0, b"gone\n", b"")
     assert inspect(own.name).generation == 2
+
+
+def see_read_only() -> None:
+    """See shared memory as a container does to which it was given for reading only."""
+    own_mounts()
+    mount_read_only(SHARED_MEMORY)
+
+
+@needs_mounts
+@pytest.mark.parametrize("always_wake", [False, True])
+def test_a_reader_follows_unregistered_where_shared_memory_is_read_only(
+    ring: Handles, always_wake: bool, ready: Any, done: Any
+) -> None:
+    producer = ring.create(always_wake=always_wake)
+    producer.publish(1)
+
+    def follow() -> None:
+        see_read_only()
+        assert inspect(ring.name).state == "live"
+        with ring.attach() as consumer:
+            assert (consumer.registered, consumer.producer_alive) == (False, True)
+            assert consumer.read().tolist() == [1]
+            ready.set()
+            assert consumer.wait(TIMEOUT_S)
+            assert consumer.read().tolist() == [2]
+            done.set()
+            assert not consumer.wait(TIMEOUT_S)
+
+    with forked(follow) as process:
+        assert ready.wait(TIMEOUT_S)
+        producer.publish(2)
+        assert done.wait(TIMEOUT_S)
+        producer.close()
+        process.join(TIMEOUT_S)
+        assert process.exitcode == 0
+
+
+@needs_mounts
+def test_where_shared_memory_is_read_only_no_producer_can_be(own: Handles) -> None:
+    own.create().close(unlink=False)
+
+    def child() -> None:
+        see_read_only()
+        for attempt in (own.create, lambda: remove(own.name), lambda: Producer.create(f"{own.name}-new", "<i8", 8)):
+            with pytest.raises(AccessDeniedError, match=r"it is mounted read-only: mount /dev/shm writable where"):
+                attempt()
+
+    assert in_fork(child) == 0
+
+
+@needs_mounts
+def test_commands_that_only_read_work_where_shared_memory_is_read_only(run: Run, programs: Programs) -> None:
+    run.start()
+    run.after(1)
+    listing = programs.chronostream("list", preexec_fn=see_read_only)
+    assert listing.wait() == 0
+    [line] = [line.split() for line in listing.out.rest().splitlines() if line.startswith(f"{run.name} ")]
+    assert (line[1], line[4]) == ("live", "1")
+    tail = programs.chronostream("tail", run.name, "--from", "oldest", "--count", "1", preexec_fn=see_read_only)
+    assert (tail.wait(), len(tail.out.rest().splitlines())) == (0, 1)

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -43,19 +43,6 @@ from tests.ring.harness import (
 
 IDLE: list[IdleStrategy] = ["busy-spin", "yielding", "sleeping", "blocking"]
 CONTENDERS = 50
-
-
-@pytest.fixture
-def ready() -> Any:
-    """An event that both processes see."""
-    return FORK.Event()
-
-
-@pytest.fixture
-def done() -> Iterator[Any]:
-    event = FORK.Event()
-    yield event
-    event.set()
 
 
 @pytest.mark.parametrize("idle", IDLE)

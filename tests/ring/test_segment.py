@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import faulthandler
+import fcntl
 import mmap
 import os
 import resource
 import signal
 import stat
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,15 +21,18 @@ from hypothesis import strategies as st
 
 from chronostream.errors import (
     ClosedError,
+    CoreUnavailableError,
     CorruptSegmentError,
     LayoutMismatchError,
+    OutOfSharedMemoryError,
     ProducerActiveError,
+    StreamError,
     StreamNotFoundError,
 )
 from chronostream.ring import Consumer, Layout, Producer, inspect, remove, shm
 from chronostream.ring.layout import CLAIM, FREE_TAIL, HEAD, HEADER_SIZE, LINE, LIVE, MAGIC, STATE
 from chronostream.ring.segment import Segment
-from tests.ring.harness import Handles, in_fork, move_head, overwrite, path_of
+from tests.ring.harness import Handles, become_nobody, in_fork, move_head, needs_root, overwrite, path_of
 
 LAYOUT = Layout.plan(np.dtype("<i8"), 8, 100, 2)
 IDENTITY = bytes(LINE)
@@ -360,6 +366,115 @@ def test_a_refusal_raised_often_collects_no_frames(attached: Segment) -> None:
     assert len(traceback.extract_tb(caught.value.__traceback__)) == 2
     assert attached.refusal is not None
     assert attached.refusal.__traceback__ is None
+
+
+def test_where_no_segment_can_be_locked_none_is_left_behind(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(fcntl, "fcntl", refuse)
+    with pytest.raises(CoreUnavailableError, match="no open-file-description locks"):
+        own(name, LAYOUT, IDENTITY)
+    assert not path_of(name).exists()
+
+
+@pytest.mark.parametrize("opener", ["own", "attach"])
+def test_a_segment_cut_off_between_a_look_and_its_mapping_is_damaged(
+    name: str, monkeypatch: pytest.MonkeyPatch, opener: str
+) -> None:
+    own(name, LAYOUT, IDENTITY).close()
+    real_mmap = mmap.mmap
+
+    def late_mmap(*arguments: Any) -> Any:
+        os.truncate(path_of(name), HEADER_SIZE)
+        return real_mmap(*arguments)
+
+    monkeypatch.setattr(mmap, "mmap", late_mmap)
+    with pytest.raises(CorruptSegmentError, match=f"the segment of stream '{name}' was cut off at this moment"):
+        Segment.attach(name) if opener == "attach" else own(name, LAYOUT, IDENTITY)
+
+
+def open_fds() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def openings(name: str, layout: Layout) -> list[Callable[[], object]]:
+    """Return all ways to open a segment: for reading, to take it over, to make a new one."""
+    return [
+        lambda: Segment.attach(name),
+        lambda: own(name, layout, IDENTITY),
+        lambda: own(f"{name}-new", layout, IDENTITY),
+    ]
+
+
+@pytest.mark.parametrize("spare", [0, 1, 2])
+def test_too_many_open_files_are_named_as_the_reason_and_none_stays_open(name: str, spare: int) -> None:
+    own(name, LAYOUT, IDENTITY).close()
+
+    def child() -> None:
+        before = open_fds()
+        lowest_free = os.dup(0)
+        os.close(lowest_free)
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        for attempt in openings(name, LAYOUT):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free + spare, limits[1]))
+            with pytest.raises(StreamError, match="too many files are open: close some, or raise `ulimit -n`"):
+                attempt()
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+            assert open_fds() == before
+
+    assert in_fork(child) == 0
+    assert not path_of(f"{name}-new").exists()
+    assert inspect(name).state == "dead"
+
+
+LARGE = Layout.plan(np.dtype("<i8"), 1 << 23, 0, 2)  # 64 MiB
+
+
+def test_too_little_address_space_is_named_as_the_reason(name: str) -> None:
+    own(name, LARGE, IDENTITY).close()
+
+    def child() -> None:
+        before = open_fds()
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * mmap.PAGESIZE
+        resource.setrlimit(resource.RLIMIT_AS, (used + LARGE.segment_size // 2, -1))
+        for attempt in openings(name, LARGE):
+            with pytest.raises(
+                OutOfSharedMemoryError, match=rf"the {LARGE.segment_size} bytes of .* cannot be mapped: .*`ulimit -v`"
+            ):
+                attempt()
+        assert open_fds() == before
+
+    assert in_fork(child) == 0
+    assert not path_of(f"{name}-new").exists()
+    assert inspect(name).state == "dead"
+
+
+@needs_root
+def test_a_limit_of_locked_memory_is_named_as_the_reason(name: str) -> None:
+    future = 2  # MCL_FUTURE: all that is mapped from now on stays in memory
+
+    def child() -> None:
+        _, most = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+        half = LARGE.segment_size // 2
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, (half if most < 0 else min(half, most), most))
+        become_nobody()
+        assert ctypes.CDLL(None).mlockall(future) == 0
+        with pytest.raises(OutOfSharedMemoryError, match=r"cannot be mapped: too much memory is locked: .*`ulimit -l`"):
+            own(name, LARGE, IDENTITY)
+
+    assert in_fork(child) == 0
+    assert not path_of(name).exists()
+
+
+def test_a_limit_of_file_sizes_is_named_as_the_reason(name: str) -> None:
+    def child() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (LARGE.segment_size // 2, -1))
+        with pytest.raises(OutOfSharedMemoryError, match=r"no room for .* a file may not be so large: .*`ulimit -f`"):
+            own(name, LARGE, IDENTITY)
+
+    assert in_fork(child) == 0
+    assert not path_of(name).exists()
 
 
 def test_a_changed_header_moves_nothing_for_who_has_attached(ring: Handles) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import fcntl
 import grp
 import os
 import socket
@@ -10,7 +12,14 @@ from typing import Any
 
 import pytest
 
-from chronostream.errors import AccessDeniedError, InvalidNameError, InvalidValueError, OutOfSharedMemoryError
+from chronostream.errors import (
+    AccessDeniedError,
+    CoreUnavailableError,
+    InvalidNameError,
+    InvalidValueError,
+    OutOfSharedMemoryError,
+    StreamError,
+)
 from chronostream.ring import shm
 from tests.ring.harness import NOBODY, become_nobody, in_fork, needs_root, path_of
 
@@ -280,7 +289,7 @@ def test_an_error_of_the_system_is_not_taken_for_a_held_lock(name: str, fd: int)
     assert fd >= 0
     reading = shm.open_existing(name, writable=False)
     try:
-        with pytest.raises(OSError, match="Bad file descriptor"):
+        with pytest.raises(StreamError, match="Bad file descriptor"):
             shm.try_lock(reading, 0)
     finally:
         os.close(reading)
@@ -294,3 +303,111 @@ def test_a_pid_namespace_has_a_number_that_children_share() -> None:
         assert shm.pid_namespace() == here
 
     assert in_fork(child) == 0
+
+
+@pytest.mark.parametrize(
+    ("number", "error", "advice"),
+    [
+        (errno.EACCES, AccessDeniedError, "Permission denied"),
+        (errno.EPERM, AccessDeniedError, "Operation not permitted"),
+        (errno.EROFS, AccessDeniedError, "mount /dev/shm writable"),
+        (errno.ENOSPC, OutOfSharedMemoryError, "use a smaller capacity"),
+        (errno.EDQUOT, OutOfSharedMemoryError, "this user's quota is used up"),
+        (errno.EFBIG, OutOfSharedMemoryError, "raise `ulimit -f`"),
+        (errno.ENOMEM, OutOfSharedMemoryError, "raise `ulimit -v`"),
+        (errno.EAGAIN, OutOfSharedMemoryError, "raise `ulimit -l`"),
+        (errno.EMFILE, StreamError, "raise `ulimit -n`"),
+        (errno.ENFILE, StreamError, "raise `sysctl fs.file-max`"),
+        (errno.EIO, StreamError, "Input/output error"),
+    ],
+)
+def test_whatever_the_system_says_becomes_an_error_of_ours(number: int, error: type[StreamError], advice: str) -> None:
+    with (
+        pytest.raises(error, match=f"^it cannot be done: .*{advice}") as caught,
+        shm.system_errors("it cannot be done"),
+    ):
+        raise OSError(number, os.strerror(number))
+    assert type(caught.value) is error
+    assert isinstance(caught.value.__cause__, OSError)
+
+
+@pytest.mark.parametrize("answer", [FileNotFoundError, FileExistsError])
+def test_whether_a_file_is_there_is_an_answer_not_an_error_of_the_system(answer: type[OSError]) -> None:
+    with pytest.raises(answer), shm.system_errors("it cannot be done"):
+        raise answer
+
+
+def fails(number: int) -> Callable[..., Any]:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return fail
+
+
+@pytest.mark.parametrize(
+    ("module", "function", "use"),
+    [
+        (os, "open", lambda name, _: shm.create(name + "-new")),
+        (os, "open", lambda name, _: shm.open_existing(name, writable=False)),
+        (os, "listdir", lambda *_: shm.list_names()),
+        (os, "unlink", lambda name, _: shm.unlink(name)),
+        (os, "stat", lambda name, fd: shm.same_file(fd, name)),
+        (os, "fchmod", lambda _, fd: shm.permit(fd, 0o600, None)),
+        (os, "fchown", lambda _, fd: shm.permit(fd, 0o600, os.getegid())),
+        (os, "posix_fallocate", lambda _, fd: shm.reserve(fd, 8)),
+        (os, "ftruncate", lambda _, fd: shm.clear(fd)),
+        (os, "pread", lambda _, fd: shm.read(fd, 8)),
+        (os, "pwrite", lambda _, fd: shm.write(fd, 0, b"x")),
+        (fcntl, "fcntl", lambda _, fd: shm.try_lock(fd, 0)),
+        (fcntl, "fcntl", lambda _, fd: shm.unlock(fd, 0)),
+        (fcntl, "fcntl", lambda _, fd: shm.is_locked(fd, 0)),
+    ],
+)
+@pytest.mark.parametrize("number", [errno.EDQUOT, errno.ENFILE, errno.EIO, errno.ENOLCK])
+def test_no_function_lets_an_error_of_the_system_through(
+    name: str, fd: int, monkeypatch: pytest.MonkeyPatch, module: Any, function: str, use: Any, number: int
+) -> None:
+    monkeypatch.setattr(module, function, fails(number))
+    with pytest.raises(StreamError) as caught:
+        use(name, fd)
+    monkeypatch.undo()
+    assert isinstance(caught.value.__cause__, OSError)
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOSYS])
+@pytest.mark.parametrize("use", [shm.try_lock, shm.unlock, shm.is_locked])
+def test_a_system_without_such_locks_is_named_as_the_reason(
+    fd: int, monkeypatch: pytest.MonkeyPatch, use: Callable[[int, int], object], number: int
+) -> None:
+    monkeypatch.setattr(fcntl, "fcntl", fails(number))
+    with pytest.raises(CoreUnavailableError, match="this system has no open-file-description locks"):
+        use(fd, 0)
+    monkeypatch.undo()
+
+
+@needs_root
+def test_a_name_that_another_user_took_says_whose_it_is(name: str, fd: int) -> None:
+    os.fchown(fd, 4711, 4711)
+
+    def child() -> None:
+        become_nobody()
+        for writable in (False, True):
+            with pytest.raises(
+                AccessDeniedError, match=f"{name} belongs to user 4711 and has mode 0600; ask that user, or use another"
+            ):
+                shm.open_existing(name, writable=writable)
+
+    assert in_fork(child) == 0
+
+
+@needs_root
+def test_another_users_segment_cannot_be_deleted_and_says_whose_it_is(name: str, fd: int) -> None:
+    assert fd >= 0
+
+    def child() -> None:
+        become_nobody()
+        with pytest.raises(AccessDeniedError, match=f"'{name}' cannot be deleted: .* belongs to user 0 and has mode"):
+            shm.unlink(name)
+
+    assert in_fork(child) == 0
+    assert path_of(name).exists()
