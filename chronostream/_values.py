@@ -80,7 +80,8 @@ def checked_seconds(name: str, seconds: float) -> float:
     """Return how long to wait: 0 or more, and at most as long as the system can wait."""
     number = _real(name, seconds)
     if not number >= 0:
-        raise InvalidValueError(f"{name} is {seconds}, expected 0 or more")
+        shown = number if math.isinf(number) else seconds
+        raise InvalidValueError(f"{name} is {shown}, expected 0 or more")
     return min(number, threading.TIMEOUT_MAX)
 
 
@@ -88,7 +89,8 @@ def checked_duration_ns(name: str, seconds: float) -> int:
     """Return a finite number of seconds, 0 or more, in nanoseconds."""
     number = _real(name, seconds)
     if not 0 <= number < math.inf:
-        raise InvalidValueError(f"{name} is {seconds}, expected a finite number of seconds from 0 on")
+        shown = number if math.isinf(number) else seconds
+        raise InvalidValueError(f"{name} is {shown}, expected a finite number of seconds from 0 on")
     return round(number * SECOND_NS)
 
 
@@ -153,8 +155,8 @@ def _real(name: str, seconds: float) -> float:
         raise InvalidTypeError(f"{name} is {type(seconds).__name__}, expected a number of seconds")
     try:
         return float(seconds)
-    except OverflowError:
-        raise InvalidValueError(f"{name} is too large, expected a finite number of seconds from 0 on") from None
+    except OverflowError:  # an integer beyond every float
+        return math.inf if seconds > 0 else -math.inf
 
 
 def _parsed(name: str, value: str) -> int:

@@ -148,8 +148,8 @@ def test_a_wait_for_nothing_ends_when_its_time_is_up(ring: Handles, idle: IdleSt
         (-0.001, InvalidValueError, r"timeout_s is -0.001, expected 0 or more"),
         (-math.inf, InvalidValueError, r"timeout_s is -inf, expected 0 or more"),
         (math.nan, InvalidValueError, r"timeout_s is nan, expected 0 or more"),
-        ("1", InvalidTypeError, "timeout_s is str, expected seconds as a number"),
-        (1j, InvalidTypeError, "timeout_s is complex, expected seconds as a number"),
+        ("1", InvalidTypeError, "timeout_s is str, expected a number of seconds"),
+        (1j, InvalidTypeError, "timeout_s is complex, expected a number of seconds"),
     ],
 )
 def test_a_timeout_that_is_none_is_refused(

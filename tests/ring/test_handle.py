@@ -31,7 +31,7 @@ def test_a_handle_that_was_never_finished_can_be_shown() -> None:
 def test_a_handle_whose_descriptor_is_gone_can_be_shown(own: Handles) -> None:
     own.create()
     consumer = own.attach()
-    descriptor = consumer._segment._locks.fileno()
+    descriptor = consumer._segment._file.fileno()
     kept = os.dup(descriptor)
     os.close(descriptor)
     try:
