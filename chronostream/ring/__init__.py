@@ -2,11 +2,11 @@
 
 One producer, any number of consumers, in any processes of one machine::
 
-    producer.py ─┐                 ┌─ consumer.py        handles; _handle.py is what they have in common
-                 ├─▶ segment.py ◀──┤                     one mapped segment: life, locks, takeover
-    core.py ─────┘   layout.py     └─ inspect.py         which core; where each byte is; the view from outside
-      _portable.py  _native          records.py          the protocol, twice; what callers hand in
-                     dtypes.py  shm.py                   a dtype as text; what the operating system does
+    producer.py ─┐                 ┌─ consumer.py        handles
+                 ├─▶ segment.py ◀──┤                     one mapped segment, and its locks
+    core.py ─────┘   opening.py    └─ inspect.py         which core; found, made, taken over; the view from outside
+      _portable.py  _native          layout.py           the protocol, twice; where each byte is
+    records.py  dtypes.py             shm.py             what callers hand in; a dtype as text; the operating system
 
 docs/ring.md has the byte layout and the numbered steps that the cores cite.
 """

@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
@@ -202,8 +202,10 @@ class Consumer(Handle):
         """Let go of the stream and of the place in its table; twice is fine."""
         if self._segment.refusal is not None:
             return
-        self._reader.leave()
-        self._segment.close()
+        self._segment.verify()  # Without its lock, its place may be another's already.
+        with ExitStack() as steps:
+            steps.callback(self._segment.close)
+            self._reader.leave()
 
     def __iter__(self) -> Self:
         """Return the consumer itself."""

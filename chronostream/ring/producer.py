@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, Self
 
 import numpy as np
@@ -102,18 +102,17 @@ class Producer(Handle):
         identity = _identity(version, instance)
         layout = Layout.plan(dtype, capacity, application_size, max_consumers)
         segment = Segment.own(name, layout, identity, mode=mode, group=group)
-        try:
+        with ExitStack() as undo:
+            undo.callback(segment.close)
+            if not segment.taken_over:
+                undo.callback(segment.unlink)
             producer = cls(segment, always_wake=always_wake, core=implementation)
             producer._check_positions()
             if before_live is not None:
                 before_live(producer)
             producer._take_over(identity)
             segment.show()
-        except BaseException:
-            if not segment.taken_over:
-                segment.unlink()
-            segment.close()
-            raise
+            undo.pop_all()
         return producer
 
     @property
@@ -216,7 +215,7 @@ class Producer(Handle):
 
         Raises:
             StreamRemovedError: the segment has lost its name, so that nobody can attach to it any more.
-            ClosedError: this handle was closed.
+            ClosedError: this handle was closed, or its descriptor was closed behind its back.
             ForkedError: it belongs to this process's parent.
         """
         if not self._segment.named():
@@ -228,13 +227,19 @@ class Producer(Handle):
         Args:
             unlink: also delete it. Attached consumers drain what is left and end either way; a stream that is kept
                 can still be attached to, and taken over by the next producer.
+
+        Raises:
+            AccessDeniedError: this process may not delete it (any more); it is closed all the same.
+            ClosedError: the handle's descriptor was closed behind its back, so that the stream may be another's.
         """
         if self._segment.refusal is not None:
             return
-        self._writer.close()
-        if unlink:
-            self._segment.unlink()
-        self._segment.close()
+        self._segment.verify()  # Without its lock, the stream may be another's already.
+        with ExitStack() as steps:
+            steps.callback(self._segment.close)
+            if unlink:
+                steps.callback(self._segment.unlink)
+            self._writer.close()
 
     def _shown(self) -> str:
         state = "closed" if self._segment.header["state"] == CLOSED else "live"

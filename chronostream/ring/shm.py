@@ -20,6 +20,7 @@ import os
 import re
 import stat
 import struct
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -36,8 +37,10 @@ from chronostream.errors import (
 
 __all__ = [
     "PREFIX",
+    "Descriptor",
     "clear",
     "create",
+    "has_name",
     "is_locked",
     "list_names",
     "open_existing",
@@ -78,6 +81,41 @@ _ERRORS: dict[int | None, tuple[type[ChronoStreamError], str]] = {
     errno.EMFILE: (StreamError, "too many files are open: close some, or raise `ulimit -n`"),
     errno.ENFILE: (StreamError, "too many files are open on this machine: raise `sysctl fs.file-max`"),
 }
+
+
+class Descriptor:
+    """A descriptor that notices when others closed its number, and never closes what has that number since.
+
+    Nothing here uses the offset of an open file, which every opening has for itself: a random one is its mark.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._mark = 1 + int.from_bytes(os.urandom(5), "little")
+        os.lseek(fd, self._mark, os.SEEK_SET)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the number still leads to what was opened, and its locks are held."""
+        try:
+            return os.lseek(self._fd, 0, os.SEEK_CUR) == self._mark
+        except OSError:
+            return False
+
+    def fileno(self) -> int:
+        """Return the number; -1 once it is closed."""
+        return self._fd
+
+    def close(self) -> None:
+        """Close the descriptor; twice is fine."""
+        if self.is_open:
+            os.close(self._fd)
+        self._fd = -1
+
+    def __del__(self) -> None:
+        if self._fd >= 0:
+            warnings.warn(f"unclosed file {self._fd} of a stream", ResourceWarning, stacklevel=2, source=self)
+            self.close()
 
 
 @contextmanager
@@ -251,6 +289,11 @@ def same_file(fd: int, name: str) -> bool:
             return os.path.samestat(os.stat(path, follow_symlinks=False), os.fstat(fd))
     except FileNotFoundError:
         return False
+
+
+def has_name(fd: int) -> bool:
+    """Return whether the segment that `fd` is open on still has a name, be it out of sight from here."""
+    return os.fstat(fd).st_nlink > 0
 
 
 def try_lock(fd: int, offset: int) -> bool:

@@ -7,12 +7,19 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
-from chronostream.errors import AccessDeniedError, InvalidValueError, ProducerActiveError, StreamNotFoundError
+from chronostream.errors import (
+    AccessDeniedError,
+    InvalidValueError,
+    ProducerActiveError,
+    StreamNotFoundError,
+    StreamRemovedError,
+)
 from chronostream.ring import Consumer, Producer, inspect, list_names, remove
 from tests.engine_harness import Run
 from tests.process_harness import Programs
@@ -24,6 +31,7 @@ from tests.ring.harness import (
     Handles,
     forked,
     in_fork,
+    mount,
     mount_read_only,
     needs_mounts,
     needs_root,
@@ -156,6 +164,67 @@ def test_where_shared_memory_is_read_only_no_producer_can_be(own: Handles) -> No
                 attempt()
 
     assert in_fork(child) == 0
+
+
+def cover(_: Path) -> None:
+    mount("-t", "tmpfs", "none", SHARED_MEMORY)
+
+
+def leave(directory: Path) -> None:
+    os.chroot(directory)
+
+
+@needs_mounts
+@pytest.mark.parametrize("hide", [cover, leave])
+@pytest.mark.usefixtures("checks_at_once")
+def test_a_stream_is_removed_when_it_is_deleted_and_not_when_it_is_out_of_sight(
+    ring: Handles, tmp_path: Path, hide: Callable[[Path], None]
+) -> None:
+    def child() -> None:
+        own_mounts()
+        producer, consumer = ring.pair()
+        directory = os.open(SHARED_MEMORY, os.O_PATH)
+        hide(tmp_path)
+        producer.check()
+        assert not consumer.wait(0.05)
+        producer.publish(1)
+        assert consumer.read().tolist() == [1]
+        os.unlink(path_of(ring.name).name, dir_fd=directory)
+        with pytest.raises(StreamRemovedError):
+            producer.check()
+        with pytest.raises(StreamRemovedError):
+            consumer.wait(TIMEOUT_S)
+
+    assert in_fork(child) == 0
+
+
+@needs_mounts
+@pytest.mark.usefixtures("checks_at_once")
+def test_a_reader_that_was_given_one_segment_only_notices_its_removal(
+    ring: Handles, tmp_path: Path, ready: Any
+) -> None:
+    producer = ring.create()
+    producer.publish(1)
+
+    def follow() -> None:
+        own_mounts()
+        mount("-t", "tmpfs", "none", tmp_path)
+        only = tmp_path / path_of(ring.name).name
+        only.touch()
+        mount("--bind", path_of(ring.name), only)
+        mount("--rbind", tmp_path, SHARED_MEMORY)
+        assert list_names() == [ring.name]
+        with ring.attach() as consumer:
+            assert consumer.read().tolist() == [1]
+            ready.set()
+            with pytest.raises(StreamRemovedError, match=f"stream '{ring.name}' was removed"):
+                consumer.wait(TIMEOUT_S)
+
+    with forked(follow) as process:
+        assert ready.wait(TIMEOUT_S)
+        path_of(ring.name).unlink()
+        process.join(TIMEOUT_S)
+        assert process.exitcode == 0
 
 
 @needs_mounts

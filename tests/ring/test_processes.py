@@ -18,12 +18,13 @@ import pytest
 
 from chronostream.errors import (
     AccessDeniedError,
+    ClosedError,
     ForkedError,
     ProducerActiveError,
     ProducerGoneError,
     StreamRemovedError,
 )
-from chronostream.ring import CORE, inspect, remove
+from chronostream.ring import CORE, Consumer, Producer, inspect, remove, shm
 from chronostream.ring.core import IdleStrategy
 from tests.process_harness import Program, Programs
 from tests.ring.harness import (
@@ -351,6 +352,132 @@ def test_a_child_that_outlives_its_killed_parent_keeps_no_lock(ring: Handles, re
     finally:
         if grandchild.value:
             os.kill(grandchild.value, signal.SIGKILL)
+
+
+@needs_root
+def test_a_producer_that_became_another_user_closes_and_says_that_it_may_not_delete(own: Handles) -> None:
+    def child() -> None:
+        producer, consumer = own.pair()
+        producer.publish(1)
+        become_nobody()
+        with pytest.raises(AccessDeniedError, match=f"'{own.name}' cannot be deleted: .* belongs to user 0"):
+            producer.close()
+        with pytest.raises(ClosedError, match="was closed: open another one"):
+            producer.publish(2)
+        producer.close()
+        assert (consumer.closed, consumer.producer_alive, consumer.read().tolist()) == (True, False, [1])
+
+    assert in_fork(child) == 0
+    assert inspect(own.name).state == "closed"
+
+
+def lose_descriptor(handle: Producer | Consumer, number_taken: bool) -> None:
+    """Close the descriptor behind a handle's back, as a library does that makes a daemon of its process."""
+    fd = handle._segment._descriptor.fileno()
+    if number_taken:
+        with open(os.devnull) as other:  # noqa: PTH123 - for its number
+            os.dup2(other.fileno(), fd)
+    else:
+        os.close(fd)
+
+
+@pytest.mark.parametrize("number_taken", [False, True])
+def test_a_handle_without_its_descriptor_keeps_no_other_usable_in_a_forked_child(
+    ring: Handles, number_taken: bool
+) -> None:
+    def child() -> None:
+        handles = [Producer.create(f"{ring.name}-{number}", "<i8", 8) for number in range(3)]
+        followers = [Consumer.attach(handle.name) for handle in handles]
+        lose_descriptor(handles[1], number_taken)
+        lose_descriptor(followers[1], number_taken)
+        number = handles[1]._segment._descriptor.fileno()
+
+        def grandchild() -> None:
+            for handle, follower in zip(handles, followers, strict=True):
+                with pytest.raises(ForkedError):
+                    handle.publish(1)
+                with pytest.raises(ForkedError):
+                    follower.read()
+            if number_taken:
+                os.fstat(number)  # It is another file's, and stays open.
+
+        assert in_fork(grandchild) == 0
+        for handle in (handles[0], handles[2]):
+            handle.publish(1)
+            handle.close()
+        shm.unlink(handles[1].name)
+
+    assert in_fork(child) == 0
+
+
+@pytest.mark.parametrize("number_taken", [False, True])
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda producer, _: producer.check(),
+        lambda producer, _: producer.close(),
+        lambda producer, _: producer.offer(9),
+        lambda producer, _: len(producer),
+    ],
+    ids=["check", "close", "offer", "len"],
+)
+def test_a_producer_notices_that_its_descriptor_was_closed(
+    ring: Handles, use: Callable[[Producer, Consumer], object], number_taken: bool
+) -> None:
+    producer, consumer = ring.pair()
+    producer.publish_many(range(8))
+    lose_descriptor(producer, number_taken)
+    with ring.create() as second:
+        assert second.taken_over
+        with pytest.raises(ClosedError, match=f"descriptor of the handle on stream '{ring.name}' was closed behind"):
+            use(producer, consumer)
+        for refused in uses(producer, consumer)[:12]:
+            with pytest.raises(ClosedError, match="was closed behind its back"):
+                refused()
+        producer.close()
+        assert (inspect(ring.name).state, consumer.closed) == ("live", False)
+        second.publish(8)
+        assert consumer.read().tolist() == list(range(9))[1:]
+
+
+def test_a_descriptor_that_leads_to_the_same_segment_again_is_not_the_one_with_the_lock(ring: Handles) -> None:
+    producer = ring.create()
+    fd = producer._segment._descriptor.fileno()
+    os.close(fd)
+    assert shm.open_existing(ring.name, writable=True) == fd
+    try:
+        with pytest.raises(ClosedError, match="was closed behind its back"):
+            producer.check()
+        os.fstat(fd)  # It is somebody else's, and stays open.
+    finally:
+        os.close(fd)
+
+
+@pytest.mark.parametrize("number_taken", [False, True])
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda consumer: consumer.wait(TIMEOUT_S),
+        lambda consumer: consumer.producer_alive,
+        lambda consumer: consumer.close(),
+    ],
+    ids=["wait", "producer_alive", "close"],
+)
+@pytest.mark.usefixtures("checks_at_once")
+def test_a_consumer_notices_that_its_descriptor_was_closed(
+    own: Handles, use: Callable[[Consumer], object], number_taken: bool
+) -> None:
+    own.create(max_consumers=1)
+    consumer = own.attach()
+    lose_descriptor(consumer, number_taken)
+    successor = own.attach("next")
+    assert successor.registered
+    with pytest.raises(ClosedError, match=f"descriptor of the handle on stream '{own.name}' was closed behind"):
+        use(consumer)
+    with pytest.raises(ClosedError, match="was closed behind its back"):
+        consumer.read()
+    consumer.close()
+    assert [each.place for each in inspect(own.name).consumers] == [0]
 
 
 def test_views_stay_readable_in_a_forked_child(ring: Handles) -> None:

@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chronostream.errors import (
+    ChronoStreamError,
     ClosedError,
     CoreUnavailableError,
     CorruptSegmentError,
@@ -356,6 +357,36 @@ def test_a_closed_segment_refuses_and_closing_it_twice_is_fine(attached: Segment
     ):
         with pytest.raises(ClosedError, match=f"the handle on stream '{attached.name}' was closed"):
             use()
+
+
+def test_closing_comes_to_its_end_whatever_a_step_raises(attached: Segment) -> None:
+    def fail(_: ChronoStreamError) -> None:
+        raise RuntimeError("in between")
+
+    refused: list[ChronoStreamError] = []
+    fd = attached._descriptor.fileno()
+    for method in (refused.append, fail, refused.append):
+        attached.on_refusal(method)
+    with pytest.raises(RuntimeError, match="in between"):
+        attached.close()
+    assert refused == [attached.refusal] * 2
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(fd)
+
+
+def test_what_goes_wrong_because_the_handle_was_closed_meanwhile_is_that_it_was_closed(
+    attached: Segment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by another thread."""
+
+    def late(fd: int, _: int) -> bool:
+        attached.close()
+        os.fstat(fd)
+        return True
+
+    monkeypatch.setattr(shm, "is_locked", late)
+    with pytest.raises(ClosedError, match="was closed: open another one"):
+        attached.producer_alive()
 
 
 def test_a_refusal_raised_often_collects_no_frames(attached: Segment) -> None:

@@ -1,0 +1,179 @@
+"""How a segment is opened: found or made, locked or only looked at, checked, and mapped.
+
+Knows the layout and the rules of docs/ring.md, "Life of a segment"; knows no handles.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+
+import numpy as np
+
+from chronostream.errors import (
+    ChronoStreamError,
+    CorruptSegmentError,
+    LayoutMismatchError,
+    ProducerActiveError,
+    StreamError,
+    StreamNotFoundError,
+)
+from chronostream.ring import shm
+from chronostream.ring.layout import HEADER_DTYPE, HEADER_SIZE, MAGIC, MAX_HEADER_SIZE, Layout
+
+__all__ = ["PRODUCER_LOCK", "check_same", "map_segment", "open_locked", "open_to_attach", "read_layout"]
+
+PRODUCER_LOCK = 0
+"""The byte whose lock says that the producer lives."""
+
+_BLOCK = 512  # what `st_blocks` counts
+_POPULATED = mmap.MAP_SHARED | mmap.MAP_POPULATE
+
+
+def open_locked(name: str, *, make: bool = True) -> int:
+    """Open the segment, or make it, take the producer's lock, and return the descriptor that holds it.
+
+    Raises:
+        StreamNotFoundError: there is none, and it is not to be made.
+        ProducerActiveError: its producer lives.
+        AccessDeniedError: it is another user's, or this user may not create it.
+        OutOfSharedMemoryError: there is no room for one more.
+    """
+    while True:
+        try:
+            fd = shm.open_existing(name, writable=True)
+        except FileNotFoundError:
+            if not make:
+                raise _not_found(name) from None
+            try:
+                fd = _create_locked(name)
+            except FileExistsError:
+                continue
+        try:
+            if not shm.try_lock(fd, PRODUCER_LOCK):
+                raise _active(name, fd)
+            if shm.same_file(fd, name):
+                return fd
+        except BaseException:
+            os.close(fd)
+            raise
+        os.close(fd)  # its owner removed it between our opening and our lock
+
+
+def open_to_attach(name: str, *, any_owner: bool) -> tuple[int, bool]:
+    """Open the segment to look at it; return the descriptor and whether the control region may be written.
+
+    Raises:
+        StreamNotFoundError: there is none.
+        AccessDeniedError: it belongs to another user and `any_owner` is false, or its mode keeps us out.
+    """
+    try:
+        try:
+            return shm.open_existing(name, writable=True, any_owner=any_owner), True
+        except StreamError:  # Whatever the reason: a mode, a file system that is mounted read-only, a sandbox.
+            return shm.open_existing(name, writable=False, any_owner=any_owner), False
+    except FileNotFoundError:
+        raise _not_found(name) from None
+
+
+def read_layout(name: str, fd: int) -> Layout | None:
+    """Return the layout of a segment as its header tells it; None if it is still being made.
+
+    Raises:
+        CorruptSegmentError: what is there is no ring of ours, or is damaged.
+        LayoutMismatchError: it was made by another version of the layout.
+    """
+    header = _read_header(fd)
+    if not header[:8].strip(b"\0"):
+        return None
+    if header[:8] != MAGIC:
+        raise CorruptSegmentError(
+            f"the segment of stream {name!r} begins with {header[:8]!r}, not with ChronoStream's mark: "
+            "another program's? Remove it, or use another stream name"
+        )
+    return Layout.from_header(header, os.fstat(fd).st_size)
+
+
+def check_same(name: str, found: Layout, wanted: Layout) -> None:
+    """Raise `LayoutMismatchError` if a stream is there with another layout than is wanted."""
+    for what in ("dtype", "capacity", "application_size", "max_consumers"):
+        if getattr(found, what) != getattr(wanted, what):
+            raise LayoutMismatchError(
+                f"stream {name!r} exists with {what} {getattr(found, what)}, asked for was {getattr(wanted, what)}: "
+                f"use the same, or remove it first (`chronostream remove {name}`)"
+            )
+
+
+def map_segment(
+    name: str, layout: Layout, fd: int, *, owner: bool, writable: bool, populate: bool
+) -> tuple[mmap.mmap, memoryview | mmap.mmap | None]:
+    """Map the segment; return all of it, writable for the owner only, and the control region if that may be written.
+
+    Through a descriptor of its own: mmap keeps a copy, which must not be one with a lock.
+
+    Raises:
+        StreamNotFoundError: it was removed at this moment.
+        CorruptSegmentError: it was cut off at this moment.
+        OutOfSharedMemoryError: this process may not map so much.
+    """
+    try:
+        mapped_fd = shm.open_existing(name, writable=writable, any_owner=True)
+    except FileNotFoundError:
+        raise StreamNotFoundError(f"stream {name!r} was removed at this moment: start its producer again") from None
+    try:
+        found = os.fstat(mapped_fd)
+        if not os.path.samestat(found, os.fstat(fd)):
+            raise StreamNotFoundError(f"stream {name!r} was removed and made anew at this moment: try again")
+        size = layout.segment_size
+        # Ours has all its pages from the start; where some are absent, this would make them, however many they were.
+        flags = _POPULATED if populate and found.st_blocks * _BLOCK >= size else mmap.MAP_SHARED
+        with shm.system_errors(f"the {size} bytes of stream {name!r} cannot be mapped"):
+            if owner:
+                memory = mmap.mmap(mapped_fd, size, flags, mmap.PROT_READ | mmap.PROT_WRITE)
+                return memory, memoryview(memory)[layout.control_offset : layout.application_offset]
+            memory = mmap.mmap(mapped_fd, size, flags, mmap.PROT_READ)
+            if not writable:
+                return memory, None
+            control = mmap.mmap(
+                mapped_fd,
+                layout.application_offset - layout.control_offset,
+                mmap.MAP_SHARED,
+                mmap.PROT_READ | mmap.PROT_WRITE,
+                offset=layout.control_offset,
+            )
+            return memory, control
+    except ValueError as error:  # mmap's, for a file that is too short
+        raise CorruptSegmentError(f"the segment of stream {name!r} was cut off at this moment: {error}") from error
+    finally:
+        os.close(mapped_fd)
+
+
+def _create_locked(name: str) -> int:
+    fd = shm.create(name)
+    try:
+        shm.try_lock(fd, PRODUCER_LOCK)
+    except ChronoStreamError:  # No system without such locks may keep a file that nobody can own.
+        shm.unlink(name)
+        os.close(fd)
+        raise
+    return fd
+
+
+def _read_header(fd: int) -> bytes:
+    return shm.read(fd, MAX_HEADER_SIZE).ljust(HEADER_SIZE, b"\0")
+
+
+def _not_found(name: str) -> StreamNotFoundError:
+    return StreamNotFoundError(
+        f"there is no stream {name!r} on this machine: start its producer, or see `chronostream status`"
+    )
+
+
+def _active(name: str, fd: int) -> ProducerActiveError:
+    header = _read_header(fd)
+    if header[:8] != MAGIC:
+        return ProducerActiveError(f"stream {name!r} is live: another process is making it at this moment")
+    pid = int(np.frombuffer(header, HEADER_DTYPE, count=1)[0]["pid"])
+    return ProducerActiveError(
+        f"stream {name!r} is live: process {pid} is its producer; stop that one first, or use another name", pid
+    )
