@@ -22,7 +22,7 @@ import stat
 import struct
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from chronostream.errors import (
@@ -204,16 +204,16 @@ def open_existing(name: str, *, writable: bool, any_owner: bool = False) -> int:
             if error.errno in _IRREGULAR:
                 raise _irregular(path) from error
             raise
-    found = os.fstat(fd)
-    if not stat.S_ISREG(found.st_mode):
-        os.close(fd)
-        raise _irregular(path)
-    if found.st_uid != os.geteuid() and not any_owner:
-        os.close(fd)
-        raise AccessDeniedError(
-            f"the segment of stream {name!r} belongs to user {found.st_uid}, this process is user {os.geteuid()}: "
-            "only a reader that says any_owner=True may trust it"
-        )
+    with ExitStack() as undo:
+        undo.callback(os.close, fd)
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise _irregular(path)
+        if not any_owner and (owner := _other_owner(fd)) is not None:
+            raise AccessDeniedError(
+                f"the segment of stream {name!r} belongs to {owner}, this process is user {os.geteuid()}: "
+                "only a reader that says any_owner=True may trust it"
+            )
+        undo.pop_all()
     return fd
 
 
@@ -344,6 +344,20 @@ def _is_name(name: object) -> bool:
 
 def _path(name: str) -> Path:
     return _DIRECTORY / segment_name(name)
+
+
+def _other_owner(fd: int) -> str | None:
+    """Return whose an open file is if it is not this user's own."""
+    owner = os.fstat(fd).st_uid
+    if owner != os.geteuid():
+        return f"user {owner}"
+    # In a user namespace all users whom it does not know have one number, and this user may have the same one.
+    # The kernel itself is not mistaken: it grants this flag to the owner only.
+    try:
+        fcntl.fcntl(fd, fcntl.F_SETFL, os.O_NOATIME)
+    except PermissionError:
+        return f"a user whom this user namespace does not know and shows as {owner}"
+    return None
 
 
 def _irregular(path: Path) -> AccessDeniedError:

@@ -31,6 +31,7 @@ NOBODY = 65534  # a user and a group
 SHARED_MEMORY = Path("/dev/shm")
 
 _CLONE_NEWNS, _CLONE_NEWUSER = 0x20000, 0x10000000  # from <sched.h>
+_PR_SET_DUMPABLE = 4  # from <linux/prctl.h>
 
 needs_root = pytest.mark.needs_root
 
@@ -166,6 +167,8 @@ def become_user(uid: int, gid: int | None = None) -> None:
     os.setgroups([])
     os.setgid(uid if gid is None else gid)
     os.setuid(uid)
+    # Or /proc/self would be root's, as it is for a process that changed its user.
+    ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 1)
 
 
 def become_nobody() -> None:
@@ -181,10 +184,9 @@ def unshare(flags: int) -> None:
 def own_users(uid_map: str = "", gid_map: str = "") -> None:
     """Give this process a user namespace of its own, in which only those users are known."""
     unshare(_CLONE_NEWUSER)
-    Path("/proc/self/setgroups").write_text("deny")
-    for name, numbers in (("uid_map", uid_map), ("gid_map", gid_map)):
-        if numbers:
-            Path("/proc/self", name).write_text(numbers)
+    if uid_map:
+        for name, text in (("setgroups", "deny"), ("uid_map", uid_map), ("gid_map", gid_map)):
+            Path("/proc/self", name).write_text(text)
 
 
 def own_mounts() -> None:

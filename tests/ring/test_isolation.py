@@ -25,17 +25,21 @@ from tests.engine_harness import Run
 from tests.process_harness import Programs
 from tests.ring.harness import (
     CORES,
+    NOBODY,
     ROOT,
     SHARED_MEMORY,
     TIMEOUT_S,
     Handles,
+    become_user,
     forked,
     in_fork,
     mount,
     mount_read_only,
     needs_mounts,
     needs_root,
+    needs_users,
     own_mounts,
+    own_users,
     path_of,
 )
 
@@ -237,3 +241,54 @@ def test_commands_that_only_read_work_where_shared_memory_is_read_only(run: Run,
     assert (line[1], line[4]) == ("live", "1")
     tail = programs.chronostream("tail", run.name, "--from", "oldest", "--count", "1", preexec_fn=see_read_only)
     assert (tail.wait(), len(tail.out.rest().splitlines())) == (0, 1)
+
+
+OWNER, OTHER = 4711, 4712
+
+
+@needs_root
+@needs_users
+@pytest.mark.parametrize("uid", [OTHER, NOBODY])
+@pytest.mark.parametrize("uid_map", ["", f"{NOBODY} {{uid}} 1"], ids=["nobody known", "one known"])
+def test_in_a_user_namespace_no_stream_of_an_unknown_user_counts_as_ones_own(
+    own: Handles, uid: int, uid_map: str
+) -> None:
+    own.create().close(unlink=False)
+    path_of(own.name).chmod(0o666)
+    os.chown(path_of(own.name), OWNER, OWNER)
+
+    def child() -> None:
+        become_user(uid)
+        known = uid_map.format(uid=uid)
+        own_users(known, known)
+        assert os.geteuid() == path_of(own.name).stat().st_uid == NOBODY
+        for use in (own.attach, own.create, lambda: inspect(own.name), lambda: remove(own.name)):
+            with pytest.raises(
+                AccessDeniedError, match=r"a user whom this user namespace does not know and shows as 65534.*any_owner"
+            ):
+                use()
+        assert own.attach(any_owner=True).registered
+
+    assert in_fork(child) == 0
+    assert inspect(own.name, any_owner=True).generation == 1
+
+
+@needs_root
+@needs_users
+@pytest.mark.parametrize("uid", [OWNER, NOBODY])
+@pytest.mark.parametrize("uid_map", ["", f"{NOBODY} {{uid}} 1", "7 {uid} 1"], ids=["nobody known", "nobody", "seven"])
+def test_in_a_user_namespace_ones_own_stream_is_ones_own_whatever_the_number(
+    own: Handles, uid: int, uid_map: str
+) -> None:
+    own.create().close(unlink=False)
+    os.chown(path_of(own.name), uid, uid)
+
+    def child() -> None:
+        become_user(uid)
+        known = uid_map.format(uid=uid)
+        own_users(known, known)
+        with own.create() as producer:
+            assert producer.taken_over
+            assert own.attach().registered
+
+    assert in_fork(child) == 0
