@@ -21,13 +21,10 @@ from chronostream.errors import (
 from chronostream.ring import shm
 from chronostream.ring.layout import HEADER_DTYPE, HEADER_SIZE, MAGIC, MAX_HEADER_SIZE, Layout
 
-__all__ = ["PRODUCER_LOCK", "check_same", "map_segment", "open_locked", "open_to_attach", "read_layout"]
+__all__ = ["PRODUCER_LOCK", "check_paid", "check_same", "map_segment", "open_locked", "open_to_attach", "read_layout"]
 
 PRODUCER_LOCK = 0
 """The byte whose lock says that the producer lives."""
-
-_BLOCK = 512  # what `st_blocks` counts
-_POPULATED = mmap.MAP_SHARED | mmap.MAP_POPULATE
 
 
 def open_locked(name: str, *, make: bool = True) -> int:
@@ -94,6 +91,15 @@ def read_layout(name: str, fd: int) -> Layout | None:
     return Layout.from_header(header, os.fstat(fd).st_size)
 
 
+def check_paid(name: str, fd: int, layout: Layout) -> None:
+    """Raise `CorruptSegmentError` if a segment has holes: whoever reads them makes the system fill them with memory."""
+    if shm.has_holes(fd, layout.segment_size):
+        raise CorruptSegmentError(
+            f"the segment of stream {name!r} is damaged: not all of its {layout.segment_size} bytes have memory, as in "
+            f"a sparse copy; start its producer, or remove it (`chronostream remove {name}`)"
+        )
+
+
 def check_same(name: str, found: Layout, wanted: Layout) -> None:
     """Raise `LayoutMismatchError` if a stream is there with another layout than is wanted."""
     for what in ("dtype", "capacity", "application_size", "max_consumers"):
@@ -121,12 +127,10 @@ def map_segment(
     except FileNotFoundError:
         raise StreamNotFoundError(f"stream {name!r} was removed at this moment: start its producer again") from None
     try:
-        found = os.fstat(mapped_fd)
-        if not os.path.samestat(found, os.fstat(fd)):
+        if not os.path.samestat(os.fstat(mapped_fd), os.fstat(fd)):
             raise StreamNotFoundError(f"stream {name!r} was removed and made anew at this moment: try again")
         size = layout.segment_size
-        # Ours has all its pages from the start; where some are absent, this would make them, however many they were.
-        flags = _POPULATED if populate and found.st_blocks * _BLOCK >= size else mmap.MAP_SHARED
+        flags = mmap.MAP_SHARED | (mmap.MAP_POPULATE if populate else 0)
         with shm.system_errors(f"the {size} bytes of stream {name!r} cannot be mapped"):
             if owner:
                 memory = mmap.mmap(mapped_fd, size, flags, mmap.PROT_READ | mmap.PROT_WRITE)

@@ -24,6 +24,7 @@ from chronostream.ring import shm
 from chronostream.ring.layout import CONSUMER_DTYPE, FREE_TAIL, HEADER_DTYPE, HEADER_SIZE, MAGIC, Layout
 from chronostream.ring.opening import (
     PRODUCER_LOCK,
+    check_paid,
     check_same,
     map_segment,
     open_locked,
@@ -103,6 +104,8 @@ class Segment:
                 shm.write(fd, 0, layout.new_header(name, identity))
             else:
                 check_same(name, found, layout)
+                if shm.has_holes(fd, layout.segment_size):
+                    shm.reserve(fd, layout.segment_size)
             segment = cls(name, layout, fd, owner=True, writable=True, populate=True)
             undo.pop_all()
         segment.taken_over = found is not None
@@ -131,6 +134,7 @@ class Segment:
             layout = read_layout(name, fd)
             if layout is None:
                 raise StreamNotFoundError(f"stream {name!r} is not ready: its segment is still being made")
+            check_paid(name, fd, layout)
             segment = cls(name, layout, fd, writable=writable, populate=populate)
             undo.pop_all()
         return segment

@@ -40,6 +40,7 @@ __all__ = [
     "Descriptor",
     "clear",
     "create",
+    "has_holes",
     "has_name",
     "is_locked",
     "list_names",
@@ -62,6 +63,7 @@ PREFIX = "chronostream."
 
 _DIRECTORY = Path("/dev/shm")  # noqa: S108 - where shm_open keeps its files, not a temporary file
 _MAX_NAME = 64
+_BLOCK = 512  # what `st_blocks` counts
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", re.ASCII)
 _FLOCK = struct.Struct("@hhqqi4x")  # type, whence, start, length, pid
 
@@ -241,7 +243,7 @@ def permit(fd: int, mode: int, group: str | int | None) -> None:
 
 
 def reserve(fd: int, size: int) -> None:
-    """Reserve `size` bytes for a segment now: a full system is an error here, never a SIGBUS later.
+    """Reserve the memory of a segment of `size` bytes now: a full system is an error here, never a SIGBUS later.
 
     Raises:
         OutOfSharedMemoryError: there is no room.
@@ -250,6 +252,15 @@ def reserve(fd: int, size: int) -> None:
     free = room.f_bavail * room.f_frsize
     with system_errors(f"no room for a segment of {size} bytes, {free} are free in shared memory"):
         os.posix_fallocate(fd, 0, size)
+
+
+def has_holes(fd: int, size: int) -> bool:
+    """Return whether some of a segment's first `size` bytes have no memory yet; moves the offset of the open file."""
+    if os.fstat(fd).st_blocks * _BLOCK >= size:
+        return False
+    # Fewer blocks are no proof: a file system that compresses counts otherwise.
+    with system_errors("the holes of a segment cannot be looked for"):
+        return os.lseek(fd, 0, os.SEEK_HOLE) < size
 
 
 def clear(fd: int) -> None:

@@ -33,11 +33,31 @@ from chronostream.errors import (
 from chronostream.ring import Consumer, Layout, Producer, inspect, remove, shm
 from chronostream.ring.layout import CLAIM, FREE_TAIL, HEAD, HEADER_SIZE, LINE, LIVE, MAGIC, STATE
 from chronostream.ring.segment import Segment
-from tests.ring.harness import Handles, become_nobody, in_fork, move_head, needs_root, overwrite, path_of
+from tests.ring.harness import (
+    SHARED_MEMORY,
+    Handles,
+    become_nobody,
+    in_fork,
+    mount,
+    move_head,
+    needs_mounts,
+    needs_root,
+    overwrite,
+    own_mounts,
+    path_of,
+)
 
 LAYOUT = Layout.plan(np.dtype("<i8"), 8, 100, 2)
 IDENTITY = bytes(LINE)
 LARGEST = (1 << 64) - 1
+
+
+def punch(path: Path, offset: int, size: int) -> None:
+    """Take the memory of a part of a file away, which reads as zeros then."""
+    keep_size, punch_hole = 1, 2  # from <linux/falloc.h>
+    with path.open("r+b") as file:
+        libc = ctypes.CDLL(None, use_errno=True)
+        assert libc.fallocate(file.fileno(), keep_size | punch_hole, ctypes.c_int64(offset), ctypes.c_int64(size)) == 0
 
 
 def own(name: str, layout: Layout, identity: bytes, **options: Any) -> Segment:
@@ -88,8 +108,66 @@ def test_a_segment_with_holes_is_not_filled_by_who_attaches(name: str) -> None:
     path.write_bytes(path.read_bytes()[: layout.records_offset])
     os.truncate(path, layout.segment_size)
     before = path.stat().st_blocks
-    Segment.attach(name, populate=True).close()
+    with pytest.raises(CorruptSegmentError, match="not all of its"):
+        Segment.attach(name, populate=True)
     assert path.stat().st_blocks == before
+
+
+@pytest.mark.parametrize("offset", [LAYOUT.control_offset, LAYOUT.application_offset, LAYOUT.records_offset])
+def test_a_segment_with_a_hole_is_damaged_until_a_producer_reserves_its_memory(name: str, offset: int) -> None:
+    own(name, LAYOUT, IDENTITY).close()
+    punch(path_of(name), offset, mmap.PAGESIZE)
+    before = path_of(name).stat().st_blocks
+    assert before * 512 < LAYOUT.segment_size
+    for attach in (Segment.attach, inspect, Consumer.attach):
+        with pytest.raises(
+            CorruptSegmentError, match=rf"not all of its {LAYOUT.segment_size} bytes have memory.* remove {name}"
+        ):
+            attach(name)
+    assert path_of(name).stat().st_blocks == before
+    owner = own(name, LAYOUT, IDENTITY)
+    assert owner.taken_over
+    assert path_of(name).stat().st_blocks * 512 == LAYOUT.segment_size
+    Segment.attach(name).close()
+    owner.close()
+
+
+def test_a_file_system_that_counts_blocks_otherwise_has_no_holes(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    own(name, LAYOUT, IDENTITY).close()
+    path_of(name).write_bytes(path_of(name).read_bytes())
+    monkeypatch.setattr(shm, "_BLOCK", 1)
+    Segment.attach(name).close()
+
+
+def test_more_memory_than_there_is_is_not_taken_over_nor_attached_to(name: str) -> None:
+    layout = Layout.plan(np.dtype("<i8"), 1 << 42, 0, 2)  # 32 TiB
+    path_of(name).write_bytes(MAGIC + layout.new_header(name, IDENTITY)[8:])
+    os.truncate(path_of(name), layout.segment_size)
+    before = path_of(name).stat().st_blocks
+    with pytest.raises(CorruptSegmentError, match=f"not all of its {layout.segment_size} bytes have memory"):
+        Segment.attach(name)
+    with pytest.raises(OutOfSharedMemoryError, match=f"no room for a segment of {layout.segment_size} bytes"):
+        own(name, layout, IDENTITY)
+    assert path_of(name).stat().st_blocks == before
+
+
+@needs_mounts
+def test_taking_a_sparse_copy_over_in_a_full_system_is_an_error_and_no_signal(name: str) -> None:
+    def child() -> None:
+        own_mounts()
+        mount("-t", "tmpfs", "-o", "size=1m", "none", SHARED_MEMORY)
+        layout = Layout.plan(np.dtype("<i8"), 1 << 14, 0, 2)
+        own(name, layout, IDENTITY).close()
+        punch(path_of(name), layout.records_offset, 1 << 17)
+        before = path_of(name).stat().st_blocks
+        (SHARED_MEMORY / "ballast").write_bytes(bytes(os.statvfs(SHARED_MEMORY).f_bfree * mmap.PAGESIZE))
+        with pytest.raises(OutOfSharedMemoryError, match="no room for a segment of"):
+            own(name, layout, IDENTITY)
+        assert path_of(name).stat().st_blocks == before
+        (SHARED_MEMORY / "ballast").unlink()
+        own(name, layout, IDENTITY).close()
+
+    assert in_fork(child) == 0
 
 
 def test_what_the_owner_writes_the_others_see(owned: Segment, attached: Segment) -> None:
