@@ -6,13 +6,14 @@ It does not know where the events come from, nor when each is due.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from itertools import chain, islice
 
 import numpy as np
 import numpy.typing as npt
 
 from chronostream.calendar.boundaries import last_boundary
-from chronostream.clock import Clock, Stop, StopFlag, SystemClock
+from chronostream.clock import Clock, StopFlag, SystemClock
 from chronostream.errors import InvalidTypeError, InvalidValueError, StreamExistsError
 from chronostream.event import Frequency, checked_records
 from chronostream.ring import Producer
@@ -20,7 +21,7 @@ from chronostream.scheduler import FrequencyState, SchedulerState
 from chronostream.stream.config import StreamConfig, checked_config
 from chronostream.stream.state import Checkpoint, Description, Published, StateWriter
 
-__all__ = ["fill", "fill_range"]
+__all__ = ["fill"]
 
 _Records = npt.NDArray[np.void]
 
@@ -29,6 +30,8 @@ def fill(
     config: StreamConfig,
     parts: Iterable[_Records],
     *,
+    range_ns: tuple[int, int] | None = None,
+    clock: Clock | None = None,
     stop: StopFlag | None = None,
     on_progress: Callable[[int], object] | None = None,
 ) -> int:
@@ -40,11 +43,14 @@ def fill(
     Args:
         config: what the stream is to be; the events must be of its frequencies, zone and sequencer.
         parts: arrays of `EVENT_DTYPE`, shape ``(n,)``, in order. The first is asked for before anything is made.
+        range_ns: start and end, in Unix nanoseconds, of the time that the parts cover: once all are published,
+            ``chronostream run`` goes on from its end. None: it goes on behind the last event, or now if there is none.
+        clock: whose readings are kept with the stream; `SystemClock` if not given.
         stop: ends it early when set, after a whole part.
         on_progress: called with the number of events, each time that some were published.
 
     Raises:
-        InvalidTypeError: the parts are no arrays of `EVENT_DTYPE`, or another argument is of the wrong kind.
+        InvalidTypeError: the parts are no arrays of `EVENT_DTYPE`.
         InvalidValueError: one has events of frequencies that the stream does not have; nothing of it is published.
         StreamExistsError: there is such a stream, dead or closed.
         ProducerActiveError: there is, and it is live.
@@ -55,45 +61,20 @@ def fill(
     if isinstance(parts, np.ndarray) or not isinstance(parts, Iterable):
         raise InvalidTypeError(f"parts are {type(parts).__name__}, expected arrays of EVENT_DTYPE, one after another")
     coming = iter(parts)
-    parts = chain(list(islice(coming, 1)), coming)
-    with SystemClock() as clock, Stop() as never:
-        wanted = never if stop is None else stop
-        return fill_range(config, parts, clock.realtime_ns(), None, clock, wanted, on_progress)
-
-
-def fill_range(
-    config: StreamConfig,
-    parts: Iterable[_Records],
-    before_ns: int,
-    last_ns: int | None,
-    clock: Clock,
-    stop: StopFlag,
-    on_progress: Callable[[int], object] | None,
-) -> int:
-    """Do what `fill` does, with a stream that is there before the first part is asked for.
-
-    Args:
-        config: as for `fill`.
-        parts: as for `fill`.
-        before_ns: behind which instant an engine goes on if there are no events, Unix nanoseconds.
-        last_ns: behind which it goes on if all of them were published; None: the last event.
-        clock: whose readings are kept with the stream.
-        stop: as for `fill`.
-        on_progress: as for `fill`.
-
-    Raises:
-        ChronoStreamError: as for `fill`.
-    """
+    first = list(islice(coming, 1))
+    stopped: Callable[[], bool] = (lambda: False) if stop is None else stop.is_set
     frequencies = Frequency.parse_all(config.frequencies)
     published = dict.fromkeys(frequencies, Published())
-    reached_ns = before_ns
-    producer = config.open_ring(_refuse_takeover)
-    try:
+    with ExitStack() as opened:
+        clock = opened.enter_context(SystemClock()) if clock is None else clock
+        reached_ns = clock.realtime_ns() if range_ns is None else range_ns[0] - 1
+        producer = config.open_ring(_refuse_takeover)
+        opened.callback(producer.close, unlink=config.remove)
         state = StateWriter(producer.application)
         state.describe(Description(frequencies, config.timezone, config.sequencer))
         try:
-            for events in parts:
-                if stop.is_set():
+            for events in chain(first, coming):
+                if stopped():
                     break
                 producer.check()
                 latest = _latest(events, frequencies)
@@ -104,15 +85,13 @@ def fill_range(
                 reached_ns = int(events["timestamp"][-1])
                 if on_progress is not None:
                     on_progress(len(events))
-            if last_ns is not None and not stop.is_set():
-                reached_ns = last_ns
+            if range_ns is not None and not stopped():
+                reached_ns = range_ns[1] - 1
             return producer.head
         finally:
             floors = [FrequencyState(each, last_boundary(reached_ns, each, config.timezone), 0) for each in frequencies]
             scheduler = SchedulerState(*clock.both_ns(), tuple(floors))
             state.save(Checkpoint(producer.head, clock.boot_id(), scheduler, published))
-    finally:
-        producer.close(unlink=config.remove)
 
 
 def _latest(events: _Records, frequencies: tuple[Frequency, ...]) -> dict[Frequency, Published]:

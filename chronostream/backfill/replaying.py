@@ -15,10 +15,10 @@ import numpy.typing as npt
 
 from chronostream._values import Instant, instant_ns
 from chronostream.backfill.expectation import CHUNK, expected_chunks
-from chronostream.backfill.filling import fill_range
+from chronostream.backfill.filling import fill
 from chronostream.clock import Clock, Stop, StopFlag, SystemClock, Wake
 from chronostream.errors import InvalidTypeError, InvalidValueError
-from chronostream.event import Frequency
+from chronostream.event import EVENT_DTYPE, Frequency
 from chronostream.stream.config import StreamConfig, default_instance
 from chronostream.version import __version__
 
@@ -100,7 +100,7 @@ def replay(
         stop = own.enter_context(Stop()) if stop is None else stop
         if factor != math.inf:
             parts = _paced(parts, start_ns, factor, clock, stop)
-        return fill_range(config, parts, start_ns - 1, end_ns - 1, clock, stop, on_progress)
+        return fill(config, parts, range_ns=(start_ns, end_ns), clock=clock, stop=stop, on_progress=on_progress)
 
 
 def speed_of(speed: str | float) -> float:
@@ -125,8 +125,10 @@ def _paced(
 ) -> Iterator[npt.NDArray[np.void]]:
     """Yield the events when they are due, those that are due together in one array; end early when `stop` is set.
 
-    Now and then an array is empty, so that whoever waits for events can look about.
+    The first array is empty, so that a stream can be made before the first event is waited for. So are others now and
+    then, so that whoever waits for events can look about.
     """
+    yield np.empty(0, EVENT_DTYPE)
     # Paced by the clock that nobody sets: a replay has no business with what the wall clock does.
     began_ns = clock.boottime_ns()
     for events in chunks:

@@ -64,6 +64,14 @@ def test_nothing_to_fill_in_gives_an_empty_stream_that_begins_now(name: str) -> 
         assert (consumer.read()["timestamp"] >= began_ns - 10**9).all()
 
 
+@pytest.mark.parametrize("events", [EVENTS[:0], EVENTS[:30]])
+def test_a_range_that_is_told_is_over_for_the_next_producer(name: str, events: npt.NDArray[np.void]) -> None:
+    fill(config_of(name), [events], range_ns=(START_NS, END_NS), clock=FakeClock(END_NS))
+    with Engine(config_of(name), clock=FakeClock(END_NS)) as engine:
+        engine.step()
+    assert ids_in(name) == event_ids(np.concatenate([events, expected(FREQUENCIES, END_NS, END_NS + 1)])).tolist()
+
+
 def test_it_ends_after_a_part_when_it_is_told_to_stop(name: str) -> None:
     stop = threading.Event()
 
