@@ -22,7 +22,6 @@ import asyncio
 import contextlib
 import queue
 import threading
-import time
 from collections.abc import Callable, Iterable
 from typing import Any, Generic, Literal, Self, TypeVar
 
@@ -30,17 +29,15 @@ import numpy as np
 import numpy.typing as npt
 
 from chronostream import ring
-from chronostream._values import checked_seconds
 from chronostream.errors import ClosedError, StreamNotFoundError
 from chronostream.event import Event, Frequency
 from chronostream.ring.records import checked_limit
-from chronostream.stream.events import EventStream
+from chronostream.stream.events import LOOK_AGAIN_S, EventStream, look_for_stream
 from chronostream.stream.events import subscribe as subscribe_blocking
 
 __all__ = ["AsyncConsumer", "AsyncEventStream", "attach", "subscribe"]
 
 _BATCH = 1024
-_LOOK_AGAIN_S = 0.02
 # A wait in the ring cannot be ended from outside: so long at most it goes on when nobody wants it any more.
 _TURN_S = 0.1
 
@@ -55,9 +52,8 @@ class _Handle(Generic[_Source]):
         self.name = name
         self._source: _Source | None = None
         self._waiter: _Waiter | None = None
-        self._open_source = open_source
+        self._look = look_for_stream(open_source, wait_s)
         self._closed = False
-        self._deadline_s = time.monotonic() + checked_seconds("wait_s", wait_s)
         self._try_to_open()
 
     @property
@@ -138,20 +134,14 @@ class _Handle(Generic[_Source]):
                 raise ClosedError(f"the handle on stream {self.name!r} was closed: open another one")
             if self._source is not None and self._waiter is not None:
                 return self._source, self._waiter
-            await asyncio.sleep(_LOOK_AGAIN_S)
-            if not self._closed:
+            await asyncio.sleep(LOOK_AGAIN_S)
+            if not self._closed and self._source is None:  # Another task may have been quicker.
                 self._try_to_open()
 
     def _try_to_open(self) -> None:
-        if self._source is not None:
-            return  # Another task was quicker.
-        try:
-            self._source = self._open_source()
-        except StreamNotFoundError:
-            if time.monotonic() >= self._deadline_s:
-                raise
-        else:
-            source: ring.Consumer | EventStream = self._source
+        source: ring.Consumer | EventStream | None
+        source = self._source = self._look()
+        if source is not None:
             self._waiter = _Waiter(source.consumer if isinstance(source, EventStream) else source)
 
 

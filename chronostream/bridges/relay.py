@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -25,8 +26,9 @@ from chronostream.bridges.encoding import Encoding, all_subjects, subject_of
 from chronostream.bridges.jetstream import Limits, Origin, ensure_stream, find_end, stream_for
 from chronostream.bridges.publisher import MAX_BATCH, Batch, BatchSizeError, ConflictError, Publisher
 from chronostream.bridges.running import Pauses, cancel, first_of
-from chronostream.errors import InvalidValueError, StreamNotFoundError
+from chronostream.errors import InvalidValueError
 from chronostream.event import Event, Frequency, event_ids
+from chronostream.stream.events import LOOK_AGAIN_S, look_for_stream
 
 __all__ = ["Loss", "Relay", "RelayReport"]
 
@@ -182,14 +184,11 @@ class Relay:
             await pauses.wait()
 
     async def _open(self) -> Backlog:
-        deadline_s = time.monotonic() + self._wait_s
+        look = look_for_stream(partial(Backlog, self._name, any_owner=self._any_owner), self._wait_s)
         while True:
-            try:
-                return Backlog(self._name, any_owner=self._any_owner)
-            except StreamNotFoundError:
-                if time.monotonic() >= deadline_s:
-                    raise
-            await asyncio.sleep(_LOOK_S)
+            if (backlog := look()) is not None:
+                return backlog
+            await asyncio.sleep(LOOK_AGAIN_S)
 
     async def _turn(self, js: JetStreamContext, backlog: Backlog) -> None:
         """Deliver from where JetStream ends, until the stream is closed and drained."""

@@ -26,7 +26,7 @@ from chronostream.recorder.files import Metadata, RecordedFile, UnfinishedFile, 
 from chronostream.recorder.resume import find_end
 from chronostream.ring import Consumer, segment_name
 from chronostream.ring.dtypes import dtype_to_text
-from chronostream.stream.events import when_there
+from chronostream.stream.events import wait_for_stream
 from chronostream.stream.status import description_of
 from chronostream.tables import arrow_schema
 
@@ -128,7 +128,7 @@ class Recorder:
             opened.enter_context(locked(self.directory, name))
             files = recorded_files(self.directory, name)
             where: Literal["oldest", "next"] = "oldest" if files else start
-            attached = when_there(lambda: Consumer.attach(name, where, any_owner=any_owner), wait_s)
+            attached = wait_for_stream(lambda: Consumer.attach(name, where, any_owner=any_owner), wait_s)
             self._consumer = opened.enter_context(attached)
             self._of_events = self._consumer.dtype == EVENT_DTYPE
             read_bytes = min(_READ_BYTES, max_bytes or _READ_BYTES)  # or one batch would make more than a file

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable
-from typing import Literal, Self
+from typing import Literal, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,10 +17,14 @@ from chronostream.ring import Consumer
 from chronostream.ring.core import IdleStrategy
 from chronostream.ring.records import checked_limit
 
-__all__ = ["EventStream", "of_events", "subscribe", "when_there"]
+__all__ = ["LOOK_AGAIN_S", "EventStream", "look_for_stream", "of_events", "subscribe", "wait_for_stream"]
+
+_T = TypeVar("_T")
+
+LOOK_AGAIN_S = 0.02
+"""How long to wait between two looks for a stream that is not there yet."""
 
 _BATCH = 1024
-_LOOK_AGAIN_S = 0.02
 
 
 class EventStream:
@@ -191,25 +195,34 @@ def subscribe(
     def attach() -> Consumer:
         return Consumer.attach(name, start, on_gone=on_gone, idle=idle, label=label, any_owner=any_owner)
 
-    return EventStream(of_events(when_there(attach, wait_s)), wanted, on_lost=on_lost)
+    return EventStream(of_events(wait_for_stream(attach, wait_s)), wanted, on_lost=on_lost)
 
 
-def when_there(attach: Callable[[], Consumer], wait_s: float) -> Consumer:
-    """Return what `attach` does, as soon as its stream is there; look for `wait_s` seconds.
+def wait_for_stream(attach: Callable[[], _T], wait_s: float) -> _T:
+    """Return what `attach` does, as soon as its stream is there.
 
     Raises:
-        StreamNotFoundError: it did not come.
-        InvalidValueError: the time is negative.
-        InvalidTypeError: it is not a number.
+        StreamNotFoundError: it did not come within `wait_s` seconds.
     """
+    look = look_for_stream(attach, wait_s)
+    while (found := look()) is None:
+        time.sleep(LOOK_AGAIN_S)
+    return found
+
+
+def look_for_stream(attach: Callable[[], _T], wait_s: float) -> Callable[[], _T | None]:
+    """Return a function that does one look of `wait_for_stream`, for asyncio: None means to look again."""
     deadline_s = time.monotonic() + checked_seconds("wait_s", wait_s)
-    while True:
+
+    def look() -> _T | None:
         try:
             return attach()
         except StreamNotFoundError:
             if time.monotonic() >= deadline_s:
                 raise
-        time.sleep(_LOOK_AGAIN_S)
+            return None
+
+    return look
 
 
 def of_events(consumer: Consumer) -> Consumer:
