@@ -15,7 +15,8 @@ from typing import Any, Self
 import numpy as np
 
 from chronostream.event import EVENT_DTYPE, Frequency, build_events
-from chronostream.ring import Producer
+from chronostream.ring import Producer, inspect
+from chronostream.stream.config import StreamConfig
 from tests.ring.harness import ROOT, TIMEOUT_S
 
 SECOND_NS = 1_000_000_000
@@ -150,6 +151,21 @@ class Feed:
 def events_of(lines: str) -> list[dict[str, Any]]:
     """Return the events of JSON lines."""
     return [json.loads(line) for line in lines.splitlines()]
+
+
+def config(name: str, **options: Any) -> StreamConfig:
+    given: dict[str, Any] = {"name": name, "capacity": 8, "instance_id": "host"}
+    return StreamConfig(**given | options)
+
+
+def state(name: str) -> str:
+    return inspect(name).state
+
+
+def dead_pid() -> int:
+    with subprocess.Popen(["true"]) as ended:
+        ended.wait(TIMEOUT_S)
+    return ended.pid
 
 
 def gone(pid: int) -> bool:

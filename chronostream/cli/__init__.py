@@ -11,7 +11,9 @@ import re
 import sys
 from collections.abc import Sequence
 
-__all__ = ["main", "silence"]
+from chronostream._stdio import silence
+
+__all__ = ["main"]
 
 _USERINFO = re.compile(r"(?<=//)[^/\s]*@")
 _FAILED, _WRONG_USAGE, _LIVE = 1, 2, 3
@@ -53,13 +55,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if status == _INTERRUPTED:
         return _fail("interrupted", _FAILED)
     return status if isinstance(status, int) else 0
-
-
-def silence(fd: int) -> None:
-    """Let go of an output that cannot be written to: what Python still wants to flush at its end goes nowhere."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, fd)
-    os.close(nowhere)
 
 
 def _status_of(error: Exception) -> int:

@@ -6,7 +6,7 @@ import logging
 import sys
 import time
 
-from chronostream.cli import silence
+from chronostream._stdio import silence
 
 __all__ = ["log_to_stderr"]
 

@@ -12,7 +12,7 @@ from chronostream._extras import require
 from chronostream.cli.log import log_to_stderr
 from chronostream.cli.options import AnyOwner
 from chronostream.errors import InvalidValueError
-from chronostream.producer.process import stopped_by_signals
+from chronostream.producer.life import stopped_by_signals
 
 __all__ = ["metrics"]
 

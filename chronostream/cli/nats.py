@@ -16,6 +16,7 @@ from chronostream.errors import InvalidValueError
 
 if TYPE_CHECKING:
     from chronostream.bridges.connection import ConnectionOptions
+    from chronostream.clock import Stop
 
 __all__ = ["Connect", "FromNats", "JetStream", "NatsName", "run_until_signal", "takes_connection"]
 
@@ -79,17 +80,22 @@ def takes_connection(command: Callable[..., _T]) -> Callable[..., _T]:
 
 def run_until_signal(work: Callable[[asyncio.Event], Awaitable[_T]]) -> _T:
     """Log to stderr, and run `work` with an event that SIGTERM, SIGINT and SIGHUP set; return what it returns."""
-    from chronostream.producer.process import stop_signals
+    from chronostream.producer.life import stopped_by_signals
 
     log_to_stderr()
 
-    async def run() -> _T:
-        stop = asyncio.Event()
-        for number in stop_signals():
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async def run(signalled: Stop) -> _T:
+        stop, loop = asyncio.Event(), asyncio.get_running_loop()
+
+        def on_signal() -> None:
+            loop.remove_reader(signalled)
+            stop.set()
+
+        loop.add_reader(signalled, on_signal)
         return await work(stop)
 
-    return asyncio.run(run())
+    with stopped_by_signals() as signalled:
+        return asyncio.run(run(signalled))
 
 
 def _connection(how: dict[str, Any], url: str) -> ConnectionOptions:

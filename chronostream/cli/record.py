@@ -13,7 +13,7 @@ from chronostream.cli.log import log_to_stderr
 from chronostream.cli.options import AnyOwner, For, Format, FormatOption, Name, Start, Wait, seconds_of
 from chronostream.cli.progress import progress
 from chronostream.errors import InvalidValueError
-from chronostream.producer.process import stopped_by_signals
+from chronostream.producer.life import stopped_by_signals
 from chronostream.recorder import Recorder, Report
 
 __all__ = ["record"]

@@ -14,7 +14,7 @@ from chronostream.cli.options import Capacity, Frequencies, Group, Mode, Name, R
 from chronostream.cli.progress import progress
 from chronostream.errors import InvalidValueError, StreamMismatchError
 from chronostream.event import Frequency
-from chronostream.producer.process import stopped_by_signals
+from chronostream.producer.life import stopped_by_signals
 from chronostream.stream.config import StreamConfig
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from chronostream.cli.options import For, seconds_of
 from chronostream.cli.settings import Settings, read_streams, settings_of, stream_config
 from chronostream.cli.supervise import log_ready, supervise
 from chronostream.errors import InvalidValueError
-from chronostream.producer.process import run as run_process
+from chronostream.producer.life import run as run_process
 from chronostream.stream.config import StreamConfig
 
 __all__ = ["run"]
@@ -125,7 +125,7 @@ def run(
     if len(configs) > 1:
         return supervise(configs, for_s=for_s)
     [only] = configs
-    run_process(only, for_s=for_s, on_ready=lambda: log_ready(only, os.getpid()), for_good=True)
+    run_process(only, for_s=for_s, on_ready=lambda _: log_ready(only, os.getpid()), for_good=True)
     _log.info("stopped: stream %r %s", only.name, "removed" if only.remove else "closed, and kept for the next run")
     return 0
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import logging
 import select
-import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from chronostream.clock import Stop
 from chronostream.event import Frequency
-from chronostream.producer.process import ProducerProcess, start, stopped_by_signals
-from chronostream.producer.systemd import Watchdog, notify
+from chronostream.producer.life import serving, stopped_by_signals
+from chronostream.producer.process import ProducerProcess, ending, start
+from chronostream.producer.systemd import Watchdog
 from chronostream.ring import CORE
 from chronostream.stream.config import StreamConfig
 
@@ -47,9 +47,8 @@ def supervise(configs: Sequence[StreamConfig], *, for_s: float | None = None) ->
         try:
             for config, producer in zip(configs, producers, strict=True):
                 log_ready(config, producer.pid)
-            notify("READY=1")
-            failed = _watch(producers, stop, for_s)
-            notify("STOPPING=1")
+            with serving(stop, for_s) as watchdog:
+                failed = _watch(producers, stop, watchdog)
         finally:
             _stop_all(producers)
     _log.info("stopped: %d streams", len(producers))
@@ -76,15 +75,13 @@ def _start_all(configs: Iterable[StreamConfig]) -> list[ProducerProcess]:
     return started
 
 
-def _watch(producers: Iterable[ProducerProcess], stop: Stop, for_s: float | None) -> bool:
+def _watch(producers: Iterable[ProducerProcess], stop: Stop, watchdog: Watchdog) -> bool:
     """Return when it is time to stop, or when no producer is left; whether one of them failed."""
-    end_s = None if for_s is None else time.monotonic() + for_s
-    watchdog = Watchdog()
     look_s = _LOOK_S if watchdog.interval_s is None else min(_LOOK_S, watchdog.interval_s)
     running, failed = list(producers), False
-    while running and not stop.is_set() and (end_s is None or time.monotonic() < end_s):
+    while running and not stop.is_set():
         watchdog.feed()
-        select.select([stop], [], [], look_s if end_s is None else max(0.0, min(look_s, end_s - time.monotonic())))
+        select.select([stop], [], [], look_s)
         for producer in [each for each in running if not each.alive]:
             running.remove(producer)
             failed |= _log_end(producer)
@@ -99,10 +96,9 @@ def _stop_all(producers: Sequence[ProducerProcess]) -> None:
 
 def _log_end(producer: ProducerProcess) -> bool:
     """Tell of a producer that ended by itself; return whether it failed."""
-    status = producer.exit_status
-    if status == 0:
+    if producer.exit_status == 0:
         _log.info("stream %r was stopped: process %d", producer.name, producer.pid)
         return False
-    how = f"was killed by signal {-status}" if status is not None and status < 0 else f"ended with status {status}"
+    how = ending(producer.exit_status)
     _log.error("stream %r has failed: process %d %s; the other streams go on", producer.name, producer.pid, how)
     return True

@@ -10,8 +10,8 @@ from typing import Annotated
 
 import typer
 
+from chronostream._stdio import silence
 from chronostream._values import utc_text
-from chronostream.cli import silence
 from chronostream.cli.options import AnyOwner, Format, FormatOption, Frequencies, Name, Start, Wait, seconds_of
 from chronostream.errors import LostError
 from chronostream.event import Event, to_events

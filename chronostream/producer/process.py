@@ -1,9 +1,10 @@
-"""The scheduler process: start it, know that it is ready, stop it, and end with whoever started it.
+"""A scheduler process from outside: start it, know that it is ready, stop it.
 
 The process is a fresh interpreter, not a fork and not `multiprocessing`: so it needs no ``__main__`` guard, works from
 a prompt and a notebook, and inherits nothing but the streams named here. It is given its configuration on standard
 input, and reports on standard output, once: that it is ready, or the error that kept it from it. Neither side waits for
-the end of such a pipe, which a fork of the starting program may hold open; both know how much is to come.
+the end of such a pipe, which a fork of the starting program may hold open: what is sent is one line.
+`chronostream.producer.child` is the other side.
 """
 
 from __future__ import annotations
@@ -14,43 +15,34 @@ import os
 import pickle
 import select
 import signal
-import stat
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import asdict
-from typing import Any, Self
+from typing import Self
 
 import psutil
 
 from chronostream import ring
 from chronostream._values import checked_seconds
-from chronostream.clock import Stop
 from chronostream.errors import AccessDeniedError, ChronoStreamError, ProducerActiveError, StartError
-from chronostream.producer.engine import Engine
-from chronostream.producer.priority import apply_priority
-from chronostream.producer.systemd import Watchdog, notify
 from chronostream.stream.config import StreamConfig, checked_config
 from chronostream.stream.status import StreamStatus, stream_status
 
-__all__ = ["ProducerProcess", "child_main", "run", "start", "stop_producer", "stop_signals", "stopped_by_signals"]
+__all__ = ["ProducerProcess", "ending", "start", "stop_producer"]
 
 _log = logging.getLogger(__name__)
 
 _START_TIMEOUT_S = 30.0
 _STOP_TIMEOUT_S = 5.0
-_PARENT_CHECK_S = 0.5
+_ALIVE_CHECK_S = 0.5
 _LOOK_S = 0.01
-_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-_SIZE_BYTES = 4  # of the number that goes ahead of a report
 # A process that is to stay is forked off here, while there are no threads yet. The child sees the modules that its
 # parent sees, wherever those come from.
 _BOOT = (
     "import json, os, sys; order = json.loads(sys.stdin.readline()); order['detach'] and os.fork() and os._exit(0); "
-    "sys.path[:] = order['path']; from chronostream.producer.process import child_main; sys.exit(child_main(order))"
+    "sys.path[:] = order['path']; from chronostream.producer.child import child_main; sys.exit(child_main(order))"
 )
 
 
@@ -101,6 +93,10 @@ class ProducerProcess:
         if self._child is not None:
             self._child.wait()
 
+    def __repr__(self) -> str:
+        state = "runs" if self.alive else ending(self.exit_status)
+        return f"<ProducerProcess {self.name!r}: process {self.pid} {state}>"
+
     def __enter__(self) -> Self:
         return self
 
@@ -149,47 +145,6 @@ def start(config: StreamConfig, *, detach: bool = False) -> ProducerProcess:
             child.wait()  # It only made the process that stays.
 
 
-def run(
-    config: StreamConfig,
-    *,
-    for_s: float | None = None,
-    on_ready: Callable[[], object] | None = None,
-    for_good: bool = False,
-) -> None:
-    """Be the scheduler process: emit until SIGTERM, SIGINT or SIGHUP, then mark the stream closed. Main thread only.
-
-    Args:
-        config: what the stream is to be.
-        for_s: stop by itself after this many seconds.
-        on_ready: called once the stream can be subscribed to.
-        for_good: the program ends right afterwards; what signals still come meanwhile is ignored.
-
-    systemd, if it asks for that, is told when the stream is ready, that its engine still turns, and when it stops.
-
-    Raises:
-        InvalidValueError: the time is negative, or there is no such processor as `config` asks for.
-        ChronoStreamError: as for `chronostream.Engine`.
-    """
-    if for_s is not None:
-        for_s = checked_seconds("for_s", for_s)
-    apply_priority(realtime=checked_config(config).realtime, cpu=config.cpu)
-    with stopped_by_signals(for_good=for_good) as stop, Engine(config) as engine:
-        timer = None if for_s is None else threading.Timer(for_s, stop.set)
-        try:
-            if timer is not None:
-                timer.daemon = True
-                timer.start()
-            if on_ready is not None:
-                on_ready()
-            watchdog = Watchdog()
-            notify("READY=1")
-            engine.run(stop, each_turn=watchdog.feed, longest_wait_s=watchdog.interval_s)
-        finally:
-            notify("STOPPING=1")
-            if timer is not None:
-                timer.cancel()
-
-
 def stop_producer(name: str, timeout_s: float = _STOP_TIMEOUT_S) -> None:
     """Have the producer of a stream, whoever started it, mark it closed and end; nothing happens if none lives.
 
@@ -222,57 +177,11 @@ def stop_producer(name: str, timeout_s: float = _STOP_TIMEOUT_S) -> None:
         raise AccessDeniedError(f"process {found.pid}, the producer of stream {name!r}, is another user's") from None
 
 
-@contextmanager
-def stopped_by_signals(*, for_good: bool = False) -> Iterator[Stop]:
-    """Give a flag that SIGTERM, SIGINT and SIGHUP set while the block runs, instead of what they do. Main thread only.
-
-    Args:
-        for_good: ignore them from the end of the block on: the process is about to end anyway.
-    """
-    with Stop() as stop:
-        before = {number: signal.signal(number, lambda *_: stop.set()) for number in stop_signals()}
-        try:
-            yield stop
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, signal.SIG_IGN if for_good else handler)
-
-
-def stop_signals() -> list[signal.Signals]:
-    """Return the signals that mean to stop: SIGTERM, SIGINT, and SIGHUP unless it is ignored.
-
-    Who starts a program with `nohup` wants it to outlive its terminal.
-    """
-    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-    return [number for number in _STOP_SIGNALS if not (ignored and number is signal.SIGHUP)]
-
-
-def child_main(order: dict[str, Any]) -> int:
-    """Run what `start` ordered; return the process's exit status."""
-    logging.basicConfig(format="%(asctime)s %(name)s %(levelname)s: %(message)s")
-    with stopped_by_signals(for_good=True) as stop:
-        try:
-            config = StreamConfig(**order["config"])
-            apply_priority(realtime=config.realtime, cpu=config.cpu)
-            engine = Engine(config)
-        except ChronoStreamError as error:
-            _report(error)
-            return 1
-        except Exception as error:
-            _report(StartError(f"the scheduler process failed: {error!r}"))
-            raise
-        with engine:
-            if order["detach"]:
-                _let_go_of_stderr()
-            else:
-                _stop_with_parent(order["parent"], stop)
-            _report(os.getpid())
-            try:
-                engine.run(stop)
-            except ChronoStreamError as error:
-                _log.error("%s", error)
-                return 1
-    return 0
+def ending(exit_status: int | None) -> str:
+    """Return how a process ended, as text."""
+    if exit_status is None:
+        return "ended"
+    return f"was killed by signal {-exit_status}" if exit_status < 0 else f"ended with status {exit_status}"
 
 
 def _terminated(process: psutil.Process, timeout_s: float) -> bool:
@@ -296,47 +205,6 @@ def _runs(process: psutil.Process) -> bool:
         return False
 
 
-def _stop_with_parent(parent: int, stop: Stop) -> None:
-    """Set `stop` when the process that started this one ends.
-
-    Not by the parent-death signal, which comes when the thread that started us ends; nor by a pipe, which a fork of
-    the parent would hold open.
-    """
-    try:
-        fd = os.pidfd_open(parent)
-    except OSError:
-        fd = None  # It is dead already, or this is a sandbox without the call.
-
-    def watch() -> None:
-        if fd is not None and os.getppid() == parent:  # Not so if it died before the descriptor was open.
-            select.select([fd], [], [])
-        while os.getppid() == parent:
-            time.sleep(_PARENT_CHECK_S)
-        stop.set()
-
-    threading.Thread(target=watch, name="parent-watch", daemon=True).start()
-
-
-def _let_go_of_stderr() -> None:
-    """Log into a file only: a terminal or a pipe is the program's that started this one, and ends with it."""
-    if not stat.S_ISREG(os.fstat(2).st_mode):
-        _to_nowhere(2)
-
-
-def _report(outcome: int | ChronoStreamError) -> None:
-    """Tell the parent, if it is still there; from then on, whatever is printed goes nowhere."""
-    data = pickle.dumps(outcome)
-    with suppress(BrokenPipeError), os.fdopen(os.dup(1), "wb") as channel:
-        channel.write(len(data).to_bytes(_SIZE_BYTES, "little") + data)
-    _to_nowhere(1)
-
-
-def _to_nowhere(fd: int) -> None:
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, fd)
-    os.close(nowhere)
-
-
 def _report_of(child: subprocess.Popen[bytes], order: bytes, *, detach: bool) -> int:
     """Hand the order over and return the pid that the child reports; raise the error that it reports."""
     assert child.stdin is not None
@@ -347,13 +215,13 @@ def _report_of(child: subprocess.Popen[bytes], order: bytes, *, detach: bool) ->
             child.stdin.write(order)
         deadline_s = time.monotonic() + _START_TIMEOUT_S
         report = b""
-        while len(report) < _SIZE_BYTES or len(report) < _SIZE_BYTES + int.from_bytes(report[:_SIZE_BYTES], "little"):
+        while not report.endswith(b"\n"):
             part = _next_part(child, deadline_s, detach=detach)
             if not part:
                 status = child.wait(_STOP_TIMEOUT_S)
                 raise StartError(f"the scheduler process ended with status {status} before it was ready")
             report += part
-    outcome = pickle.loads(report[_SIZE_BYTES:])  # noqa: S301 - from a process of our own
+    outcome = pickle.loads(bytes.fromhex(report.decode()))  # noqa: S301 - from a process of our own
     if isinstance(outcome, ChronoStreamError):
         child.wait(_STOP_TIMEOUT_S)
         raise outcome
@@ -368,7 +236,7 @@ def _next_part(child: subprocess.Popen[bytes], deadline_s: float, *, detach: boo
     while True:
         ended = not detach and child.poll() is not None
         remaining_s = 0.0 if ended else deadline_s - time.monotonic()
-        if poll.poll(1000 * max(0.0, min(remaining_s, _PARENT_CHECK_S))):
+        if poll.poll(1000 * max(0.0, min(remaining_s, _ALIVE_CHECK_S))):
             return os.read(child.stdout.fileno(), 65536)
         if ended:
             return b""

@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import os
 import pickle
-import select
 import signal
 import subprocess
 import sys
@@ -20,7 +19,6 @@ import psutil
 import pytest
 
 from chronostream import ring
-from chronostream.clock import Stop
 from chronostream.errors import (
     AccessDeniedError,
     InvalidTypeError,
@@ -34,32 +32,18 @@ from chronostream.errors import (
 from chronostream.event import EVENT_DTYPE
 from chronostream.producer import process
 from chronostream.producer.engine import Engine
-from chronostream.producer.process import ProducerProcess, run, start, stop_producer
+from chronostream.producer.life import run
+from chronostream.producer.process import ProducerProcess, start, stop_producer
 from chronostream.ring import Producer
 from chronostream.ring.layout import HEADER_DTYPE
 from chronostream.stream.config import StreamConfig
 from chronostream.stream.events import subscribe
-from tests.process_harness import SECOND_NS, Programs, gone
+from tests.process_harness import SECOND_NS, Programs, config, dead_pid, gone, state
 from tests.ring.harness import TIMEOUT_S, forked, overwrite, path_of, wait_until
-
-
-def config(name: str, **options: Any) -> StreamConfig:
-    given: dict[str, Any] = {"name": name, "capacity": 8, "instance_id": "host"}
-    return StreamConfig(**given | options)
-
-
-def state(name: str) -> str:
-    return ring.inspect(name).state
 
 
 def children() -> set[int]:
     return {child.pid for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE}
-
-
-def dead_pid() -> int:
-    with subprocess.Popen(["true"]) as ended:
-        ended.wait(TIMEOUT_S)
-    return ended.pid
 
 
 @pytest.fixture
@@ -114,6 +98,25 @@ def test_a_killed_process_is_told_from_one_that_runs_and_can_be_stopped(producer
     wait_until(lambda: not producer.alive)
     assert state(producer.name) == "dead"
     producer.stop()
+
+
+def test_a_handle_shows_its_stream_its_process_and_how_that_ended(name: str) -> None:
+    with start(config(name)) as stopped, start(config(f"{name}-2", remove=True)) as killed:
+        assert repr(stopped) == f"<ProducerProcess '{name}': process {stopped.pid} runs>"
+        os.kill(killed.pid, signal.SIGKILL)
+        stopped.stop()
+        wait_until(lambda: not killed.alive)
+        assert repr(stopped) == f"<ProducerProcess '{name}': process {stopped.pid} ended with status 0>"
+        assert repr(killed) == f"<ProducerProcess '{name}-2': process {killed.pid} was killed by signal 9>"
+    ring.remove(f"{name}-2")
+
+
+def test_a_handle_on_a_detached_process_shows_that_it_ended(programs: Programs) -> None:
+    program = programs.python("-c", "input()")
+    producer = ProducerProcess("clock", program.pid, None)
+    assert repr(producer) == f"<ProducerProcess 'clock': process {program.pid} runs>"
+    producer.stop()
+    assert repr(producer) == f"<ProducerProcess 'clock': process {program.pid} ended>"
 
 
 def test_a_process_that_ends_while_it_is_looked_at_does_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,25 +205,6 @@ def test_it_ends_cleanly_when_its_starter_is_killed_though_a_fork_of_that_one_li
         assert not gone(fork)
     finally:
         os.kill(fork, signal.SIGKILL)
-
-
-def test_a_parent_that_is_dead_already_ends_it_at_once() -> None:
-    with Stop() as stop:
-        process._stop_with_parent(dead_pid(), stop)
-        assert select.select([stop], [], [], TIMEOUT_S)[0]
-
-
-def test_without_a_descriptor_of_its_parent_it_looks_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(_pid: int) -> int:
-        raise PermissionError
-
-    parents = iter([7, 7])
-    monkeypatch.setattr(os, "pidfd_open", refuse)
-    monkeypatch.setattr(os, "getppid", lambda: next(parents, 1))
-    monkeypatch.setattr(process, "_PARENT_CHECK_S", 0.01)
-    with Stop() as stop:
-        process._stop_with_parent(7, stop)
-        assert select.select([stop], [], [], TIMEOUT_S)[0]
 
 
 def test_a_detached_process_outlives_its_starter_and_holds_none_of_its_pipes(programs: Programs, name: str) -> None:
@@ -313,8 +297,7 @@ def test_a_detached_process_that_ends_as_soon_as_it_is_ready_is_an_error(
     name: str, interpreter: Callable[[str], Path], tmp_path: Path
 ) -> None:
     pid = dead_pid()
-    report = pickle.dumps(pid)
-    (tmp_path / "report").write_bytes(len(report).to_bytes(4, "little") + report)
+    (tmp_path / "report").write_text(f"{pickle.dumps(pid).hex()}\n")
     interpreter(f"cat {tmp_path}/report")
     with pytest.raises(StartError, match=f"process {pid} ended as soon as it was ready"):
         start(config(name), detach=True)
@@ -364,41 +347,6 @@ def test_any_path_of_modules_is_handed_on(name: str, monkeypatch: pytest.MonkeyP
 def test_what_is_no_configuration_is_refused(begin: Callable[[Any], Any]) -> None:
     with pytest.raises(InvalidTypeError, match="config is str, expected a StreamConfig"):
         begin("name")
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_a_signal_stops_it_and_its_handlers_are_put_back(name: str, number: signal.Signals) -> None:
-    before = signal.getsignal(number)
-    run(config(name), on_ready=lambda: os.kill(os.getpid(), number))
-    assert state(name) == "closed"
-    assert signal.getsignal(number) is before
-
-
-def test_a_hangup_that_nohup_turned_off_stays_so(name: str) -> None:
-    seen: list[Any] = []
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        run(config(name), for_s=0, on_ready=lambda: seen.append(signal.getsignal(signal.SIGHUP)))
-    finally:
-        signal.signal(signal.SIGHUP, before)
-    assert seen == [signal.SIG_IGN]
-
-
-def test_it_stops_by_itself_when_its_time_is_up(name: str) -> None:
-    run(config(name, remove=True), for_s=0.05)
-    assert not path_of(name).exists()
-
-
-def test_a_time_that_is_longer_than_a_timer_takes_is_no_error(name: str) -> None:
-    run(config(name), for_s=1e30, on_ready=lambda: signal.raise_signal(signal.SIGTERM))
-    assert state(name) == "closed"
-
-
-@pytest.mark.parametrize("for_s", [-1, float("nan")])
-def test_a_negative_time_is_refused_before_anything_is_made(name: str, for_s: float) -> None:
-    with pytest.raises(InvalidValueError, match=r"for_s is .*, expected 0 or more"):
-        run(config(name), for_s=for_s)
-    assert not path_of(name).exists()
 
 
 def test_a_started_process_whose_stream_is_removed_logs_that_and_fails(
@@ -485,9 +433,9 @@ def test_a_producer_that_this_user_may_not_stop_is_an_error(
 WITH_A_FORK = """
 import os, time
 from chronostream.stream.config import StreamConfig
-from chronostream.producer.process import run
+from chronostream.producer.life import run
 
-def fork():
+def fork(_):
     pid = os.fork()
     if pid == 0:
         time.sleep(60)

@@ -1,0 +1,90 @@
+"""The life of a scheduler process, whoever started it: its priority, its signals, its engine, its readiness, its end.
+
+It knows nothing of the process that started this one.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from chronostream._values import checked_seconds
+from chronostream.clock import Stop
+from chronostream.producer.engine import Engine
+from chronostream.producer.priority import apply_priority
+from chronostream.producer.systemd import Watchdog, notify
+from chronostream.stream.config import StreamConfig, checked_config
+
+__all__ = ["run", "serving", "stopped_by_signals"]
+
+
+def run(
+    config: StreamConfig,
+    *,
+    for_s: float | None = None,
+    on_ready: Callable[[Stop], object] | None = None,
+    for_good: bool = False,
+) -> None:
+    """Emit a stream until SIGTERM, SIGINT or SIGHUP, then mark it closed. Main thread only.
+
+    Args:
+        config: what the stream is to be.
+        for_s: stop by itself after this many seconds.
+        on_ready: called once the stream can be subscribed to, with the flag that ends this.
+        for_good: as for `stopped_by_signals`.
+
+    Raises:
+        InvalidValueError: there is no such processor as `config` asks for.
+        ChronoStreamError: as for `chronostream.Engine`.
+    """
+    if for_s is not None:
+        for_s = checked_seconds("for_s", for_s)
+    apply_priority(realtime=checked_config(config).realtime, cpu=config.cpu)
+    with stopped_by_signals(for_good=for_good) as stop, Engine(config) as engine, serving(stop, for_s) as watchdog:
+        if on_ready is not None:
+            on_ready(stop)
+        engine.run(stop, each_turn=watchdog.feed, longest_wait_s=watchdog.interval_s)
+
+
+@contextmanager
+def serving(stop: Stop, for_s: float | None = None) -> Iterator[Watchdog]:
+    """Tell systemd that the service is ready when the block begins, and that it stops when the block ends.
+
+    Args:
+        stop: set when the time is up.
+        for_s: how long that is; None: for ever.
+    """
+    timer = None if for_s is None else threading.Timer(for_s, stop.set)
+    if timer is not None:
+        timer.daemon = True
+        timer.start()
+    notify("READY=1")
+    try:
+        yield Watchdog()
+    finally:
+        notify("STOPPING=1")
+        if timer is not None:
+            timer.cancel()
+
+
+@contextmanager
+def stopped_by_signals(*, for_good: bool = False) -> Iterator[Stop]:
+    """Give a flag that SIGTERM, SIGINT and SIGHUP set while the block runs, instead of what they do. Main thread only.
+
+    SIGHUP stays ignored if it is: `nohup` starts programs that are to outlive their terminal so.
+
+    Args:
+        for_good: ignore them from the end of the block on: the process is about to end anyway.
+    """
+    numbers = [signal.SIGTERM, signal.SIGINT]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    with Stop() as stop:
+        before = {number: signal.signal(number, lambda *_: stop.set()) for number in numbers}
+        try:
+            yield stop
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, signal.SIG_IGN if for_good else handler)
