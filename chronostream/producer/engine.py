@@ -194,6 +194,11 @@ class Engine:
         if self._own_clock is not None:
             self._own_clock.close()
 
+    def __repr__(self) -> str:
+        frequencies = ", ".join(each.label for each in self._frequencies)
+        state = "closed" if self._closed else f"open, {self._saved.position} events"
+        return f"<Engine {self.config.name!r}: {frequencies} in {self.config.timezone}, {state}>"
+
     def __enter__(self) -> Self:
         return self
 

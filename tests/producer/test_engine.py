@@ -310,6 +310,17 @@ def test_what_cannot_be_run_with_is_refused_and_the_stream_left_open(
     assert inspect(run.name).state == "live"
 
 
+def test_an_engine_shows_what_it_emits_and_whether_it_is_open() -> None:
+    with Run(SECOND, HOUR, timezone="Asia/Tokyo") as run:
+        engine = run.start()
+        run.second_by_second(3)
+        assert repr(engine) == f"<Engine '{run.name}': second, hour in Asia/Tokyo, open, 3 events>"
+        run.die()
+        assert repr(engine) == f"<Engine '{run.name}': second, hour in Asia/Tokyo, open, 3 events>"
+        engine.close()
+        assert repr(engine) == f"<Engine '{run.name}': second, hour in Asia/Tokyo, closed>"
+
+
 def test_on_the_real_clock_an_event_is_visible_at_its_boundary_and_never_before() -> None:
     with Run() as run:
         engine = Engine(run.config())
