@@ -7,7 +7,6 @@ import os
 import pickle
 import select
 import stat
-import sys
 import threading
 import time
 from contextlib import suppress
@@ -63,7 +62,7 @@ def _stop_with_parent(parent: int, stop: Stop) -> None:
     the parent would hold open.
     """
     try:
-        fd = os.pidfd_open(parent) if sys.platform == "linux" else None
+        fd = os.pidfd_open(parent)
     except OSError:
         fd = None  # It is dead already, or this is a sandbox without the call.
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 import errno
 import os
 import select
-import sys
 import time
 from typing import TYPE_CHECKING
 

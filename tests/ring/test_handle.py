@@ -31,11 +31,11 @@ def test_a_handle_that_was_never_finished_can_be_shown() -> None:
 def test_a_handle_whose_descriptor_is_gone_can_be_shown(own: Handles) -> None:
     own.create()
     consumer = own.attach()
-    descriptor = consumer._segment._file.fileno()
+    descriptor = consumer._segment._descriptor.fileno()
     kept = os.dup(descriptor)
     os.close(descriptor)
     try:
-        assert repr(consumer) == f"<Consumer {own.name!r} damaged>"
+        assert repr(consumer) == f"<Consumer {own.name!r} closed handle>"
     finally:
         os.dup2(kept, descriptor)
         os.close(kept)
