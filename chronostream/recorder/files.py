@@ -1,7 +1,7 @@
-"""Files of a recording: their names and metadata, and how one comes into being. Knows no ring.
+"""The files of a recording: names, metadata and writing. This module knows no ring.
 
-A file is written under a name that nobody takes for a recording's, and gets its own when it is complete and on the
-disk. So whatever ends in ``.parquet`` is whole, however the recorder ended.
+A file is written under a temporary name and renamed once it is complete and on the disk. So every file that ends in
+``.parquet`` is whole, whatever ended the recorder.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ _ROW_GROUP_BYTES = 1 << 23
 
 @dataclass(frozen=True, slots=True)
 class RecordedFile:
-    """A finished file, as its name tells.
+    """A finished file, as described by its name. Its length is its number of records.
 
     Attributes:
-        path: where it is.
+        path: of the file.
         stream: the stream's name.
         era: which life of the stream's ring, from 1.
-        first: ring position of its first record.
-        last: ring position of its last record; all those between are there.
-        date: the day of its first record, ``YYYY-MM-DD``.
+        first: ring position of the first record.
+        last: ring position of the last record.
+        date: the day of the first record, ``YYYY-MM-DD``.
     """
 
     path: Path
@@ -61,43 +61,41 @@ class RecordedFile:
 
         Raises:
             MissingDependencyError: pyarrow is not installed.
-            RecordingError: it is no file of a recording, or not the one that its name says.
+            RecordingError: this is no file of a recording, or its name does not match its metadata.
         """
         parquet = require("pyarrow.parquet", _ARROW)
         try:
             fields = json.loads((parquet.read_metadata(self.path).metadata or {})[_KEY])
             if fields.pop("format") != _FORMAT:
-                raise ValueError("another version's format")
+                raise ValueError(f"its format is not {_FORMAT}")
             metadata = Metadata(**fields)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RecordingError(
-                f"{self.path} cannot be read as a file of a recording ({error}): move it out of the directory"
+                f"{self.path} is not a readable file of a recording ({error}): move it out of the directory"
             ) from error
-        if any(getattr(metadata, what) != getattr(self, what) for what in ("stream", "era", "first", "last")):
+        if any(getattr(metadata, key) != getattr(self, key) for key in ("stream", "era", "first", "last")):
             raise RecordingError(
                 f"{self.path} holds positions {metadata.first} to {metadata.last} of era {metadata.era} of stream "
-                f"{metadata.stream!r}, which is not what its name says: give it its name back, or move it away"
+                f"{metadata.stream!r}, which does not match its name: rename it back, or move it out of the directory"
             )
         return metadata
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metadata:
-    """What a file says of itself, as JSON under the key ``chronostream`` of its key-value metadata.
+    """The metadata of a file: JSON under the key ``chronostream`` of Parquet's key-value metadata.
+
+    `stream`, `era`, `first` and `last` must match the file's name.
 
     Attributes:
-        stream: the stream's name.
-        era: which life of the stream's ring, from 1.
-        first: ring position of the first record.
-        last: ring position of the last record.
-        lost_before: how many records right before `first` were overwritten before they could be recorded.
-        generation: of the stream, when the file was finished.
-        producer_started_ns: when that generation's producer opened it, Unix time.
-        producer_version: its version text.
-        instance_id: its name.
-        timezone: IANA zone of the days by which files are cut.
-        dtype: the records' dtype, in the words of the ring's header.
-        last_record: SHA-256 of the last record's bytes, by which the ring is known again.
+        lost_before: how many records directly before `first` were overwritten before they could be recorded.
+        generation: of the stream when the file was finished.
+        producer_started_ns: when the producer of that generation started, Unix nanoseconds.
+        producer_version: version of that producer.
+        instance_id: name of that producer.
+        timezone: IANA zone whose days separate files.
+        dtype: of the records, as the ring's header writes it.
+        last_record: SHA-256 of the last record's bytes. It tells this ring from a new one of the same name.
     """
 
     stream: str
@@ -115,34 +113,25 @@ class Metadata:
 
 
 def recorded_files(directory: Path | str, stream: str) -> list[RecordedFile]:
-    """Return the finished files of a stream's recording, in its order.
+    """Return the finished files of a stream's recording, in the order of its records.
 
-    Where a file does not begin right behind the one before it, in the same era, records are absent.
-
-    Raises:
-        InvalidTypeError: the directory is no path, or the stream no name.
+    Records are missing where a file does not begin directly after the previous one of its era.
     """
     if not isinstance(directory, Path | str) or not isinstance(stream, str):
-        raise InvalidTypeError(f"expected a directory and the name of a stream, found {directory!r} and {stream!r}")
+        raise InvalidTypeError(f"directory and stream are {directory!r} and {stream!r}, expected a path and a name")
     pattern = re.compile(re.escape(stream) + r"\.(\d{4,})\.(\d{16,})-(\d{16,})\.(\d{4}-\d\d-\d\d)\.parquet", re.ASCII)
-    found = (
+    files = (
         RecordedFile(path, stream, int(match[1]), int(match[2]), int(match[3]), match[4])
         for path in Path(directory).glob("*.parquet")
         if (match := pattern.fullmatch(path.name))
     )
-    return sorted(found, key=lambda file: (file.era, file.first))
+    return sorted(files, key=lambda file: (file.era, file.first))
 
 
 class UnfinishedFile:
-    """A file on its way: `add` records, then `finish` or `discard` it.
+    """A file that is being written: `add` records, then `finish` or `discard` it.
 
-    Args:
-        directory: where it will be.
-        stream: the stream's name.
-        era: which life of its ring.
-        first: ring position of the first record to come.
-        dtype: the records' dtype.
-        max_bytes: when it `is_full`; None for never.
+    With `max_bytes`, `is_full` becomes true at that size on the disk; records still in memory do not count.
     """
 
     def __init__(
@@ -154,7 +143,7 @@ class UnfinishedFile:
         self._stem = f"{stream}.{era:04}.{first:016}"
         self._temporary = directory / f".{self._stem}{_UNFINISHED}"
         self._max_bytes = max_bytes
-        # Before it is compressed: a file gets a little larger than it should be, not twice as large.
+        # Small row groups keep a small file from growing far beyond max_bytes.
         self._row_group_bytes = _ROW_GROUP_BYTES if max_bytes is None else min(_ROW_GROUP_BYTES, max_bytes)
         self._buffered: list[npt.NDArray[Any]] = []
         self._buffered_bytes = 0
@@ -163,11 +152,11 @@ class UnfinishedFile:
 
     @property
     def is_full(self) -> bool:
-        """Whether it has reached its size; what is still in memory does not count."""
+        """Whether the file has reached `max_bytes`."""
         return self._max_bytes is not None and self._file.tell() >= self._max_bytes
 
     def add(self, records: npt.NDArray[Any]) -> None:
-        """Add records, at least one, that come right behind those before."""
+        """Add the next records, shape ``(n,)``, at least one."""
         self._last = records[-1:]
         self._buffered.append(records)
         self._buffered_bytes += records.nbytes
@@ -175,11 +164,11 @@ class UnfinishedFile:
             self._write_row_group()
 
     def digest_of_last(self) -> str:
-        """Return what `Metadata.last_record` is to be."""
+        """Return `Metadata.last_record` of the records added so far."""
         return digest(self._last)
 
     def finish(self, metadata: Metadata, date: str) -> RecordedFile:
-        """Write what is left, have it on the disk, and give the complete file its name."""
+        """Write the rest, flush the file to the disk, and rename it to its final name."""
         self._write_row_group()
         self._writer.add_key_value_metadata({_KEY: json.dumps({"format": _FORMAT} | asdict(metadata))})
         self._writer.close()
@@ -192,8 +181,8 @@ class UnfinishedFile:
         return RecordedFile(path, metadata.stream, metadata.era, metadata.first, metadata.last, date)
 
     def discard(self) -> None:
-        """Leave nothing of it; twice is fine."""
-        # Closing writes the end of the file, which may fail for the very reason that it is given up for.
+        """Delete the file. A second call does nothing."""
+        # Closing writes to the file, which fails for example when the disk is full.
         for part in (self._writer, self._file):
             with contextlib.suppress(Exception):
                 part.close()
@@ -214,10 +203,10 @@ def digest(record: npt.NDArray[Any]) -> str:
 
 @contextlib.contextmanager
 def locked(directory: Path, stream: str) -> Iterator[None]:
-    """Be the only recorder of a stream into a directory; clear away what one that died left unfinished.
+    """Hold the lock of a stream's recording in a directory; delete the unfinished files of a recorder that died.
 
     Raises:
-        RecordingError: another one is at it, or the directory cannot be made or written to.
+        RecordingError: another recorder holds the lock, or the directory cannot be made or written to.
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -230,7 +219,7 @@ def locked(directory: Path, stream: str) -> Iterator[None]:
         except BlockingIOError:
             pid = os.pread(lock, 32, 0).decode(errors="replace").strip() or "another"
             raise RecordingError(
-                f"process {pid} is recording stream {stream!r} into {directory} already: stop it, or use another one"
+                f"process {pid} already records stream {stream!r} into {directory}: stop it, or use another directory"
             ) from None
         os.ftruncate(lock, 0)
         os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)

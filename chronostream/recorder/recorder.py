@@ -1,4 +1,4 @@
-"""The recorder itself: what it reads next, and when a file is due."""
+"""The recorder: what it reads next, and when it finishes a file."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from chronostream._extras import require
-from chronostream._values import checked_seconds
+from chronostream._values import SECOND_NS, checked_seconds
 from chronostream.calendar.boundaries import next_boundary
 from chronostream.clock import StopFlag
-from chronostream.errors import ChronoStreamError, InvalidTypeError, InvalidValueError, RecordingError
+from chronostream.errors import InvalidTypeError, InvalidValueError, RecordingError
 from chronostream.event import EVENT_DTYPE
 from chronostream.recorder.files import Metadata, RecordedFile, UnfinishedFile, locked, recorded_files
 from chronostream.recorder.resume import find_end
@@ -30,67 +30,75 @@ from chronostream.stream.events import wait_for_stream
 from chronostream.stream.status import description_of
 from chronostream.tables import arrow_schema
 
-__all__ = ["Recorder", "Report"]
+__all__ = ["Recorder", "RecordingReport", "Report"]
 
 _log = logging.getLogger(__name__)
 
 _ARROW = "chronostream[arrow]"
 _READ_BYTES = 1 << 20
-_LOOK_S = 0.25  # how soon a stop flag is noticed
-# A ring that turns over faster than this leaves a recorder that was killed no time to come back.
+_STOP_CHECK_S = 0.25
+# A killed recorder needs this long to restart. If half a ring lasts less, finishing files early saves no records.
 _RESTART_S = 10.0
 
 
 @dataclass(slots=True)
-class Report:
+class RecordingReport:
     """What a recorder has done so far.
 
     Attributes:
-        records: how many records are in finished files.
-        files: those files, in order.
+        records: number of records in finished files.
+        files: the finished files, in order.
         lost: ranges of ring positions that were overwritten before they could be recorded.
-        resumed: the file that this recording goes on behind; None if it is the first.
-        made_anew: whether the stream was made anew since that file, so that positions began at 0 again. What the old
-            one still had behind it, if anything, is gone with it.
+        resumed: the file after which this recording continues; None for a first recording.
+        recreated: whether the stream was removed and created again since that file. Positions then began at 0 again,
+            and records of the old stream that were in no file are lost.
     """
 
     records: int = 0
     files: list[RecordedFile] = field(default_factory=list)
     lost: list[range] = field(default_factory=list)
     resumed: RecordedFile | None = None
-    made_anew: bool = False
+    recreated: bool = False
+
+    @property
+    def made_anew(self) -> bool:
+        """The former name of `recreated`, kept for one release."""
+        return self.recreated
 
     @property
     def lost_records(self) -> int:
-        """How many records were lost."""
+        """The number of lost records."""
         return sum(map(len, self.lost))
 
 
-class Recorder:
-    """Records a ring of any dtype into Parquet files of one directory; one for each stream and directory.
+Report = RecordingReport
+"""The former name, kept for one release."""
 
-    It goes on where the files that are there end. A file is finished when its day is over, when it is `every_s` old or
-    has `max_bytes`, when half a ring is unfinished (so that a crash costs nothing), when records were lost, and at the
-    end.
+
+class Recorder:
+    """Records a ring of any dtype into Parquet files. A stream and a directory have at most one recorder.
+
+    A recording resumes after the last file in the directory. A file is finished when its day is over, when it is
+    `every_s` old, when it has `max_bytes`, when it holds half a ring (so a crash loses nothing), when records were
+    lost, and at the end.
 
     Args:
         name: the stream's name.
-        directory: where the files go; made if it is not there.
-        every_s: how long at most records wait for their file, in seconds; None for no limit.
-        max_bytes: about how large a file gets; None for no limit.
-        daily: begin a new file at each midnight of the stream's time zone. Events belong to the day of their boundary,
-            other records to the day on which they are read, in UTC.
-        start: the first recording begins with the ``"oldest"`` record that the ring holds, or with the ``"next"``.
-        wait_s: how long to wait for a stream that is not there yet.
-        any_owner: also trust a stream that another user's process made.
-        now_ns: the wall clock, Unix nanoseconds.
+        directory: of the files; created if it does not exist.
+        every_s: the maximum age of an unfinished file in seconds; None for no limit.
+        max_bytes: the approximate size of a file; None for no limit.
+        daily: begin a new file at each midnight of the stream's time zone. An event belongs to the day of its boundary,
+            any other record to the UTC day on which it is read.
+        start: where a first recording begins: at the ``"oldest"`` record in the ring, or at the ``"next"`` one.
+        wait_s: how long to wait for the stream to exist.
+        any_owner: also trust a stream of another user.
+        now_ns: reads the wall clock in Unix nanoseconds.
 
     Raises:
         MissingDependencyError: pyarrow is not installed.
-        RecordingError: the directory cannot be used, another recorder is at it, or it holds other records.
-        StreamNotFoundError: there is no such stream, not even after `wait_s`.
-        InvalidTypeError: Arrow or Parquet has no place for the ring's dtype, or an argument is of the wrong kind.
-        InvalidValueError: an argument is out of its range.
+        RecordingError: the directory cannot be used, has another recorder, or holds records of another dtype.
+        StreamNotFoundError: the stream does not exist, even after `wait_s`.
+        InvalidTypeError: Arrow or Parquet has no type for a field of the ring.
         ChronoStreamError: as for `chronostream.ring.Consumer.attach`.
     """
 
@@ -117,25 +125,26 @@ class Recorder:
         _check_positive("max_bytes", max_bytes)
         self.name = name
         self.directory = Path(directory)
-        self.report = Report()
+        self.report = RecordingReport()
         self._every_s = math.inf if every_s is None else every_s
         self._max_bytes = max_bytes
         self._daily = daily
         self._now_ns = now_ns
         self._file: UnfinishedFile | None = None
+        self._due_s = math.inf  # The monotonic time at which the file is `every_s` old.
         self._lost_before = 0
         with contextlib.ExitStack() as opened:
             opened.enter_context(locked(self.directory, name))
             files = recorded_files(self.directory, name)
-            where: Literal["oldest", "next"] = "oldest" if files else start
-            attached = wait_for_stream(lambda: Consumer.attach(name, where, any_owner=any_owner), wait_s)
+            first: Literal["oldest", "next"] = "oldest" if files else start
+            attached = wait_for_stream(lambda: Consumer.attach(name, first, any_owner=any_owner), wait_s)
             self._consumer = opened.enter_context(attached)
-            self._of_events = self._consumer.dtype == EVENT_DTYPE
-            read_bytes = min(_READ_BYTES, max_bytes or _READ_BYTES)  # or one batch would make more than a file
-            self._read_at_once = max(1, int(read_bytes) // self._consumer.dtype.itemsize)
-            arrow_schema(self._consumer.dtype)  # An error now, not at the first record.
-            said = description_of(self._consumer)
-            self._timezone = "UTC" if said is None else said.timezone
+            self._has_events = self._consumer.dtype == EVENT_DTYPE
+            read_bytes = min(_READ_BYTES, max_bytes or _READ_BYTES)  # A batch must not be larger than a file.
+            self._batch = max(1, int(read_bytes) // self._consumer.dtype.itemsize)
+            arrow_schema(self._consumer.dtype)  # Raises now, not at the first record.
+            description = description_of(self._consumer)
+            self._timezone = "UTC" if description is None else description.timezone
             self._era, self._next = 1, self._consumer.start
             if files:
                 self._resume(files[-1], any_owner)
@@ -152,79 +161,71 @@ class Recorder:
         *,
         for_s: float | None = None,
         on_progress: Callable[[int], object] | None = None,
-    ) -> Report:
+    ) -> RecordingReport:
         """Record until the stream is closed and drained, then finish the last file.
 
         Args:
-            stop: set it to stop earlier; looked at every quarter of a second.
-            for_s: stop by itself after this many seconds.
-            on_progress: called with the number of records, each time that some were read.
+            stop: stops the recording when it is set; checked every quarter of a second.
+            for_s: stop after this many seconds.
+            on_progress: called with the number of records after each read.
 
         Raises:
-            StreamRemovedError: the stream was removed; what was read before is in a finished file.
-            RecordingError: a file could not be written; nothing of it is left, and this recorder is closed.
-            ClosedError: it is closed.
-            InvalidValueError: `for_s` is negative.
-            InvalidTypeError: it is not a number.
+            StreamRemovedError: the stream was removed; all records read before are in finished files.
+            RecordingError: a file could not be written. It was deleted, and this recorder is closed.
+            ClosedError: the recorder is closed.
         """
         end_s = math.inf if for_s is None else time.monotonic() + checked_seconds("for_s", for_s)
-        while (stop is None or not stop.is_set()) and (now_s := time.monotonic()) < end_s:
-            try:
-                ready = self._consumer.wait(max(0.0, min(_LOOK_S, end_s - now_s, self._due_s() - now_s)))
-            except (ChronoStreamError, KeyboardInterrupt):
-                self.finish_file()
-                raise
-            if ready:
-                taken = self.take()
-                if on_progress is not None:
-                    on_progress(taken)
-            elif self._consumer.closed and not self._consumer.lag:
-                break
-            elif self._is_due():
-                self.finish_file()
-        self.finish_file()
+        try:
+            while (stop is None or not stop.is_set()) and (now_s := time.monotonic()) < end_s:
+                if self._consumer.wait(max(0.0, min(_STOP_CHECK_S, end_s - now_s, self._due_s - now_s))):
+                    taken = self.take()
+                    if on_progress is not None:
+                        on_progress(taken)
+                elif self._consumer.closed and not self._consumer.lag:
+                    break
+                else:
+                    self._finish_due_file()
+        finally:
+            self.finish_file()
         return self.report
 
     def take(self) -> int:
-        """Read a batch of what is there and add it to the file, or to several; return how many records it was.
+        """Read a batch of records without waiting and add them to one or more files; return their number.
 
         Raises:
-            RecordingError: a file could not be written; nothing of it is left, and this recorder is closed.
+            RecordingError: a file could not be written. It was deleted, and this recorder is closed.
         """
-        records = self._consumer.read(self._read_at_once)
+        records = self._consumer.read(self._batch)
         first = self._consumer.position - len(records)
-        known = min(len(records), max(0, self._next - first))  # in the files that this recorder found
-        records, first = records[known:], first + known
-        if first > self._next:
-            self._lose(range(self._next, first))
+        recorded = min(len(records), max(0, self._next - first))
+        records, first = records[recorded:], first + recorded
         taken = len(records)
-        while len(records):
-            if self._is_due():
-                self.finish_file()
-            if self._file is None:
-                self._begin_file(records)
-            count = self._count_of_day(records)
-            if count:
-                with self._writing() as file:
+        with self._writing():
+            if first > self._next:
+                self._lose(range(self._next, first))
+            while len(records):
+                self._finish_due_file()
+                file = self._file or self._begin_file(records)
+                if count := self._count_in_day(records):
                     file.add(records[:count])
-                self._next += count
-            records = records[count:]
-            if len(records):
-                self.finish_file()
-        if self._is_due():
-            self.finish_file()
+                    self._next += count
+                records = records[count:]
+                if len(records):
+                    self.finish_file()
+            self._finish_due_file()
         return taken
 
     def finish_file(self) -> None:
-        """Finish the file that is being written, if there is one.
+        """Finish the file that is being written, if any.
 
         Raises:
-            RecordingError: it could not be written; nothing of it is left, and this recorder is closed.
+            RecordingError: the file could not be written. It was deleted, and this recorder is closed.
         """
-        if self._file is None:
+        file = self._file
+        if file is None:
             return
         header = self._consumer.header
-        with self._writing() as file:
+        with self._writing():
             finished = file.finish(
                 Metadata(
                     stream=self.name,
@@ -242,14 +243,17 @@ class Recorder:
                 ),
                 self._date,
             )
-        self._file = None
+            self._file, self._due_s = None, math.inf
         self._lost_before = 0
         self.report.files.append(finished)
         self.report.records += len(finished)
         _log.info("%s: %d records in %s", self.name, len(finished), finished.path.name)
 
     def close(self) -> None:
-        """Let go of the stream and of the directory; what is unfinished is left to the next recorder. Twice is fine."""
+        """Release the stream and the directory. A second call does nothing.
+
+        An unfinished file is deleted: the next recorder reads its records again.
+        """
         if self._file is not None:
             self._file.discard()
             self._file = None
@@ -267,14 +271,14 @@ class Recorder:
         if position is not None:
             self._era, self._next = last.era, position
             return
-        self.report.made_anew = True
+        self.report.recreated = True
         self._era, self._next = last.era + 1, 0
         _log.warning(
-            "%s: the stream was made anew; what the old one still had behind position %d is gone", self.name, last.last
+            "%s: the stream was recreated; records of the old one after position %d are lost", self.name, last.last
         )
 
     def _lose(self, lost: range) -> None:
-        """Note a loss: a file ends before it, and the next one says so."""
+        """Record a loss: the file ends before it, and the metadata of the next file has its length."""
         self.finish_file()
         self._next = lost.stop
         self._lost_before += len(lost)
@@ -287,65 +291,57 @@ class Recorder:
             lost[-1],
         )
 
-    def _begin_file(self, records: npt.NDArray[Any]) -> None:
-        begins_ns = int(records["timestamp"][0]) if self._of_events else self._now_ns()
-        self._began_s = time.monotonic()
-        self._date = f"{datetime.fromtimestamp(begins_ns // 1_000_000_000, ZoneInfo(self._timezone)):%Y-%m-%d}"
+    def _begin_file(self, records: npt.NDArray[Any]) -> UnfinishedFile:
+        begins_ns = int(records["timestamp"][0]) if self._has_events else self._now_ns()
+        self._date = f"{datetime.fromtimestamp(begins_ns // SECOND_NS, ZoneInfo(self._timezone)):%Y-%m-%d}"
         self._day_ends_ns = next_boundary(begins_ns, "day", self._timezone) if self._daily else math.inf
-        try:
-            self._file = UnfinishedFile(
-                self.directory, self.name, self._era, self._next, self._consumer.dtype, self._max_bytes
-            )
-        except OSError as error:
-            self.close()
-            raise self._unwritable(error) from error
+        self._file = file = UnfinishedFile(
+            self.directory, self.name, self._era, self._next, self._consumer.dtype, self._max_bytes
+        )
+        self._began_s = time.monotonic()
+        self._due_s = self._began_s + self._every_s
+        return file
 
-    def _count_of_day(self, records: npt.NDArray[Any]) -> int:
-        """Return how many of the records, from the first on, belong to the file's day."""
-        if not self._of_events:
+    def _count_in_day(self, records: npt.NDArray[Any]) -> int:
+        """Return how many of the first records belong to the day of the current file."""
+        if not self._has_events:
             return len(records)
         later = np.flatnonzero(records["timestamp"] >= self._day_ends_ns)
         return int(later[0]) if len(later) else len(records)
 
-    def _due_s(self) -> float:
-        """Return until when the file may wait, on the monotonic clock."""
-        return math.inf if self._file is None else self._began_s + self._every_s
-
-    def _is_due(self) -> bool:
+    def _finish_due_file(self) -> None:
         if self._file is None:
-            return False
+            return
         now_s = time.monotonic()
-        half_a_ring = self._next - self._file.first >= self._consumer.capacity // 2
-        return (
-            now_s >= self._due_s()
+        has_half_a_ring = self._next - self._file.first >= self._consumer.capacity // 2
+        if (
+            now_s >= self._due_s
             or self._file.is_full
-            or (half_a_ring and now_s >= self._began_s + _RESTART_S)
-            or (not self._of_events and self._now_ns() >= self._day_ends_ns)
-        )
+            or (has_half_a_ring and now_s >= self._began_s + _RESTART_S)
+            or (not self._has_events and self._now_ns() >= self._day_ends_ns)
+        ):
+            self.finish_file()
 
     @contextlib.contextmanager
-    def _writing(self) -> Iterator[UnfinishedFile]:
-        """Give the file; if something is wrong with it, nothing of it is left and the recorder is closed."""
-        assert self._file is not None
+    def _writing(self) -> Iterator[None]:
+        """Close the recorder, which deletes the unfinished file, if writing it fails."""
         try:
-            yield self._file
+            yield
         except BaseException as error:
             self.close()
-            if isinstance(error, OSError | require("pyarrow", _ARROW).ArrowException):
-                raise self._unwritable(error) from error
-            raise
-
-    def _unwritable(self, error: BaseException) -> RecordingError:
-        why = getattr(error, "strerror", None) or error
-        return RecordingError(
-            f"cannot write to {self.directory}: {why}; the ring still has what is in no file yet: mend it, and go on"
-        )
+            if not isinstance(error, OSError | require("pyarrow", _ARROW).ArrowException):
+                raise
+            reason = getattr(error, "strerror", None) or error
+            raise RecordingError(
+                f"cannot write to {self.directory}: {reason}; the ring still holds the records that are in no file: "
+                "solve this, then record again"
+            ) from error
 
 
-def _check_positive(what: str, value: float | None) -> None:
+def _check_positive(name: str, value: float | None) -> None:
     if value is None:
         return
     if not isinstance(value, int | float) or isinstance(value, bool):
-        raise InvalidTypeError(f"{what} is {type(value).__name__}, expected a number or None")
+        raise InvalidTypeError(f"{name} is {type(value).__name__}, expected a number or None")
     if not value > 0:
-        raise InvalidValueError(f"{what} is {value}, expected more than 0, or None for no limit")
+        raise InvalidValueError(f"{name} is {value}, expected more than 0, or None for no limit")

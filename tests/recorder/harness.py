@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from chronostream.recorder import Recorder, Report, recorded_files
+from chronostream.recorder import Recorder, RecordingReport, recorded_files
 from tests.ring.harness import wait_until
 
 
@@ -21,7 +21,7 @@ def recorded(name: str, directory: Path, **options: Any) -> Iterator[Recorder]:
         recorder.finish_file()
 
 
-def record(name: str, directory: Path) -> Report:
+def record(name: str, directory: Path) -> RecordingReport:
     """Record what the ring holds."""
     with recorded(name, directory) as recorder:
         pass

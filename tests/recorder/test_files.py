@@ -133,7 +133,7 @@ def test_a_file_that_is_none_of_a_recording_is_refused(tmp_path: Path, content: 
     else:
         table = pa.table({"value": [1]}).replace_schema_metadata({"chronostream": json.dumps({"format": 2})})
         pq.write_table(table, file.path)
-    with pytest.raises(RecordingError, match="cannot be read as a file of a recording"):
+    with pytest.raises(RecordingError, match="is not a readable file of a recording"):
         file.metadata()
 
 
@@ -141,7 +141,7 @@ def test_a_file_under_another_files_name_is_refused(tmp_path: Path) -> None:
     file = write(tmp_path, 0, 1)
     file.path.rename(tmp_path / file.path.name.replace("0000000000000001.", "0000000000000002."))
     (renamed,) = recorded_files(tmp_path, "clock")
-    with pytest.raises(RecordingError, match="is not what its name says"):
+    with pytest.raises(RecordingError, match="which does not match its name"):
         renamed.metadata()
 
 
@@ -169,7 +169,7 @@ def test_many_records_go_to_the_file_in_groups(tmp_path: Path, monkeypatch: pyte
 
 def test_only_one_recorder_has_a_directory(tmp_path: Path) -> None:
     def record_too() -> None:
-        with pytest.raises(RecordingError, match=f"process {os.getppid()} is recording stream 'clock'"):
+        with pytest.raises(RecordingError, match=f"process {os.getppid()} already records stream 'clock'"):
             locked(tmp_path, "clock").__enter__()
         locked(tmp_path, "other").__enter__()
 

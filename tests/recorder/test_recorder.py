@@ -57,9 +57,14 @@ def test_a_stream_is_recorded_until_it_is_closed(name: str, tmp_path: Path) -> N
     with Recorder(name, tmp_path) as recorder:
         threading.Timer(0.05, go_on_and_close).start()
         report = recorder.run()
-    assert (report.records, report.lost, report.resumed, report.made_anew) == (25, [], None, False)
+    assert (report.records, report.lost, report.resumed, report.recreated) == (25, [], None, False)
     assert report.files == recorded_files(tmp_path, name)
     assert numbers(report.files) == list(range(1, 26))
+
+
+def test_the_former_names_of_the_report_still_work() -> None:
+    assert cs.recorder.Report is cs.recorder.RecordingReport
+    assert [cs.recorder.RecordingReport(recreated=recreated).made_anew for recreated in (False, True)] == [False, True]
 
 
 def test_pandas_polars_and_duckdb_read_the_same(name: str, tmp_path: Path) -> None:
@@ -280,7 +285,7 @@ def test_a_full_disk_leaves_no_half_file_and_loses_nothing(
         with Recorder(name, tmp_path) as recorder, monkeypatch.context() as patch:
             producer.publish_many(seconds(1, 3))
             patch.setattr(UnfinishedFile, method, full)
-            with pytest.raises(RecordingError, match="No space left on device; the ring still has"):
+            with pytest.raises(RecordingError, match="No space left on device; the ring still holds"):
                 recorder.run(for_s=0.05)
             with pytest.raises(ClosedError):
                 recorder.take()

@@ -25,7 +25,7 @@ def test_a_recording_goes_on_behind_its_last_file(name: str, tmp_path: Path) -> 
         report = record(name, tmp_path)
     assert positions(report.files) == [(1, 10, 19)]
     assert report.resumed is not None
-    assert (report.resumed.last, report.lost, report.made_anew) == (9, [], False)
+    assert (report.resumed.last, report.lost, report.recreated) == (9, [], False)
 
 
 def test_nothing_new_leaves_everything_as_it_is(name: str, tmp_path: Path) -> None:
@@ -64,12 +64,12 @@ def test_a_generation_whose_predecessor_is_overwritten_is_the_same_recording(nam
             producer.publish_many(seconds(first, count))
             report = record(name, tmp_path)
             producer.close(unlink=False)
-    assert (report.lost, report.made_anew) == ([range(4, 16)], False)
+    assert (report.lost, report.recreated) == ([range(4, 16)], False)
     assert positions(recorded_files(tmp_path, name)) == [(1, 0, 3), (1, 16, 23)]
 
 
 @pytest.mark.parametrize("count", [3, 10, 15])
-def test_a_stream_made_anew_is_another_era(
+def test_a_stream_recreated_is_another_era(
     name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, count: int
 ) -> None:
     with event_ring(name) as producer:
@@ -78,12 +78,12 @@ def test_a_stream_made_anew_is_another_era(
     with event_ring(name) as producer:
         producer.publish_many(seconds(101, count))
         report = record(name, tmp_path)
-    assert report.made_anew
-    assert "made anew; what the old one still had behind position 9 is gone" in caplog.text
+    assert report.recreated
+    assert "the stream was recreated; records of the old one after position 9 are lost" in caplog.text
     assert positions(recorded_files(tmp_path, name)) == [(1, 0, 9), (2, 0, count - 1)]
 
 
-def test_a_stream_made_anew_in_a_later_generation_is_known_by_its_records(name: str, tmp_path: Path) -> None:
+def test_a_stream_recreated_in_a_later_generation_is_known_by_its_records(name: str, tmp_path: Path) -> None:
     with event_ring(name) as producer:
         producer.publish_many(seconds(1, 10))
         record(name, tmp_path)
@@ -93,11 +93,11 @@ def test_a_stream_made_anew_in_a_later_generation_is_known_by_its_records(name: 
             if producer.taken_over:
                 report = record(name, tmp_path)
             producer.close(unlink=False)
-    assert report.made_anew
+    assert report.recreated
     assert positions(report.files) == [(2, 0, 19)]
 
 
-def test_a_stream_with_fewer_records_was_made_anew_whatever_its_generation(name: str, tmp_path: Path) -> None:
+def test_a_stream_with_fewer_records_was_recreated_whatever_its_generation(name: str, tmp_path: Path) -> None:
     with event_ring(name) as producer:
         producer.publish_many(seconds(1, 10))
         record(name, tmp_path)
@@ -105,11 +105,11 @@ def test_a_stream_with_fewer_records_was_made_anew_whatever_its_generation(name:
     with event_ring(name) as producer:
         producer.publish_many(seconds(101, 5))
         report = record(name, tmp_path)
-    assert report.made_anew
+    assert report.recreated
     assert positions(report.files) == [(2, 0, 4)]
 
 
-def test_a_stream_of_fewer_generations_was_made_anew(name: str, tmp_path: Path) -> None:
+def test_a_stream_of_fewer_generations_was_recreated(name: str, tmp_path: Path) -> None:
     for _ in range(2):
         with event_ring(name) as producer:
             producer.publish_many(seconds(1, 10))
@@ -119,10 +119,10 @@ def test_a_stream_of_fewer_generations_was_made_anew(name: str, tmp_path: Path) 
         producer.close()
     with event_ring(name) as producer:
         producer.publish_many(seconds(1, 30))
-        assert record(name, tmp_path).made_anew
+        assert record(name, tmp_path).recreated
 
 
-def test_what_a_stream_made_anew_has_overwritten_is_lost(name: str, tmp_path: Path) -> None:
+def test_what_a_stream_recreated_has_overwritten_is_lost(name: str, tmp_path: Path) -> None:
     with event_ring(name, 8) as producer:
         producer.publish_many(seconds(1, 4))
         record(name, tmp_path)
