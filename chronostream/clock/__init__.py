@@ -1,7 +1,7 @@
-"""The clock: the only place that asks the system for the time, and the only one that waits for it.
+"""Clocks: the only place that reads the system's time and waits for it.
 
-`SystemClock` is the machine's; `FakeClock` moves only when told, for tests and simulated years. Neither knows what a
-boundary is: they are given deadlines in Unix nanoseconds (docs/time.md).
+`SystemClock` is the machine's clock. `FakeClock` is moved by a test or a simulation. Neither knows what a boundary is:
+both wait for deadlines in Unix nanoseconds (docs/time.md).
 """
 
 from __future__ import annotations

@@ -1,12 +1,11 @@
-"""A clock that moves only when told: for tests of anything that waits, and for simulated years.
-
-It is part of the public API: `FakeClock` stands in for `SystemClock` wherever a `Clock` is taken.
-"""
+"""A clock that a test or a simulation moves. It stands in for `SystemClock` wherever a `Clock` is taken."""
 
 from __future__ import annotations
 
+import math
 import threading
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from chronostream._values import checked_int, checked_seconds
@@ -19,39 +18,32 @@ if TYPE_CHECKING:
 __all__ = ["FakeClock"]
 
 _BOOT_ID = b"fake-boot-number"
-# A flag that is set from outside tells nobody: how often a wait looks at it.
-_LOOK_S = 0.01
+# How often a wait checks a stop flag that is set from another thread.
+_STOP_CHECK_S = 0.01
 
 
+@dataclass(eq=False, slots=True)
 class _Sleeper:
-    __slots__ = ("deadline_ns", "wake")
-
-    def __init__(self, deadline_ns: int) -> None:
-        self.deadline_ns = deadline_ns
-        self.wake: Wake | None = None
+    deadline_ns: int
+    wake: Wake | None = None
 
 
 class FakeClock:
     """A clock under a test's control, usable from any thread.
 
-    A wait ends only when the test says so: by moving the clock to its deadline, by a `step` or `suspend`, or by setting
-    the stop flag. `advance` jumps: a sleeper whose deadline lies within the jump wakes up late, at its end, as on a
-    machine that was busy meanwhile. To let each sleeper see the time that it asked for, go from deadline to
-    deadline, with `advance_to_next` or `run_until`::
+    A wait ends only when the test moves the clock to its deadline, calls `step` or `suspend`, or sets the stop flag.
+    `advance` jumps: a sleeper whose deadline lies within the jump wakes up late, at the end of the jump, as on a busy
+    machine. To wake every sleeper exactly at its deadline, use `advance_to_next` or `run_until`::
 
         clock = FakeClock(0)
         thread = threading.Thread(target=engine.run, args=(stop,)); thread.start()
         clock.run_until(10_000_000_000)     # ten seconds, each on time
-        clock.advance(10_000_000_000)       # ten more in one leap: nine of them missed
+        clock.advance(10_000_000_000)       # ten more in one jump: nine of them missed
 
     Args:
-        start_ns: what the wall clock reads at first, Unix nanoseconds.
-        boottime_ns: what `boottime_ns` reads at first.
-        boot_id: the 16 bytes of this boot; give another to play a restart after a reboot.
-
-    Raises:
-        InvalidTypeError: a time is not an integer, or `boot_id` not bytes.
-        InvalidValueError: `boot_id` is not 16 bytes.
+        start_ns: the first reading of the wall clock, Unix nanoseconds.
+        boottime_ns: the first reading of `boottime_ns`.
+        boot_id: the 16 bytes of this boot; another value stands for a reboot.
     """
 
     def __init__(self, start_ns: int, *, boottime_ns: int = 0, boot_id: bytes = _BOOT_ID) -> None:
@@ -69,7 +61,7 @@ class FakeClock:
         return self._now[0]
 
     def boottime_ns(self) -> int:
-        """Return the clock that `step` does not touch."""
+        """Return the clock that `step` does not change."""
         return self._now[1]
 
     def both_ns(self) -> tuple[int, int]:
@@ -81,11 +73,7 @@ class FakeClock:
         return self._boot_id
 
     def wait(self, deadline_ns: int, stop: StopFlag, *, while_spinning: Callable[[], object] | None = None) -> Wake:
-        """Wait until told: see `Clock.wait`. `while_spinning` is called once, before the sleep.
-
-        Raises:
-            InvalidTypeError: `deadline_ns` is not an integer, or `stop` has no ``is_set()``.
-        """
+        """Wait as `Clock.wait` does. `while_spinning` is called once, before the sleep."""
         deadline_ns = checked_deadline(deadline_ns, stop)
         if while_spinning is not None and self._now[0] < deadline_ns and not stop.is_set():
             while_spinning()
@@ -99,7 +87,7 @@ class FakeClock:
             self._changed.notify_all()
             try:
                 while sleeper.wake is None:
-                    self._changed.wait(_LOOK_S)
+                    self._changed.wait(_STOP_CHECK_S)
                     if sleeper.wake is None and stop.is_set():
                         return Wake.INTERRUPTED
                 return sleeper.wake
@@ -108,52 +96,35 @@ class FakeClock:
                     self._sleepers.remove(sleeper)
 
     def advance(self, ns: int) -> None:
-        """Move both clocks on by `ns` nanoseconds, in one jump, and wake whoever's deadline has come.
-
-        Raises:
-            InvalidValueError: `ns` is negative: a wall clock that goes back is a `step`.
-            InvalidTypeError: `ns` is not an integer.
-        """
-        ns = _duration("advance", ns)
+        """Move both clocks on by `ns` nanoseconds, 0 or more, in one jump, and wake each sleeper that it reaches."""
+        ns = _checked_advance("advance", ns)
         with self._changed:
-            self._move(ns, ns)
-            self._wake_reached()
+            self._advance(ns)
 
     def step(self, ns: int) -> None:
-        """Set the wall clock by `ns` nanoseconds, either way; `boottime_ns` stays. Every wait returns ``STEPPED``.
-
-        Raises:
-            InvalidTypeError: `ns` is not an integer.
-        """
+        """Step the wall clock by `ns` nanoseconds, forward or back, and not `boottime_ns`. Waits return ``STEPPED``."""
         with self._changed:
             self._move(checked_int("ns", ns), 0)
-            self._wake_all()
+            self._wake(Wake.STEPPED)
 
     def suspend(self, ns: int) -> None:
-        """Put the machine to sleep for `ns` nanoseconds: both clocks move on, and every wait returns ``STEPPED``.
-
-        Raises:
-            InvalidValueError: `ns` is negative.
-            InvalidTypeError: `ns` is not an integer.
-        """
-        ns = _duration("suspend", ns)
+        """Suspend the machine for `ns` nanoseconds: both clocks move on, and waits return ``STEPPED``."""
+        ns = _checked_advance("suspend", ns)
         with self._changed:
             self._move(ns, ns)
-            self._wake_all()
+            self._wake(Wake.STEPPED)
 
     @property
     def next_deadline_ns(self) -> int | None:
-        """The earliest deadline that somebody sleeps for, Unix nanoseconds; None while nobody does."""
+        """The earliest deadline of all sleepers, Unix nanoseconds; None if there are none."""
         with self._changed:
-            return min((sleeper.deadline_ns for sleeper in self._sleepers), default=None)
+            return self._earliest_ns() if self._sleepers else None
 
     def wait_for_waiters(self, waiters: int = 1, timeout_s: float = 10.0) -> None:
-        """Return once at least `waiters` threads sleep in `wait`, so that moving the clock finds them there.
+        """Return once at least `waiters` threads, 1 or more, sleep in `wait`: moving the clock then reaches them.
 
         Raises:
-            InvalidValueError: `waiters` is less than one, or `timeout_s` negative.
-            InvalidTypeError: they are no such numbers.
-            ChronoStreamError: they did not within `timeout_s` of real time.
+            ChronoStreamError: fewer threads slept after `timeout_s` of real time.
         """
         with self._changed:
             self._wait_for_waiters(waiters, timeout_s)
@@ -162,14 +133,12 @@ class FakeClock:
         """Wait for `waiters` sleepers, move on to the earliest of their deadlines, and return it.
 
         Raises:
-            InvalidValueError: `waiters` is less than one, or `timeout_s` negative.
-            InvalidTypeError: they are no such numbers.
-            ChronoStreamError: there were not so many sleepers within `timeout_s` of real time.
+            ChronoStreamError: as for `wait_for_waiters`.
         """
         with self._changed:
             self._wait_for_waiters(waiters, timeout_s)
-            deadline_ns = min(sleeper.deadline_ns for sleeper in self._sleepers)
-            self._move_to(deadline_ns)
+            deadline_ns = self._earliest_ns()
+            self._advance(deadline_ns - self._now[0])
             return deadline_ns
 
     def run_until(self, end_ns: int, waiters: int = 1, timeout_s: float = 10.0) -> None:
@@ -177,62 +146,56 @@ class FakeClock:
 
         Args:
             end_ns: Unix nanoseconds, not before now; deadlines at `end_ns` itself are reached too.
-            waiters: how many threads must be asleep before each move, at least one.
-            timeout_s: real seconds for each time that they fall asleep.
+            waiters: how many threads must sleep before each move, at least one.
+            timeout_s: real seconds to wait for them before each move.
 
         Raises:
-            InvalidValueError: `end_ns` is before now, `waiters` is less than one, or `timeout_s` negative.
-            InvalidTypeError: they are no such numbers.
-            ChronoStreamError: there were not so many sleepers within `timeout_s`.
+            ChronoStreamError: as for `wait_for_waiters`.
         """
         with self._changed:
-            _duration("run_until", checked_int("end_ns", end_ns) - self._now[0])
+            _checked_advance("run_until", checked_int("end_ns", end_ns) - self._now[0])
             self._wait_for_waiters(waiters, timeout_s)
-            while (deadline_ns := min(sleeper.deadline_ns for sleeper in self._sleepers)) <= end_ns:
-                self._move_to(deadline_ns)
+            while (deadline_ns := self._earliest_ns()) <= end_ns:
+                self._advance(deadline_ns - self._now[0])
                 self._wait_for_waiters(waiters, timeout_s)
-            self._move_to(end_ns)
+            self._advance(end_ns - self._now[0])
+
+    def _earliest_ns(self) -> int:
+        return min(sleeper.deadline_ns for sleeper in self._sleepers)
 
     def _move(self, realtime_by_ns: int, boottime_by_ns: int) -> None:
         realtime_ns, boottime_ns = self._now
-        # One store, so that a reader without the lock never sees one clock moved and the other not.
+        # One store: a thread that reads without the lock never sees one clock moved and the other not.
         self._now = realtime_ns + realtime_by_ns, boottime_ns + boottime_by_ns
 
-    def _move_to(self, deadline_ns: int) -> None:
-        by_ns = deadline_ns - self._now[0]
-        self._move(by_ns, by_ns)
-        self._wake_reached()
-
-    def _wake_reached(self) -> None:
+    def _advance(self, ns: int) -> None:
+        self._move(ns, ns)
         if self._sleepers:
-            self._wake([s for s in self._sleepers if s.deadline_ns <= self._now[0]], Wake.REACHED)
+            self._wake(Wake.REACHED, self._now[0])
 
-    def _wake_all(self) -> None:
-        self._wake(list(self._sleepers), Wake.STEPPED)
-
-    def _wake(self, sleepers: list[_Sleeper], wake: Wake) -> None:
-        # Off the list at once: whoever was woken no longer counts as asleep, though its thread may not run yet.
-        for sleeper in sleepers:
+    def _wake(self, wake: Wake, until_ns: float = math.inf) -> None:
+        # Each leaves the list now, and so no longer counts as asleep, although its thread may not run yet.
+        for sleeper in [each for each in self._sleepers if each.deadline_ns <= until_ns]:
             sleeper.wake = wake
             self._sleepers.remove(sleeper)
         self._changed.notify_all()
 
     def _wait_for_waiters(self, waiters: int, timeout_s: float) -> None:
         if checked_int("waiters", waiters) < 1:
-            raise InvalidValueError(f"waiters is {waiters}, expected at least 1: use advance() when nobody sleeps")
+            raise InvalidValueError(f"waiters is {waiters}, expected at least 1: use advance() when no thread waits")
         end_s = time.monotonic() + checked_seconds("timeout_s", timeout_s)
         while len(self._sleepers) < waiters:
             remaining_s = end_s - time.monotonic()
             if remaining_s <= 0:
                 raise ChronoStreamError(
                     f"{len(self._sleepers)} of {waiters} waiters asleep after {timeout_s} s: "
-                    "look whether what is tested has ended, failed or hangs elsewhere"
+                    "check whether the tested code ended, failed or waits elsewhere"
                 )
             self._changed.wait(remaining_s)
 
 
-def _duration(action: str, ns: int) -> int:
+def _checked_advance(action: str, ns: int) -> int:
     ns = checked_int("ns", ns)
     if ns < 0:
-        raise InvalidValueError(f"{action} by {ns} ns: time goes on only; use step() to set the wall clock back")
+        raise InvalidValueError(f"{action} by {ns} ns: expected 0 or more; use step() to set the wall clock back")
     return ns

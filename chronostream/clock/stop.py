@@ -1,4 +1,4 @@
-"""A stop flag that a signal handler may set and that ends a wait at once. It knows nothing of clocks."""
+"""A stop flag that a signal handler may set and that ends a wait at once."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ __all__ = ["Stop"]
 class Stop:
     """A flag that is set once and stays set, with a descriptor that is readable from then on.
 
-    A `threading.Event` must not be set from a signal handler: its lock may be held by the very code that the handler
-    interrupted. This may, as often as wanted, from any thread, and after `close` too. It belongs to the process that
-    made it: a forked child shares the descriptor, but not the flag.
+    A `threading.Event` must not be set from a signal handler: the interrupted code may hold its lock. A `Stop` may be
+    set from a signal handler or any thread, any number of times, also after `close`. It belongs to the process that
+    made it: a forked child shares the descriptor but not the flag.
     """
 
     def __init__(self) -> None:
         self._set = False
-        # Re-entrant, for the handler that interrupts the thread which holds it.
+        # Re-entrant: a signal handler may interrupt the thread that holds it.
         self._lock = threading.RLock()
         self._read_fd, self._write_fd = os.pipe()
         os.set_blocking(self._write_fd, False)
@@ -41,17 +41,17 @@ class Stop:
         return self._set
 
     def fileno(self) -> int:
-        """Return the descriptor that is readable once the flag is set, for `select` and its like.
+        """Return the descriptor that is readable once the flag is set, for `select` or `poll`.
 
         Raises:
             ClosedError: the flag was closed.
         """
         if not self._descriptors.alive:
-            raise ClosedError("this Stop was closed, so that nothing can wait on it: make a new one")
+            raise ClosedError("this Stop was closed, and a wait needs an open one: make a new Stop")
         return self._read_fd
 
     def close(self) -> None:
-        """Close the descriptor; the flag itself goes on working. No wait on it may be under way."""
+        """Close the descriptor while nothing waits on it; the flag itself keeps working."""
         with self._lock:
             self._descriptors()
 

@@ -1,8 +1,8 @@
-"""The machine's own clocks, and waiting for the wall clock as exactly as the machine allows (docs/time.md).
+"""The machine's clocks, and an exact wait for the wall clock (docs/time.md).
 
-A wait sleeps until a little before the deadline and spins for the rest, since waking up takes the scheduler of the
-system tens of microseconds. It sleeps on a timer that notices when the clock is set, or, where there is none, in
-slices short enough to look for itself.
+A wait sleeps until shortly before the deadline and then spins, because the system takes tens of microseconds to wake a
+process up. It sleeps on a timer that reports when the clock is set. Without such a timer it sleeps in short slices and
+compares the clocks after each.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ Strategy = Literal["timerfd", "sleep"]
 """How to sleep: on a Linux timer, or in slices, which always works and wakes four times a second."""
 
 _MS_NS = 1_000_000
-# The longest that nothing is looked at. A plain flag has no descriptor; and a signal that comes in the instant between
-# Python's last look and the system call is handled only when that call returns.
+# The longest sleep without a check. A plain flag has no descriptor; and a signal that arrives just before the system
+# call is handled only when the call returns.
 _SLICE_MS, _LONG_SLICE_MS = 250, 1000
-# Between two looks at both clocks. Far above what slewing does to a slice, and a smaller step changes nothing: the
-# wall clock is read anew after each slice anyway.
+# If the clocks move apart by more than this during a slice, the wall clock was set. Slewing moves them far less. A
+# smaller step does no harm, because the wall clock is read again after each slice.
 _STEP_NS = 50 * _MS_NS
 
 _FIRST_LEAD_NS, _MAX_LEAD_NS = 300_000, 1_000_000
-# What the first turns of the spin take, on a processor that has slept and forgotten the way.
+# The first iterations of a spin take this long, with cold caches and branch predictors.
 _WARMING_UP_NS = 100_000
-# Multiplied at each wait: it settles where one wake in some forty comes too late for the lead.
+# Each wait multiplies the lead by one of them. In equilibrium, about one wake-up in forty comes too late for the lead.
 _LEAD_GROWTH, _LEAD_DECAY = 1.25, 0.995
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _NO_BOOT_ID = bytes(16)
 
-# Readings of two clocks count as one instant when they were taken within this; tried a few times.
+# Two readings within this time count as one instant; after so many attempts, the last pair is taken.
 _ONE_INSTANT_NS = 100_000
 _ATTEMPTS = 5
 
@@ -54,14 +54,14 @@ _ATTEMPTS = 5
 class SystemClock:
     """The clocks of this machine.
 
-    Usable from any thread. It owns one timer: a second wait at the same time, or one in a forked child, sleeps in
-    slices instead. Close it when done, or use it as a context manager; collecting it closes it too.
+    Usable from any thread. It owns one timer: a concurrent second wait, or one in a forked child, sleeps in slices
+    instead. Close it after use, or use it as a context manager; garbage collection closes it too.
 
     Args:
         strategy: how to sleep; None takes ``"timerfd"`` where it works and ``"sleep"`` elsewhere.
 
     Raises:
-        InvalidValueError: no such strategy, or this system has no such timer.
+        InvalidValueError: the strategy is unknown, or this system has no timerfd.
     """
 
     def __init__(self, strategy: Strategy | None = None) -> None:
@@ -73,7 +73,7 @@ class SystemClock:
                 self._timer = WallTimer()
             except OSError as error:
                 if strategy is not None:
-                    raise InvalidValueError(f'no wall-clock timer here ({error}): use strategy="sleep"') from error
+                    raise InvalidValueError(f'this system has no timerfd ({error}): use strategy="sleep"') from error
         self._timer_lock = threading.Lock()
         self._owner_pid = os.getpid()
         self._lead_ns = _FIRST_LEAD_NS
@@ -81,12 +81,12 @@ class SystemClock:
 
     @property
     def strategy(self) -> Strategy:
-        """How this clock sleeps."""
+        """How this clock sleeps: ``"timerfd"`` or ``"sleep"``."""
         return "sleep" if self._timer is None else "timerfd"
 
     @property
     def lead_ns(self) -> int:
-        """How long before a deadline the sleep ends now; it follows the lateness of the wake-ups, 0.1 to 1 ms."""
+        """How long before a deadline the sleep ends. It follows the lateness of wake-ups, from 0.1 to 1 ms."""
         return self._lead_ns
 
     def realtime_ns(self) -> int:
@@ -98,7 +98,7 @@ class SystemClock:
         return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
     def both_ns(self) -> tuple[int, int]:
-        """Return `realtime_ns` and `boottime_ns` of one instant, to within 0.1 ms unless the machine is choking."""
+        """Return `realtime_ns` and `boottime_ns` of one instant, to within 0.1 ms unless the machine is overloaded."""
         for _ in range(_ATTEMPTS):
             before_ns = self.boottime_ns()
             realtime_ns = self.realtime_ns()
@@ -110,7 +110,7 @@ class SystemClock:
     def boot_id(self) -> bytes:
         """Return the kernel's random id of this boot, 16 bytes; all zero where the system has none.
 
-        Two boots with the id zero cannot be told apart by it; a `boottime_ns` that went back still tells.
+        Ids of zero do not tell two boots apart; a `boottime_ns` that went back still does.
         """
         try:
             return uuid.UUID(_BOOT_ID.read_text("ascii").strip()).bytes
@@ -120,12 +120,11 @@ class SystemClock:
     def wait(self, deadline_ns: int, stop: StopFlag, *, while_spinning: Callable[[], object] | None = None) -> Wake:
         """Wait until the wall clock reads `deadline_ns`, the clock is set, or `stop` is: see `Clock.wait`.
 
-        A `Stop` ends the wait at once, any other flag within 0.25 s. With the timer, a clock that was set since this
-        clock's last wait ends the next one as well.
+        A `Stop` ends the wait at once, any other flag within 0.25 s. With the timer, setting the clock between two
+        waits ends the second one.
 
         Raises:
             ClosedError: this clock, or the `Stop`, was closed.
-            InvalidTypeError: `deadline_ns` is not an integer, or `stop` has no ``is_set()``.
         """
         if self._closed:
             raise ClosedError("this SystemClock was closed: make a new one to wait")
@@ -142,7 +141,7 @@ class SystemClock:
         return _spin(deadline_ns, stop, while_spinning)
 
     def close(self) -> None:
-        """Close the timer; a second time does nothing. No wait may be under way."""
+        """Close the timer while nothing waits. A second call does nothing."""
         self._closed = True
         if self._timer is not None:
             self._timer.close()
@@ -154,9 +153,9 @@ class SystemClock:
         self.close()
 
     def _sleep(self, until_ns: int, stop: StopFlag) -> Wake | None:
-        """Sleep until the wall clock reads `until_ns`; return why it ended early, None if it did not."""
-        mine = self._timer is not None and os.getpid() == self._owner_pid
-        if self._timer is None or not mine or not self._timer_lock.acquire(blocking=False):
+        """Sleep until the wall clock reads `until_ns`; return why the sleep ended early, or None."""
+        in_child = os.getpid() != self._owner_pid
+        if self._timer is None or in_child or not self._timer_lock.acquire(blocking=False):
             return _sleep_in_slices(until_ns, stop)
         try:
             return _sleep_on_timer(self._timer, until_ns, stop)
@@ -195,7 +194,7 @@ def _sleep_in_slices(until_ns: int, stop: StopFlag) -> Wake | None:
         if remaining_ns <= 0:
             return None
         if remaining_ns < _MS_NS:
-            # poll() counts in whole milliseconds only.
+            # poll() takes whole milliseconds only.
             time.sleep(remaining_ns / 1e9)
         elif poller.poll(min(remaining_ns // _MS_NS, _SLICE_MS)):
             return Wake.INTERRUPTED
@@ -207,7 +206,7 @@ def _sleep_in_slices(until_ns: int, stop: StopFlag) -> Wake | None:
 
 
 def _spin(deadline_ns: int, stop: StopFlag, while_spinning: Callable[[], object] | None) -> Wake:
-    # A clock that reads less than this was set back: waiting for it may take long, and is the caller's to decide.
+    # A clock that reads less than this was set back. The wait may now be long; the caller decides.
     earliest_ns = deadline_ns - _MAX_LEAD_NS
     while True:
         now_ns = time.time_ns()

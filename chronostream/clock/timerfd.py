@@ -1,7 +1,6 @@
-"""A thin face of Linux's timerfd: one timer on the wall clock that also notices when that clock is set.
+"""Linux's timerfd: a timer on the wall clock that also reports when that clock is set.
 
-`os` has these calls from Python 3.13 on; before, they are the C library's own, through `ctypes`. It knows nothing
-of deadlines, leads or stop flags.
+Python 3.13 and later have these calls in `os`; earlier versions call the C library through `ctypes`.
 """
 
 from __future__ import annotations
@@ -18,17 +17,17 @@ from chronostream._values import SECOND_NS
 __all__ = ["NEVER_NS", "WallTimer"]
 
 NEVER_NS = (1 << 63) - 1
-"""The latest instant that a timer can be armed for, in Unix nanoseconds."""
+"""The latest deadline of a timer, in Unix nanoseconds."""
 
 _COUNT_BYTES = 8
-# From <linux/timerfd.h>, for the Pythons whose `os` does not name them.
+# From <linux/timerfd.h>; `os` has them from Python 3.13 on.
 _ABSTIME, _CANCEL_ON_SET = 1, 2
 
 
 class WallTimer:
     """A one-shot absolute timer on CLOCK_REALTIME, cancelled when that clock is set.
 
-    From any call after the clock was set comes an `OSError` with ``errno.ECANCELED``, once.
+    After the clock was set, the next call raises `OSError` with ``errno.ECANCELED``, once.
 
     Raises:
         OSError: this system has no such timer (``errno.ENOSYS``, in a sandbox), or no descriptor left.
@@ -37,23 +36,23 @@ class WallTimer:
     def __init__(self) -> None:
         self._fd = _create()
         self._descriptor = weakref.finalize(self, os.close, self._fd)
-        # A sandbox may know timers but not their cancelling: better to learn that now than at the first wait.
+        # Some sandboxes have timers that cannot be cancelled: fail now, not at the first wait.
         self.arm(NEVER_NS)
 
     def arm(self, deadline_ns: int) -> None:
-        """Let the descriptor become readable at `deadline_ns`, Unix nanoseconds from 1 to `NEVER_NS`."""
+        """Make the descriptor readable at `deadline_ns`, Unix nanoseconds from 1 to `NEVER_NS`."""
         _arm(self._fd, deadline_ns)
 
     def fileno(self) -> int:
-        """Return the descriptor: readable once the timer went off or was cancelled."""
+        """Return the descriptor: readable once the timer expired or was cancelled."""
         return self._fd
 
     def clear(self) -> None:
-        """Take note that the timer went off, so that the descriptor is no longer readable."""
+        """Acknowledge an expired timer: the descriptor is no longer readable."""
         os.read(self._fd, _COUNT_BYTES)
 
     def close(self) -> None:
-        """Close the descriptor; a second time does nothing."""
+        """Close the descriptor. A second call does nothing."""
         self._descriptor()
 
 
@@ -78,7 +77,7 @@ def _checked(result: int) -> int:
 
 
 def _create_with_ctypes() -> int:
-    # The flags of timerfd_create are those of open.
+    # timerfd_create takes the flags of open.
     return _checked(_library().timerfd_create(time.CLOCK_REALTIME, os.O_CLOEXEC | os.O_NONBLOCK))
 
 

@@ -47,7 +47,7 @@ def test_step_moves_the_wall_clock_only(clock: FakeClock, ns: int) -> None:
 
 @pytest.mark.parametrize("move", [FakeClock.advance, FakeClock.suspend])
 def test_going_back_is_a_step_and_nothing_else(clock: FakeClock, move: Callable[[FakeClock, int], None]) -> None:
-    with pytest.raises(InvalidValueError, match=r"by -1 ns: time goes on only; use step\(\)"):
+    with pytest.raises(InvalidValueError, match=r"by -1 ns: expected 0 or more; use step\(\)"):
         move(clock, -1)
 
 
@@ -190,10 +190,10 @@ def test_run_until_waits_for_every_waiter_before_each_move(clock: FakeClock, run
 
 
 def test_run_until_a_time_that_has_passed_is_refused(clock: FakeClock) -> None:
-    with pytest.raises(InvalidValueError, match="run_until by -1 ns: time goes on only"):
+    with pytest.raises(InvalidValueError, match="run_until by -1 ns: expected 0 or more"):
         clock.run_until(clock.realtime_ns() - 1)
 
 
 def test_run_until_says_so_when_nobody_sleeps(clock: FakeClock) -> None:
-    with pytest.raises(ChronoStreamError, match=r"0 of 1 waiters asleep after 0\.01 s: look whether"):
+    with pytest.raises(ChronoStreamError, match=r"0 of 1 waiters asleep after 0\.01 s: check whether"):
         clock.run_until(clock.realtime_ns() + 1, timeout_s=0.01)

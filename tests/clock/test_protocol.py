@@ -52,5 +52,5 @@ def test_a_deadline_that_is_no_integer_is_refused(clock: Clock, deadline_ns: int
 
 
 def test_a_flag_that_cannot_be_asked_is_refused(clock: Clock) -> None:
-    with pytest.raises(InvalidTypeError, match=r"stop is NoneType, expected what has a method is_set\(\)"):
+    with pytest.raises(InvalidTypeError, match=r"stop is NoneType, expected an object with a method is_set\(\)"):
         clock.wait(0, None)  # type: ignore[arg-type]  # on purpose
