@@ -1,25 +1,25 @@
-"""Records as tables: Arrow record batches, and by way of them data frames of pandas and polars.
+"""Records as Arrow record batches, and as data frames of pandas and polars.
 
-What becomes of a dtype is decided by the dtype alone, so that all batches of a ring have one schema:
+The schema depends on the dtype alone, so all batches of a ring have the same schema:
 
 =====================================  ===========================================================================
 numpy                                  Arrow
 =====================================  ===========================================================================
-``EVENT_DTYPE``                        timestamp as ``timestamp[ns, UTC]``, frequency by its name and version and
-                                       instance as dictionaries, the numbers as they are; reserved fields left out
+``EVENT_DTYPE``                        timestamp as ``timestamp[ns, UTC]``; frequency, version and instance as
+                                       dictionaries of strings; other numbers unchanged; reserved fields left out
 booleans, integers, floats             the same
-``S``: bytes                           binary, without the NULs at the end
+``S``: bytes                           binary, without trailing NULs
 ``U``: text                            string
 ``V``: raw bytes                       fixed_size_binary
 ``M8``, ``m8`` in s, ms, us, ns        timestamp in UTC, duration; ``NaT`` is null
 ``M8[D]``                              date32
-structure                              a column for each field; a struct inside another structure
-subarray                               fixed_size_list, one inside the other for each dimension
-anything without fields                one column, ``value``
+structure                              a column for each field; a nested structure becomes a struct
+subarray                               fixed_size_list, nested once for each dimension
+any dtype without fields               one column, ``value``
 =====================================  ===========================================================================
 
-A column shares the memory of the records where Arrow can: numbers and times of a ring without fields. Fields lie
-apart in a record, and a column of Arrow's lies together, so those are copied, each once.
+Numbers and times of a ring without fields share the memory of the records. All other columns are copied once, because
+Arrow's columns are contiguous and the fields of records are not.
 """
 
 from __future__ import annotations
@@ -42,21 +42,21 @@ __all__ = ["arrow_schema", "to_arrow", "to_pandas", "to_polars"]
 
 _ARROW = "chronostream[arrow]"
 _TIME_UNITS = frozenset({"s", "ms", "us", "ns"})
-_MAX_TEXT_BYTES = (1 << 31) - 1  # of a column: Arrow's offsets are 32 bits
+_MAX_TEXT_BYTES = (1 << 31) - 1  # of a column: Arrow's offsets have 32 bits
 _LABELS = [frequency.label for frequency in Frequency if frequency]
 
 
 def to_arrow(records: npt.NDArray[Any]) -> pa.RecordBatch:
-    """Return records as an Arrow record batch of the schema `arrow_schema` of their dtype.
+    """Return records as an Arrow record batch with the schema `arrow_schema` of their dtype.
 
     Args:
-        records: shape ``(n,)``, of any dtype that the table at the top of this module names.
+        records: shape ``(n,)``, of a dtype in the table at the top of this module.
 
     Raises:
         MissingDependencyError: pyarrow is not installed.
-        InvalidTypeError: the records are no array, or a field has no counterpart in Arrow.
-        InvalidValueError: the array has more dimensions than one, a text is no text, or a column is too large.
-        UnknownFrequencyError: an event's frequency is none of ours.
+        InvalidTypeError: Arrow has no type for a field.
+        InvalidValueError: a text is not valid Unicode, or the bytes of a column exceed 2 GiB.
+        UnknownFrequencyError: an event's frequency is unknown.
     """
     pa = require("pyarrow", _ARROW)
     if not isinstance(records, np.ndarray):
@@ -74,30 +74,30 @@ def to_arrow(records: npt.NDArray[Any]) -> pa.RecordBatch:
 
 
 def to_pandas(records: npt.NDArray[Any]) -> pd.DataFrame:
-    """Return records as a pandas data frame; arguments and errors as for `to_arrow`, and pandas must be there."""
+    """Return records as a pandas data frame: as `to_arrow`, and pandas must be installed."""
     require("pandas", "pandas")
     return to_arrow(records).to_pandas(date_as_object=False)
 
 
 def to_polars(records: npt.NDArray[Any]) -> pl.DataFrame:
-    """Return records as a polars data frame; arguments and errors as for `to_arrow`, and polars must be there."""
+    """Return records as a polars data frame: as `to_arrow`, and polars must be installed."""
     polars = require("polars", "polars")
     frame: pl.DataFrame = polars.from_arrow(to_arrow(records))
     return frame
 
 
 def arrow_schema(dtype: npt.DTypeLike) -> pa.Schema:
-    """Return the schema that records of `dtype` have in Arrow.
+    """Return the Arrow schema of records of `dtype`.
 
     Raises:
         MissingDependencyError: pyarrow is not installed.
-        InvalidTypeError: it is no dtype, or a field has no counterpart in Arrow.
+        InvalidTypeError: Arrow has no type for a field.
     """
     pa = require("pyarrow", _ARROW)
     try:
         dtype = np.dtype(dtype)
     except (TypeError, ValueError, SyntaxError) as error:
-        raise InvalidTypeError(f"{dtype!r} is no dtype: {error}") from error
+        raise InvalidTypeError(f"{dtype!r} is not a dtype: {error}") from error
     if dtype == EVENT_DTYPE:
         return pa.schema(
             [
@@ -111,8 +111,7 @@ def arrow_schema(dtype: npt.DTypeLike) -> pa.Schema:
             ]
         )
     names = dtype.names or ("value",)
-    kinds = [dtype[name] for name in names] if dtype.names else [dtype]
-    return pa.schema([(name, _arrow_type(kind, name)) for name, kind in zip(names, kinds, strict=True)])
+    return pa.schema([(name, _arrow_type(dtype[name] if dtype.names else dtype, name)) for name in names])
 
 
 def _arrow_type(dtype: np.dtype[Any], path: str) -> Any:
@@ -133,7 +132,7 @@ def _arrow_type(dtype: np.dtype[Any], path: str) -> Any:
         return pa.from_numpy_dtype(dtype.newbyteorder("="))
     except pa.ArrowNotImplementedError:
         raise InvalidTypeError(
-            f"field {path!r} is {dtype}, which Arrow has no type for: leave it out, or use numbers that it has"
+            f"field {path!r} is {dtype}, for which Arrow has no type: leave it out, or use another dtype"
         ) from None
 
 
@@ -143,26 +142,26 @@ def _time_type(dtype: np.dtype[Any], path: str) -> Any:
     if dtype.kind == "M" and (unit, step) == ("D", 1):
         return pa.date32()
     if unit not in _TIME_UNITS or step != 1:
-        raise InvalidTypeError(f"field {path!r} is {dtype}, and Arrow counts times in s, ms, us or ns: use one of them")
+        raise InvalidTypeError(f"field {path!r} is {dtype}, expected a time in s, ms, us or ns, as Arrow has them")
     return pa.timestamp(unit, "UTC") if dtype.kind == "M" else pa.duration(unit)
 
 
 def _event_column(values: npt.NDArray[Any], name: str, arrow_type: Any) -> Any:
     pa = require("pyarrow", _ARROW)
     match name:
-        case "timestamp":
-            return _column(values, pa.int64(), name).view(arrow_type)  # numpy's NaT is an instant like any other here
         case "frequency":
-            places = values.astype(np.int8) - np.int8(1)
-            if len(odd := values[(places < 0) | (places >= len(_LABELS))]):
-                raise UnknownFrequencyError(f"frequency {odd[0]} is none of ours: not a record of build_events")
-            return pa.DictionaryArray.from_arrays(pa.array(places), pa.array(_LABELS))
+            indices = values.astype(np.int8) - np.int8(1)
+            if len(unknown := values[(indices < 0) | (indices >= len(_LABELS))]):
+                raise UnknownFrequencyError(
+                    f"frequency {unknown[0]} of a record is unknown, expected 1 to {len(_LABELS)}: make events with "
+                    "build_events"
+                )
+            return pa.DictionaryArray.from_arrays(pa.array(indices), pa.array(_LABELS))
         case "producer_version" | "instance_id":
-            # They hardly ever change from one record to the next: to sort only the changes is to sort almost nothing.
+            # The text rarely changes from one record to the next, so sorting only the changes is fast.
             starts = np.flatnonzero(np.concatenate([np.ones(min(1, len(values)), bool), values[1:] != values[:-1]]))
-            texts, places = np.unique(values[starts], return_inverse=True)
-            lengths = np.diff(np.append(starts, len(values)))
-            indices = np.repeat(places.astype(np.int32), lengths)
+            texts, inverse = np.unique(values[starts], return_inverse=True)
+            indices = np.repeat(inverse.astype(np.int32), np.diff(np.append(starts, len(values))))
             return pa.DictionaryArray.from_arrays(pa.array(indices, pa.int32()), _utf8(texts, name))
     return _column(values, arrow_type, name)
 
@@ -175,13 +174,13 @@ def _column(values: npt.NDArray[Any], arrow_type: Any, path: str) -> Any:
         items = _column(inner, arrow_type.value_type, path)
         return pa.FixedSizeListArray.from_arrays(items, type=arrow_type)
     if pa.types.is_struct(arrow_type):
-        fields = [arrow_type.field(place) for place in range(arrow_type.num_fields)]
+        fields = [arrow_type.field(index) for index in range(arrow_type.num_fields)]
         parts = [_column(values[field.name], field.type, f"{path}.{field.name}") for field in fields]
         return pa.StructArray.from_arrays(parts, fields=fields)
     if values.dtype.kind in "SU" and values.nbytes > _MAX_TEXT_BYTES:
         raise InvalidValueError(
-            f"field {path!r} of {len(values)} records takes {values.nbytes} bytes, at most {_MAX_TEXT_BYTES} fit one "
-            "batch: take fewer records at once"
+            f"field {path!r} of {len(values)} records takes {values.nbytes} bytes, expected at most "
+            f"{_MAX_TEXT_BYTES} in a batch: take fewer records at once"
         )
     match values.dtype.kind:
         case "S":
@@ -190,7 +189,7 @@ def _column(values: npt.NDArray[Any], arrow_type: Any, path: str) -> Any:
             try:
                 return pa.array(values.tolist(), arrow_type)
             except ValueError as error:
-                raise InvalidValueError(f"field {path!r} holds what is not valid Unicode: {error}") from error
+                raise InvalidValueError(f"field {path!r} holds invalid Unicode: {error}") from error
         case "V":
             raw = np.ascontiguousarray(values)
             return pa.Array.from_buffers(arrow_type, len(raw), [None, pa.py_buffer(raw.view(np.uint8))])
@@ -198,7 +197,7 @@ def _column(values: npt.NDArray[Any], arrow_type: Any, path: str) -> Any:
 
 
 def _binary(values: npt.NDArray[np.bytes_]) -> Any:
-    """Return bytes as Arrow's: cut after the last byte that is not NUL, not before the first that is."""
+    """Return bytes as an Arrow array: only trailing NULs are cut, not those in the middle."""
     pa = require("pyarrow", _ARROW)
     lengths = np.char.str_len(values)
     offsets = np.zeros(len(values) + 1, np.int32)
@@ -214,4 +213,4 @@ def _utf8(texts: npt.NDArray[np.bytes_], field: str) -> Any:
     try:
         return pa.array([text.decode() for text in texts.tolist()], pa.string())
     except UnicodeDecodeError as error:
-        raise InvalidValueError(f"{field} is not UTF-8: the record was not made by build_events: {error}") from error
+        raise InvalidValueError(f"{field} is not valid UTF-8: {error}; make events with build_events") from error

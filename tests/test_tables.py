@@ -86,7 +86,7 @@ def test_a_frequency_that_is_none_of_ours_is_refused(frequency: int) -> None:
 def test_an_event_whose_text_is_none_is_refused() -> None:
     records = seconds(1, 1)
     records["instance_id"] = b"\xff"
-    with pytest.raises(InvalidValueError, match="instance_id is not UTF-8"):
+    with pytest.raises(InvalidValueError, match="instance_id is not valid UTF-8"):
         to_arrow(records)
 
 
@@ -142,9 +142,9 @@ def test_a_field_becomes_its_counterpart(dtype: npt.DTypeLike, values: list[Any]
     [
         ("c16", "'field' is complex128"),
         ("g", "'field' is .*float"),
-        ("M8[h]", "counts times in s, ms, us or ns"),
-        ("M8[10ns]", "counts times in s, ms, us or ns"),
-        ("m8[D]", "counts times in s, ms, us or ns"),
+        ("M8[h]", "expected a time in s, ms, us or ns"),
+        ("M8[10ns]", "expected a time in s, ms, us or ns"),
+        ("m8[D]", "expected a time in s, ms, us or ns"),
         ([("x", [("y", "c8")])], r"'field\.x\.y' is complex64"),
         (("c8", 2), "'field' is complex64"),
     ],
@@ -157,7 +157,7 @@ def test_a_field_without_a_counterpart_is_named(dtype: npt.DTypeLike, complaint:
 
 @pytest.mark.parametrize("dtype", ["nonsense", 5, [("x",)]], ids=str)
 def test_what_is_no_dtype_has_no_schema(dtype: Any) -> None:
-    with pytest.raises(InvalidTypeError, match="is no dtype"):
+    with pytest.raises(InvalidTypeError, match="is not a dtype"):
         arrow_schema(dtype)
 
 
@@ -191,7 +191,7 @@ def test_no_records_make_an_empty_batch_of_the_same_schema(records: npt.NDArray[
 
 
 def test_text_that_numpy_can_hold_but_nobody_can_read_is_refused() -> None:
-    with pytest.raises(InvalidValueError, match="'field' holds what is not valid Unicode"):
+    with pytest.raises(InvalidValueError, match="'field' holds invalid Unicode"):
         column(["\ud800"], "U1")
 
 

@@ -297,7 +297,7 @@ def test_events_that_are_none_stop_the_recording(name: str, tmp_path: Path) -> N
     with event_ring(name) as producer, Recorder(name, tmp_path) as recorder:
         producer.publish_many(np.zeros(1, EVENT_DTYPE))
         recorder.take()
-        with pytest.raises(InvalidValueError, match="frequency 0 is none of ours"):
+        with pytest.raises(InvalidValueError, match="frequency 0 of a record is unknown"):
             recorder.finish_file()
     assert recorded_files(tmp_path, name) == []
 
