@@ -1,6 +1,6 @@
-"""Facts about this machine that decide how well time can be told on it. Each is asked for when its function is called.
+"""Facts about this machine that decide how exact time is on it; `chronostream.observe.doctor` judges them.
 
-What a fact means is not known here. Where the system has no such fact, the answer is None.
+Each function reads the system when it is called, and returns None where the system does not have the fact.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from chronostream.clock import SystemClock
 
 __all__ = [
     "ClockSync",
-    "Host",
+    "MachineFacts",
     "Room",
     "ZoneData",
     "clock_sync",
@@ -37,13 +37,13 @@ _SAMPLES, _READINGS = 20, 100
 
 
 @dataclass(frozen=True)
-class Host:
-    """Where the system tells about itself; other directories stand in for it in tests.
+class MachineFacts:
+    """Facts that the system publishes in files; tests use directories of their own.
 
     Attributes:
-        proc: what is mounted on ``/proc``.
-        sys: what is mounted on ``/sys``.
-        shm: where segments are.
+        proc: mount point of procfs.
+        sys: mount point of sysfs.
+        shm: directory of the segments.
     """
 
     proc: Path = Path("/proc")
@@ -51,59 +51,59 @@ class Host:
     shm: Path = Path("/dev/shm")  # noqa: S108 - where shm_open keeps its files on Linux, not a temporary file
 
     def clocksource(self) -> str | None:
-        """Return what the kernel tells the time by, such as ``tsc``."""
+        """Return the kernel's clock source, such as ``tsc``."""
         return _line(self.sys / "devices/system/clocksource/clocksource0/current_clocksource")
 
     def timer_slack_ns(self) -> int | None:
-        """Return by how much the kernel may delay this process's sleeps."""
+        """Return by how many nanoseconds the kernel may delay this process's wake-ups."""
         text = _line(self.proc / "self/timerslack_ns")
         return int(text) if text is not None and text.isdecimal() else None
 
     def kernel(self) -> tuple[str, str, tuple[int, ...]]:
-        """Return the system's name, its release as text, and the release's first two numbers."""
+        """Return the system's name, its release, and the first two numbers of the release."""
         release = _line(self.proc / "sys/kernel/osrelease") or platform.release()
         numbers = release.split("-")[0].split(".")[:2]
         return platform.system(), release, tuple(int(number) for number in numbers if number.isdecimal())
 
     def room(self) -> Room | None:
-        """Return how much shared memory there is."""
+        """Return the size and state of the shared memory."""
         try:
-            found = os.statvfs(self.shm)
+            stat = os.statvfs(self.shm)
         except OSError:
             return None
         return Room(
-            size=found.f_blocks * found.f_frsize,
-            free=found.f_bavail * found.f_frsize,
-            names_left=found.f_favail if found.f_files else None,
-            writable=os.access(self.shm, os.W_OK | os.X_OK) and not found.f_flag & os.ST_RDONLY,
+            size=stat.f_blocks * stat.f_frsize,
+            free=stat.f_bavail * stat.f_frsize,
+            files_left=stat.f_favail if stat.f_files else None,
+            writable=os.access(self.shm, os.W_OK | os.X_OK) and not stat.f_flag & os.ST_RDONLY,
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """The file system that segments are in.
+    """The file system of the segments.
 
     Attributes:
-        size: bytes in all.
-        free: bytes that are left.
-        names_left: how many files it can still hold; None if that is not limited.
+        size: bytes in total.
+        free: bytes left.
+        files_left: how many more files it can hold; None if it has no limit.
         writable: whether this process may create files there.
     """
 
     size: int
     free: int
-    names_left: int | None
+    files_left: int | None
     writable: bool
 
 
 @dataclass(frozen=True, slots=True)
 class ZoneData:
-    """The releases of the IANA time zone data, such as ``2025b``; None for what is not there.
+    """The releases of the IANA time zone data, such as ``2025b``.
 
     Attributes:
-        system: where the system's zone files are; those come first.
-        system_release: their release, None if they do not say.
-        package_release: that of the ``tzdata`` package, which is taken where the system has no files.
+        system: directory of the system's zone files, which take precedence; None if there are none.
+        system_release: their release; None if it is unknown.
+        package_release: release of the ``tzdata`` package; None if it is not installed.
     """
 
     system: Path | None
@@ -113,11 +113,11 @@ class ZoneData:
 
 @dataclass(frozen=True, slots=True)
 class ClockSync:
-    """What the kernel knows of the clock's error.
+    """What the kernel knows about the clock's error.
 
     Attributes:
-        synchronised: whether something keeps the clock right.
-        largest_error_s: how far it can be off.
+        synchronised: whether a time service adjusts the clock.
+        largest_error_s: the maximum error in seconds.
     """
 
     synchronised: bool
@@ -125,7 +125,7 @@ class ClockSync:
 
 
 class _TimeX(ctypes.Structure):
-    """The beginning of ``struct timex``, with room for what follows."""
+    """The first fields of ``struct timex``, with room for the others."""
 
     _fields_ = (
         ("modes", ctypes.c_uint),
@@ -139,17 +139,17 @@ class _TimeX(ctypes.Structure):
 
 
 def clock_sync() -> ClockSync | None:
-    """Ask the kernel, changing nothing, whether the clock is kept right (`adjtimex(2)`)."""
+    """Ask the kernel whether a time service adjusts the clock (`adjtimex(2)`); this changes nothing."""
     answer = _TimeX()
     state = ctypes.CDLL(None).adjtimex(ctypes.byref(answer))
     if state < 0:
-        return None  # A sandbox without the call.
+        return None  # Some sandboxes forbid the call.
     synchronised = state != _TIME_ERROR and not answer.status & _UNSYNCHRONISED
     return ClockSync(synchronised, answer.largest_error_us / 1e6)
 
 
 def reading_ns() -> int:
-    """Return what one look at the clock takes: the least of several measurements, as the machine may be busy."""
+    """Return how long one reading of the clock takes: the shortest of several, as the machine may be busy."""
     least_ns = sys.maxsize
     for _ in range(_SAMPLES):
         start_ns = time.perf_counter_ns()
@@ -160,16 +160,16 @@ def reading_ns() -> int:
 
 
 def sleeps_by() -> str:
-    """Return how `SystemClock` waits here: ``"timerfd"`` or ``"sleep"``."""
+    """Return the strategy of a `SystemClock` here: ``"timerfd"`` or ``"sleep"``."""
     with SystemClock() as clock:
         return clock.strategy
 
 
 def may_be_realtime() -> bool | None:
-    """Return whether this process may take a real-time priority: by trying, since a cgroup can forbid it too."""
+    """Return whether this process may take a real-time priority: it tries, because a cgroup can forbid it too."""
     policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
     if policy in (os.SCHED_FIFO, os.SCHED_RR):
-        return True  # And it may not be allowed to come back to it.
+        return True  # Do not try: this process might be unable to get its priority back.
     try:
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
     except OSError:
@@ -179,15 +179,15 @@ def may_be_realtime() -> bool | None:
 
 
 def realtime_limit() -> int:
-    """Return the highest real-time priority that the limits of this process allow."""
+    """Return the highest real-time priority that this process's resource limits allow."""
     return resource.getrlimit(resource.RLIMIT_RTPRIO)[0]
 
 
 def zone_data() -> ZoneData:
-    """Return which zone data there is; `zoneinfo` looks into its path first, then into the package."""
-    system = next((Path(place) for place in zoneinfo.TZPATH if (Path(place) / "Europe/Berlin").is_file()), None)
+    """Return which zone data `zoneinfo` finds: it searches the system's directories first, then the package."""
+    system = next((path for path in map(Path, zoneinfo.TZPATH) if (path / "Europe/Berlin").is_file()), None)
     try:
-        import tzdata  # noqa: PLC0415 - only here, and only to be asked for its release
+        import tzdata  # noqa: PLC0415 - only its release is needed, and it may be absent
     except ModuleNotFoundError:
         package = None
     else:

@@ -12,9 +12,9 @@ import pytest
 from chronostream import ring
 from chronostream.errors import CoreUnavailableError, OutOfSharedMemoryError
 from chronostream.observe import doctor as module
-from chronostream.observe import host as hosts
+from chronostream.observe import host
 from chronostream.observe.doctor import Finding, Verdict, examine
-from chronostream.observe.host import ClockSync, Host, Room, ZoneData
+from chronostream.observe.host import ClockSync, MachineFacts, Room, ZoneData
 from chronostream.observe.survey import survey
 from chronostream.ring import Consumer, Producer
 from tests.engine_harness import NS, Run
@@ -23,20 +23,20 @@ from tests.ring.harness import overwrite, path_of
 MIB = 2**20
 
 
-def finding(name: str, host: Host | None = None) -> Finding:
-    [found] = [found for found in examine(host) if found.name == name]
-    return found
+def finding(name: str, facts: MachineFacts | None = None) -> Finding:
+    [result] = [each for each in examine(facts) if each.name == name]
+    return result
 
 
-def verdict(name: str, host: Host | None = None) -> tuple[Verdict, str]:
+def verdict(name: str, facts: MachineFacts | None = None) -> tuple[Verdict, str]:
     """Return a verdict, and the first words of the advice."""
-    found = finding(name, host)
-    return found.verdict, " ".join(found.advice.split()[:3])
+    result = finding(name, facts)
+    return result.verdict, " ".join(result.advice.split()[:3])
 
 
 def room(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
-    found = {"size": 1024 * MIB, "free": 1024 * MIB, "names_left": None, "writable": True} | changes
-    monkeypatch.setattr(Host, "room", lambda _: Room(**found))
+    values = {"size": 1024 * MIB, "free": 1024 * MIB, "files_left": None, "writable": True} | changes
+    monkeypatch.setattr(MachineFacts, "room", lambda _: Room(**values))
 
 
 def test_each_thing_is_looked_at_once_and_what_is_not_well_comes_with_advice() -> None:
@@ -85,13 +85,13 @@ def test_a_core_is_judged_by_what_there_is(
     [
         ("Linux", (6, 18), (Verdict.OK, "")),
         ("Linux", (3, 15), (Verdict.OK, "")),
-        ("Linux", (3, 10), (Verdict.BAD, "streams are owned")),
+        ("Linux", (3, 10), (Verdict.BAD, "use Linux 3.15")),
     ],
 )
 def test_a_kernel_is_judged_by_its_locks(
     monkeypatch: pytest.MonkeyPatch, system: str, version: tuple[int, int], expected: tuple[Verdict, str]
 ) -> None:
-    monkeypatch.setattr(Host, "kernel", lambda _: (system, "release", version))
+    monkeypatch.setattr(MachineFacts, "kernel", lambda _: (system, "release", version))
     assert verdict("kernel") == expected
 
 
@@ -101,9 +101,9 @@ def test_a_kernel_is_judged_by_its_locks(
         ({}, (Verdict.OK, "")),
         ({"free": 20 * MIB}, (Verdict.WARN, "a stream takes")),
         ({"free": 8 * MIB}, (Verdict.BAD, "a stream takes")),
-        ({"names_left": 1000}, (Verdict.OK, "")),
-        ({"names_left": 5}, (Verdict.WARN, "remove files that")),
-        ({"names_left": 0}, (Verdict.BAD, "remove files that")),
+        ({"files_left": 1000}, (Verdict.OK, "")),
+        ({"files_left": 5}, (Verdict.WARN, "remove files that")),
+        ({"files_left": 0}, (Verdict.BAD, "remove files that")),
         ({"writable": False}, (Verdict.BAD, "make it mode")),
     ],
     ids=str,
@@ -116,7 +116,7 @@ def test_shared_memory_is_judged_by_what_still_fits(
 
 
 def test_without_shared_memory_there_are_no_streams(tmp_path: Path) -> None:
-    assert verdict("shared memory", Host(shm=tmp_path / "nowhere")) == (Verdict.BAD, "mount a tmpfs")
+    assert verdict("shared memory", MachineFacts(shm=tmp_path / "nowhere")) == (Verdict.BAD, "mount a tmpfs")
 
 
 @pytest.mark.parametrize(
@@ -126,8 +126,8 @@ def test_without_shared_memory_there_are_no_streams(tmp_path: Path) -> None:
 def test_a_clock_source_is_judged_by_its_kind_and_its_cost(
     monkeypatch: pytest.MonkeyPatch, source: str | None, reading_ns: int, expected: Verdict
 ) -> None:
-    monkeypatch.setattr(Host, "clocksource", lambda _: source)
-    monkeypatch.setattr(hosts, "reading_ns", lambda: reading_ns)
+    monkeypatch.setattr(MachineFacts, "clocksource", lambda _: source)
+    monkeypatch.setattr(host, "reading_ns", lambda: reading_ns)
     assert finding("clock source").verdict is expected
 
 
@@ -135,7 +135,7 @@ def test_a_clock_source_is_judged_by_its_kind_and_its_cost(
 def test_waiting_is_judged_by_whether_a_set_clock_wakes_it(
     monkeypatch: pytest.MonkeyPatch, strategy: str, expected: Verdict
 ) -> None:
-    monkeypatch.setattr(hosts, "sleeps_by", lambda: strategy)
+    monkeypatch.setattr(host, "sleeps_by", lambda: strategy)
     assert finding("waiting").verdict is expected
 
 
@@ -143,7 +143,7 @@ def test_waiting_is_judged_by_whether_a_set_clock_wakes_it(
     ("slack_ns", "expected"), [(None, Verdict.OK), (50_000, Verdict.OK), (40_000_000, Verdict.WARN)]
 )
 def test_a_long_timer_slack_is_told(monkeypatch: pytest.MonkeyPatch, slack_ns: int | None, expected: Verdict) -> None:
-    monkeypatch.setattr(Host, "timer_slack_ns", lambda _: slack_ns)
+    monkeypatch.setattr(MachineFacts, "timer_slack_ns", lambda _: slack_ns)
     assert finding("timer slack").verdict is expected
 
 
@@ -151,7 +151,7 @@ def test_a_long_timer_slack_is_told(monkeypatch: pytest.MonkeyPatch, slack_ns: i
 def test_real_time_that_is_not_permitted_is_told(
     monkeypatch: pytest.MonkeyPatch, allowed: bool | None, expected: Verdict
 ) -> None:
-    monkeypatch.setattr(hosts, "may_be_realtime", lambda: allowed)
+    monkeypatch.setattr(host, "may_be_realtime", lambda: allowed)
     assert finding("real-time").verdict is expected
 
 
@@ -167,7 +167,7 @@ def test_real_time_that_is_not_permitted_is_told(
 def test_a_clock_that_nobody_keeps_right_is_told(
     monkeypatch: pytest.MonkeyPatch, sync: ClockSync | None, expected: Verdict
 ) -> None:
-    monkeypatch.setattr(hosts, "clock_sync", lambda: sync)
+    monkeypatch.setattr(host, "clock_sync", lambda: sync)
     assert finding("clock sync").verdict is expected
 
 
@@ -180,7 +180,7 @@ ZONES = Path("/usr/share/zoneinfo")
         (ZoneData(ZONES, "2025b", "2025b"), Verdict.OK, "/usr/share/zoneinfo 2025b in use, tzdata package 2025b"),
         (ZoneData(ZONES, "2026a", "2025b"), Verdict.OK, "/usr/share/zoneinfo 2026a in use, tzdata package 2025b"),
         (ZoneData(ZONES, "2024b", "2025b"), Verdict.WARN, "/usr/share/zoneinfo 2024b in use, tzdata package 2025b"),
-        (ZoneData(ZONES, None, None), Verdict.OK, "/usr/share/zoneinfo of no told release in use, no tzdata package"),
+        (ZoneData(ZONES, None, None), Verdict.OK, "/usr/share/zoneinfo of unknown release in use, no tzdata package"),
         (ZoneData(None, None, "2025b"), Verdict.OK, "tzdata package 2025b in use, no system files"),
         (ZoneData(None, None, None), Verdict.BAD, "no system files, no tzdata package"),
     ],
@@ -188,9 +188,9 @@ ZONES = Path("/usr/share/zoneinfo")
 def test_zone_data_is_judged_by_which_release_is_in_use(
     monkeypatch: pytest.MonkeyPatch, zones: ZoneData, expected: Verdict, found: str
 ) -> None:
-    monkeypatch.setattr(hosts, "zone_data", lambda: zones)
-    told = finding("zone data")
-    assert (told.verdict, told.found) == (expected, found)
+    monkeypatch.setattr(host, "zone_data", lambda: zones)
+    result = finding("zone data")
+    assert (result.verdict, result.found) == (expected, found)
 
 
 def test_streams_in_trouble_are_named(name: str) -> None:
@@ -204,12 +204,12 @@ def test_streams_in_trouble_are_named(name: str) -> None:
         well.start()
         Producer.create(name, "<i8", 8).close(unlink=False)
         overwrite(name, 12, b"\xff" * 4)
-        told = finding("streams")
-        assert told.verdict is Verdict.WARN
-        assert f"{dead.name} has lost its producer" in told.found
-        assert f"{held.name} does not trust the clock (held)" in told.found
-        assert f"{name} is broken (" in told.found
-        assert well.name not in told.found
+        result = finding("streams")
+        assert result.verdict is Verdict.WARN
+        assert f"the producer of {dead.name} died" in result.found
+        assert f"{held.name} does not trust the clock (held)" in result.found
+        assert f"{name} is broken (" in result.found
+        assert well.name not in result.found
 
 
 def test_a_stream_that_cannot_be_made_is_bad(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -217,13 +217,13 @@ def test_a_stream_that_cannot_be_made_is_bad(monkeypatch: pytest.MonkeyPatch) ->
         raise OutOfSharedMemoryError("no room")
 
     monkeypatch.setattr(Producer, "create", fail)
-    told = finding("trial")
-    assert (told.verdict, told.found) == (Verdict.BAD, "a stream cannot be made and read: no room")
+    result = finding("trial")
+    assert (result.verdict, result.found) == (Verdict.BAD, "a stream cannot be created and read: no room")
 
 
 def test_a_stream_that_mangles_its_records_is_bad(monkeypatch: pytest.MonkeyPatch) -> None:
     reader = SimpleNamespace(read=lambda: np.array([1, 2]))
     monkeypatch.setattr(module, "survey", lambda: survey([]))  # Others' streams are read as ever.
     monkeypatch.setattr(Consumer, "attach", lambda *_, **__: nullcontext(reader))
-    told = finding("trial")
-    assert (told.verdict, told.found) == (Verdict.BAD, "published 1, 2, 3, read [1, 2]")
+    result = finding("trial")
+    assert (result.verdict, result.found) == (Verdict.BAD, "published 1, 2, 3, read [1, 2]")

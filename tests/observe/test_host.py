@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from chronostream.observe.host import (
-    Host,
+    MachineFacts,
     ZoneData,
     clock_sync,
     may_be_realtime,
@@ -20,31 +20,31 @@ from tests.ring.harness import NOBODY, in_fork, needs_root
 
 
 @pytest.fixture
-def host(tmp_path: Path) -> Host:
-    """A machine that tells nothing yet."""
-    return Host(proc=tmp_path / "proc", sys=tmp_path / "sys", shm=tmp_path / "shm")
+def facts(tmp_path: Path) -> MachineFacts:
+    """A machine without any of the files."""
+    return MachineFacts(proc=tmp_path / "proc", sys=tmp_path / "sys", shm=tmp_path / "shm")
 
 
-def tell(path: Path, text: str) -> None:
+def write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
 
 
-def test_what_the_system_tells_is_read(host: Host) -> None:
-    tell(host.sys / "devices/system/clocksource/clocksource0/current_clocksource", "hpet\n")
-    tell(host.proc / "self/timerslack_ns", "50000\n")
-    tell(host.proc / "sys/kernel/osrelease", "3.10.0-1160.el7.x86_64\n")
-    assert host.clocksource() == "hpet"
-    assert host.timer_slack_ns() == 50000
-    assert host.kernel()[1:] == ("3.10.0-1160.el7.x86_64", (3, 10))
+def test_the_facts_of_the_system_are_read(facts: MachineFacts) -> None:
+    write(facts.sys / "devices/system/clocksource/clocksource0/current_clocksource", "hpet\n")
+    write(facts.proc / "self/timerslack_ns", "50000\n")
+    write(facts.proc / "sys/kernel/osrelease", "3.10.0-1160.el7.x86_64\n")
+    assert facts.clocksource() == "hpet"
+    assert facts.timer_slack_ns() == 50000
+    assert facts.kernel()[1:] == ("3.10.0-1160.el7.x86_64", (3, 10))
 
 
-def test_what_the_system_does_not_tell_is_none(host: Host) -> None:
-    assert (host.clocksource(), host.timer_slack_ns(), host.room()) == (None, None, None)
+def test_a_fact_that_the_system_does_not_have_is_none(facts: MachineFacts) -> None:
+    assert (facts.clocksource(), facts.timer_slack_ns(), facts.room()) == (None, None, None)
 
 
-def test_this_machine_tells() -> None:
-    here = Host()
+def test_this_machine_has_the_facts() -> None:
+    here = MachineFacts()
     room = here.room()
     assert room is not None
     assert 0 < room.free <= room.size
@@ -58,7 +58,7 @@ def test_this_machine_tells() -> None:
 def test_what_this_user_may_not_write_to_is_not_writable() -> None:
     def look_as_nobody() -> None:
         os.setuid(NOBODY)
-        room = Host(shm=Path("/")).room()
+        room = MachineFacts(shm=Path("/")).room()
         os._exit(0 if room is not None and not room.writable else 1)
 
     assert in_fork(look_as_nobody) == 0
@@ -70,15 +70,15 @@ def test_asking_for_real_time_changes_nothing() -> None:
     assert (os.sched_getscheduler(0), os.sched_getparam(0)) == before
 
 
-def test_who_may_not_be_real_time_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
+def test_a_process_that_may_not_be_real_time_learns_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbid(*_: object) -> None:
         raise PermissionError(1, "Operation not permitted")
 
-    monkeypatch.setattr(os, "sched_setscheduler", refuse)
+    monkeypatch.setattr(os, "sched_setscheduler", forbid)
     assert may_be_realtime() is False
 
 
-def test_who_is_real_time_already_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_is_real_time_already_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getscheduler", lambda _: os.SCHED_FIFO)
     monkeypatch.setattr(os, "sched_setscheduler", lambda *_: pytest.fail("it gave its priority up"))
     assert may_be_realtime() is True
@@ -102,8 +102,8 @@ def test_the_kernel_says_how_wrong_the_clock_can_be() -> None:
 def test_zone_files_say_their_release_in_one_place_or_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, text: str, release: str | None
 ) -> None:
-    tell(tmp_path / "Europe/Berlin", "")
-    tell(tmp_path / file, text)
+    write(tmp_path / "Europe/Berlin", "")
+    write(tmp_path / file, text)
     monkeypatch.setattr(zoneinfo, "TZPATH", ("/nowhere", str(tmp_path)))
     found = zone_data()
     assert (found.system, found.system_release) == (tmp_path, release)
