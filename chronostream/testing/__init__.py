@@ -1,14 +1,14 @@
-"""The simulator: real engines under fake clocks, through years of whatever can happen, in seconds.
+"""The simulator: real engines under fake clocks, through years of faults in seconds.
 
-``simulate(seed)`` runs hosts whose clocks are set, slewed and go astray, which are suspended, busy, killed at any
-point of a step, and rebooted; and checks throughout that the promises of docs/time.md hold::
+``simulate(seed)`` runs hosts whose clocks are set, slewed or far wrong, and which are suspended, busy, killed at any
+point of a step, and rebooted. It checks throughout that the promises of docs/time.md hold::
 
-    host.py        a machine: its clock, its engine on a real ring, its deaths
-    chaos.py       what happens to it, drawn from a seed
+    host.py        a simulated host: its clock, its engine on a real ring, its deaths
+    chaos.py       the faults, drawn from a seed
     checker.py     what must hold, seen from outside
-    simulation.py  the whole of it
+    simulation.py  one simulation from start to end
 
-``python -m chronostream.testing --help`` is the same as a command.
+``python -m chronostream.testing --help`` describes the command.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""``python -m chronostream.testing``: run simulations, and repeat one that failed.
+"""``python -m chronostream.testing``: run simulations, and repeat a failed one.
 
-Exit status: 0 everything held, 1 something did not, 2 wrong usage, 130 interrupted.
+Exit status: 0 all checks passed, 1 a check failed, 2 wrong usage, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from chronostream.testing.simulation import Summary, simulate
 __all__ = ["main"]
 
 _WRONG_USAGE = 2
-_INTERRUPTED = 130  # what a shell makes of SIGINT
+_INTERRUPTED = 130  # A shell reports this after SIGINT.
 _SEEDS = 100
 _LONG: tuple[dict[str, Any], ...] = (
     {"frequencies": ("hour", "day"), "days": 100 * 365.25, "coalesce": "all", "hosts": 1},
@@ -32,23 +32,22 @@ _LONG: tuple[dict[str, Any], ...] = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the simulations that the arguments ask for, those of the process by default; return the exit status."""
+    """Run the requested simulations and return the exit status. `arguments` are by default those of the process."""
     parser = _parser()
-    asked = parser.parse_args(arguments)
-    if asked.seeds is not None and asked.seeds < 1:
-        parser.error(f"argument --seeds: {asked.seeds}, expected 1 or more")
-    given = {name: getattr(asked, name) for name in ("days", "hosts", "timezone", "sequencer", "coalesce", "capacity")}
-    given["frequencies"] = asked.frequency
-    first = random.SystemRandom().randrange(1 << 32) if asked.seed is None else asked.seed
-    if asked.long:
-        runs = [(first, {**given, **long}) for long in _LONG]
+    options = vars(parser.parse_args(arguments))
+    seed, seeds, is_long = (options.pop(name) for name in ("seed", "seeds", "long"))
+    if seeds is not None and seeds < 1:
+        parser.error(f"argument --seeds: {seeds}, expected 1 or more")
+    first = random.SystemRandom().randrange(1 << 32) if seed is None else seed
+    if is_long:
+        runs = [(first, options | long) for long in _LONG]
     else:
-        count = asked.seeds or (_SEEDS if asked.seed is None else 1)
-        runs = [(seed, given) for seed in range(first, first + count)]
+        count = seeds or (_SEEDS if seed is None else 1)
+        runs = [(first + number, options) for number in range(count)]
     try:
-        for seed, options in runs:
-            with _progress(f"seed {seed}", options["days"]) as on_progress:
-                summary = simulate(seed, **options, on_progress=on_progress)
+        for seed, plan in runs:
+            with _progress(f"seed {seed}", plan["days"]) as on_progress:
+                summary = simulate(seed, **plan, on_progress=on_progress)
             print(_text(summary), flush=True)
     except SimulationError as error:
         print(f"FAILED: {error}", file=sys.stderr)
@@ -64,14 +63,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m chronostream.testing",
-        description="Run engines under fake clocks through years of chaos, and check that what must hold does.",
-        epilog="What is not given is drawn from the seed. A failure prints the command that repeats it.",
+        description="Run engines under fake clocks through years of faults, and check the promises of docs/time.md.",
+        epilog="Options that are not given are drawn from the seed. A failure prints the command that repeats it.",
     )
     parser.add_argument("--seed", type=int, metavar="N", help="the first seed; a random one by default")
     many = parser.add_mutually_exclusive_group()
-    many.add_argument("--seeds", type=int, metavar="N", help=f"so many, {_SEEDS} by default; one if --seed is given")
+    many.add_argument("--seeds", type=int, metavar="N", help=f"how many; {_SEEDS} by default, 1 with --seed")
     many.add_argument("--long", action="store_true", help="100 years of hours and days, and 30 days of seconds")
-    parser.add_argument("--frequency", action="append", metavar="NAME", help="give it again for more")
+    parser.add_argument("--frequency", dest="frequencies", action="append", metavar="NAME", help="may be repeated")
     parser.add_argument("--days", type=float, help="how much time passes on each host")
     parser.add_argument("--hosts", type=int, metavar="N")
     parser.add_argument("--timezone", metavar="ZONE")
@@ -93,7 +92,7 @@ def _text(summary: Summary) -> str:
 
 @contextmanager
 def _progress(label: str, days: float | None) -> Iterator[Callable[[float], object] | None]:
-    """Show a bar on a terminal while something long runs."""
+    """Show a progress bar on a terminal if the length of the run is known."""
     console = Console(stderr=True)
     if days is None or not console.is_terminal:
         yield None

@@ -1,37 +1,34 @@
-"""What happens to a simulated machine, drawn from a seed: mostly nothing, now and then everything.
-
-It knows what can happen to a machine and to its clock, and nothing of what is right then.
-"""
+"""The faults of a simulated host and its clock, drawn from a seed. The checker judges their effects."""
 
 from __future__ import annotations
 
 import random
 
 from chronostream._values import SECOND_NS
-from chronostream.testing.host import Death, Host
+from chronostream.testing.host import Death, SimulatedHost
 
 __all__ = ["Chaos"]
 
 _HOUR_NS, _YEAR_NS = 3600 * SECOND_NS, 366 * 86_400 * SECOND_NS
 _MILLISECOND_NS = 1_000_000
-# How fast adjtime() and NTP daemons slew a clock, at most.
+# The fastest slew of adjtime() and NTP daemons.
 _FASTEST_SLEW_PPM = 500
-# For how many steps a machine goes on as it does, at most; there are wild times and quiet ones.
+# An action repeats for at most this many steps: one of these, drawn again about every 50 actions.
 _LONGEST = (2, 30, 500)
-_STEADY_FOR = 50
+_CHANGE_LONGEST_ONE_IN = 50
 _DEATHS = tuple(death for death in Death if death is not Death.WHILE_OPENING)
 
 
 class Chaos:
-    """What happens next, one thing after another; the engine lives in between.
+    """Draws one action after another and applies it to a host.
 
     Args:
-        host: the machine.
-        unit_ns: how far apart its most frequent events are: the scale of what happens.
-        chance: where everything is drawn from.
+        host: the simulated host.
+        unit_ns: period of its most frequent events, the scale of all durations.
+        chance: source of all draws.
     """
 
-    def __init__(self, host: Host, unit_ns: int, chance: random.Random) -> None:
+    def __init__(self, host: SimulatedHost, unit_ns: int, chance: random.Random) -> None:
         self._host = host
         self._unit_ns = unit_ns
         self._chance = chance
@@ -54,8 +51,8 @@ class Chaos:
         }
 
     def act(self) -> None:
-        """Have the next thing happen."""
-        if self._happens(_STEADY_FOR):
+        """Draw and apply the next action."""
+        if self._happens(_CHANGE_LONGEST_ONE_IN):
             self._longest = self._chance.choice(_LONGEST)
         (action,) = self._chance.choices(tuple(self._actions), tuple(self._actions.values()))
         action()
@@ -78,7 +75,7 @@ class Chaos:
             self._host.run_to_deadline(drift_ppm=ppm)
 
     def _correct(self) -> None:
-        """Set the clock right, as a time server does: to within a millisecond."""
+        """Set the clock to the true time, to within a millisecond, as a time server does."""
         off_ns = self._host.clock.realtime_ns() - self._start_ns - self._host.elapsed_ns
         self._set(self._chance.randint(-_MILLISECOND_NS, _MILLISECOND_NS) - off_ns)
 
@@ -98,7 +95,7 @@ class Chaos:
         self._host.step()
 
     def _go_astray(self) -> None:
-        """Set the clock far ahead; mostly it comes back before it is believed."""
+        """Set the clock far ahead; mostly it is set back before the engine trusts it."""
         stays = self._happens(5)
         ns = _HOUR_NS + self._some_ns(300 * self._unit_ns if stays else 5 * _YEAR_NS)
         self._set(ns)
@@ -126,7 +123,7 @@ class Chaos:
         else:
             self._kill()
         self._be_away()
-        # Without a battery, a clock starts where it was switched off, or earlier.
+        # A clock without a battery restarts from when it was switched off, or earlier.
         off_ns = self._some_ns(100 * self._unit_ns) if self._happens(3) else 0
         self._host.reboot(self._chance.randint(-off_ns, off_ns // 10))
         self._come_back()
@@ -138,7 +135,7 @@ class Chaos:
         self._host.step()
 
     def _kill(self) -> None:
-        """Kill the engine, mostly at its next deadline, so that there is something to die in."""
+        """Kill the engine, mostly at its next deadline, when it has something to do."""
         if not self._happens(5):
             wait_ns = max(0, self._host.deadline_ns - self._host.clock.realtime_ns())
             self._host.advance(wait_ns + self._chance.choice((0, 0, 5 * self._unit_ns)))
@@ -156,9 +153,9 @@ class Chaos:
         return not self._chance.randrange(one_in)
 
     def _some(self, most: int) -> int:
-        """Return a number of any order of magnitude."""
+        """Return a number from 1 to `most`, of any order of magnitude."""
         return int(most ** self._chance.random())
 
     def _some_ns(self, most_ns: int) -> int:
-        """Return a duration of any order of magnitude, from a microsecond on."""
+        """Return a duration of any order of magnitude, at least a microsecond."""
         return 1000 * self._some(most_ns // 1000)

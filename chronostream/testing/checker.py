@@ -18,7 +18,7 @@ from chronostream.calendar.sequencer import BoundarySequencer
 from chronostream.event import EVENT_DTYPE, Frequency, build_mixed_events
 from chronostream.scheduler import Condition, FrequencyState
 from chronostream.stream.state import StateReader
-from chronostream.testing.host import Emitted, Host
+from chronostream.testing.host import Emitted, SimulatedHost
 
 __all__ = ["Checker", "Violation", "check_agreement"]
 
@@ -30,7 +30,7 @@ class Violation(Exception):  # noqa: N818 - it never leaves this package
 class Checker:
     """Checks one host, again and again."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: SimulatedHost) -> None:
         self._host = host
         self._tz = host.config.timezone
         self._boundary = BoundarySequencer(self._tz) if host.config.sequencer == "boundary" else None

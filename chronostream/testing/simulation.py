@@ -1,4 +1,4 @@
-"""One simulation from beginning to end: hosts, what happens to them, and the checks in between."""
+"""One simulation from start to end: hosts, faults and checks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from chronostream.scheduler import Coalesce
 from chronostream.stream.config import SequencerKind, StreamConfig
 from chronostream.testing.chaos import Chaos
 from chronostream.testing.checker import Checker, Violation, check_agreement
-from chronostream.testing.host import Death, Host
+from chronostream.testing.host import Death, SimulatedHost
 
 __all__ = ["ZONES", "Plan", "Summary", "simulate"]
 
@@ -40,31 +40,20 @@ ZONES = (
     "Pacific/Apia",
     "Pacific/Kwajalein",
 )
-"""Zones with something hard about them, which a seed chooses from."""
+"""Zones with unusual rules, from which a seed draws one."""
 
 _DAY_NS = PERIOD_NS[Frequency.DAY]
 _STARTS_S = range(94_694_400, 2_051_222_400)  # 1973 to 2034
-_MOST_DAYS = 150 * 366  # from the latest start on, still within int64 nanoseconds
-_SOME_FREQUENCIES = ((1,), (1, 2), (1, 2, 3, 4), (2, 3), (3, 4), (4,))
-# Look at what was published after so many times, and at a few more points.
-_CHECK_AFTER, _CHECK_ANYWAY = 4000, 0.2
+_MAX_DAYS = 150 * 366  # From the latest start, this is still within int64 nanoseconds.
+_FREQUENCIES = ((1,), (1, 2), (1, 2, 3, 4), (2, 3), (3, 4), (4,))
+# Check after this many publishes, and after each action with this probability.
+_CHECK_AFTER, _CHECK_PROBABILITY = 4000, 0.2
 _simulations = itertools.count()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What to simulate; everything else follows from the seed.
-
-    Attributes:
-        seed: which of many runs.
-        frequencies: of the stream.
-        days: how much time passes on each host.
-        hosts: how many hosts.
-        timezone: IANA zone of hours and days.
-        sequencer: ``"counting"`` or ``"boundary"``.
-        coalesce: ``"earliest"``, ``"latest"`` or ``"all"``.
-        capacity: events that the ring holds, a power of two.
-    """
+    """The arguments of a simulation, given or drawn: see `simulate`."""
 
     seed: int
     frequencies: tuple[Frequency, ...]
@@ -77,7 +66,7 @@ class Plan:
 
     @property
     def command(self) -> str:
-        """The command that repeats it."""
+        """The command that repeats the simulation."""
         words = ["python", "-m", "chronostream.testing", "--seed", str(self.seed)]
         for frequency in self.frequencies:
             words += ["--frequency", frequency.label]
@@ -88,14 +77,14 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """What a simulation went through.
+    """The result of a simulation.
 
     Attributes:
         plan: what was simulated.
-        events: how many events of each frequency, on all hosts.
-        steps: how many steps the engines took.
-        deaths: how often they died at each point.
-        took_s: how long it took.
+        events: the number of events of each frequency on all hosts.
+        steps: the number of steps of all engines.
+        deaths: the number of deaths at each point.
+        took_s: the duration in real seconds.
     """
 
     plan: Plan
@@ -117,26 +106,24 @@ def simulate(
     capacity: int | None = None,
     on_progress: Callable[[float], object] | None = None,
 ) -> Summary:
-    """Run engines under fake clocks through whatever the seed holds, and check that what must hold does.
+    """Run engines under fake clocks through the faults of a seed, and check the promises of docs/time.md.
 
-    Real engines on real rings; no threads, and nothing waits. Clocks are set, slewed and go astray, machines are
-    suspended, busy, stopped, killed at any point, and rebooted. Whatever is not given is drawn from the seed.
+    The engines and rings are real; nothing waits or uses threads. Clocks are set, slewed or far wrong; hosts are
+    suspended, busy, stopped, killed at any point, and rebooted. Arguments that are not given are drawn from the seed.
 
     Args:
-        seed: which of many runs; the same seed and arguments always give the same run.
+        seed: of all draws; the same seed and arguments always give the same simulation.
         frequencies: of the stream.
-        days: how much time passes on each host, in days.
-        hosts: how many hosts; they run one after the other.
+        days: simulated time on each host.
+        hosts: the number of hosts; they run one after the other.
         timezone: IANA zone of hours and days.
         sequencer: ``"counting"`` or ``"boundary"``; with the latter, hosts must agree on every id.
         coalesce: ``"earliest"``, ``"latest"`` or ``"all"``.
-        capacity: events that the ring holds, a power of two.
-        on_progress: called now and then with the days that passed since the last call.
+        capacity: of the ring in events, a power of two.
+        on_progress: called from time to time with the days simulated since the last call.
 
     Raises:
-        SimulationError: something that must hold does not; the message says what, and which command repeats it.
-        InvalidValueError: an argument is out of its range.
-        InvalidTypeError: an argument is of the wrong kind.
+        SimulationError: a promise does not hold; the message says which, and gives the command that repeats it.
     """
     given = {
         "frequencies": None if frequencies is None else Frequency.parse_all(frequencies),
@@ -164,9 +151,9 @@ def simulate(
 
 
 def _plan(seed: int, given: dict[str, Any]) -> Plan:
-    """Fill in what was not given. Everything is drawn, so that what is given changes nothing else."""
-    chance = random.Random(f"{seed} plan")  # noqa: S311 - it must be repeatable
-    frequencies = given["frequencies"] or tuple(Frequency(number) for number in chance.choice(_SOME_FREQUENCIES))
+    """Draw what was not given. All values are drawn, so that a given one does not change the others."""
+    chance = random.Random(f"{seed} plan")  # noqa: S311 - must be repeatable
+    frequencies = given["frequencies"] or tuple(Frequency(number) for number in chance.choice(_FREQUENCIES))
     drawn = {
         "frequencies": frequencies,
         "days": chance.randint(2000, 10_000) * PERIOD_NS[frequencies[0]] / _DAY_NS,
@@ -181,8 +168,8 @@ def _plan(seed: int, given: dict[str, Any]) -> Plan:
     checked_int("hosts", plan.hosts, 1)
     if not isinstance(plan.days, int | float):
         raise InvalidTypeError(f"days is {type(plan.days).__name__}, expected a number")
-    if not 0 < plan.days <= _MOST_DAYS:
-        raise InvalidValueError(f"days is {plan.days}, expected more than 0 and at most {_MOST_DAYS}")
+    if not 0 < plan.days <= _MAX_DAYS:
+        raise InvalidValueError(f"days is {plan.days}, expected more than 0 and at most {_MAX_DAYS}")
     _config(plan, 0)
     return plan
 
@@ -201,22 +188,22 @@ def _config(plan: Plan, number: int) -> StreamConfig:
     )
 
 
-def _run(plan: Plan, number: int, on_progress: Callable[[float], object] | None) -> tuple[Host, Checker]:
-    """Run one host from beginning to end."""
-    chance = random.Random(f"{plan.seed} host {number}")  # noqa: S311 - it must be repeatable
-    start_s = random.Random(f"{plan.seed} start").choice(_STARTS_S)  # noqa: S311 - likewise, and the same on all hosts
-    host = Host(_config(plan, number), start_s * SECOND_NS + chance.randrange(SECOND_NS), chance)
+def _run(plan: Plan, number: int, on_progress: Callable[[float], object] | None) -> tuple[SimulatedHost, Checker]:
+    """Run one host from start to end."""
+    chance = random.Random(f"{plan.seed} host {number}")  # noqa: S311 - must be repeatable
+    start_s = random.Random(f"{plan.seed} start").choice(_STARTS_S)  # noqa: S311 - likewise; equal on all hosts
+    host = SimulatedHost(_config(plan, number), start_s * SECOND_NS + chance.randrange(SECOND_NS), chance)
     try:
         checker = Checker(host)
         chaos = Chaos(host, PERIOD_NS[plan.frequencies[0]], chance)
-        end_ns, told_ns = plan.days * _DAY_NS, 0
+        end_ns, reported_ns = plan.days * _DAY_NS, 0
         while host.elapsed_ns < end_ns:
             chaos.act()
-            if host.waiting > _CHECK_AFTER or chance.random() < _CHECK_ANYWAY:
+            if host.waiting > _CHECK_AFTER or chance.random() < _CHECK_PROBABILITY:
                 checker.check()
                 if on_progress is not None:
-                    on_progress((host.elapsed_ns - told_ns) / _DAY_NS)
-                    told_ns = host.elapsed_ns
+                    on_progress((host.elapsed_ns - reported_ns) / _DAY_NS)
+                    reported_ns = host.elapsed_ns
         checker.check()
     finally:
         host.remove()
@@ -225,7 +212,7 @@ def _run(plan: Plan, number: int, on_progress: Callable[[float], object] | None)
 
 @contextmanager
 def _repeatable(plan: Plan) -> Iterator[None]:
-    """Say how to repeat whatever goes wrong."""
+    """Add the command that repeats the simulation to any error."""
     try:
         yield
     except (ChronoStreamError, Violation) as error:
@@ -235,7 +222,7 @@ def _repeatable(plan: Plan) -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Have engines log nothing: it is to be expected here, and there is a lot of it."""
+    """Disable the engines' log, which reports every fault."""
     log = logging.getLogger("chronostream.producer.engine")
     level = log.level
     log.setLevel(logging.CRITICAL + 1)

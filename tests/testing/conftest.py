@@ -6,13 +6,13 @@ from collections.abc import Iterator
 import pytest
 
 from chronostream.stream.config import StreamConfig
-from chronostream.testing.host import Host
+from chronostream.testing.host import SimulatedHost
 
 
 @pytest.fixture
-def host(name: str) -> Iterator[Host]:
+def host(name: str) -> Iterator[SimulatedHost]:
     """A machine a nanosecond after a second, whose stream catches up with all that it missed."""
     config = StreamConfig(name=name, frequencies=("second", "minute"), capacity=64, coalesce="all")
-    host = Host(config, 1_700_000_000_000_000_001, random.Random(1))
+    host = SimulatedHost(config, 1_700_000_000_000_000_001, random.Random(1))
     yield host
     host.remove()

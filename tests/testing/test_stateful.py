@@ -16,7 +16,7 @@ from chronostream.event import Frequency
 from chronostream.scheduler import Coalesce
 from chronostream.stream.config import StreamConfig
 from chronostream.testing.checker import Checker
-from chronostream.testing.host import Death, Host
+from chronostream.testing.host import Death, SimulatedHost
 
 _NS = 1_000_000_000
 _HOUR_NS, _YEAR_NS = 3600 * _NS, 366 * 86_400 * _NS
@@ -31,7 +31,7 @@ _ABSENCES_NS = st.integers(0, 10 * _NS) | st.integers(0, 100 * _HOUR_NS)
 class Machine(RuleBasedStateMachine):
     """One host; after each rule it is checked as a simulation checks it."""
 
-    host: Host | None = None
+    host: SimulatedHost | None = None
 
     @initialize(
         frequencies=_FREQUENCIES,
@@ -53,11 +53,11 @@ class Machine(RuleBasedStateMachine):
             coalesce=coalesce,
             catch_up_window_s=100,
         )
-        self.host = Host(config, start_s * _NS, random.Random(0))
+        self.host = SimulatedHost(config, start_s * _NS, random.Random(0))
         self.checker = Checker(self.host)
 
     @property
-    def machine(self) -> Host:
+    def machine(self) -> SimulatedHost:
         assert self.host is not None
         return self.host
 
