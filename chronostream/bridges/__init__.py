@@ -1,4 +1,4 @@
-"""Bridges to other hosts, by NATS JetStream: none of it is a transport of our own (docs/distributed.md).
+"""Bridges to other hosts through NATS JetStream (docs/distributed.md).
 
 ::
 
@@ -6,8 +6,7 @@
                          │                     └─────▶ history ─▶ arrays
         encoding · continuity · zones · jetstream · connection
 
-A relay is a consumer like any other, and a mirror a producer like any other: neither side of a ring knows of them.
-Importing this package needs nats-py, the extra ``nats``.
+A relay is an ordinary consumer, and a mirror an ordinary producer. This package needs nats-py, the extra ``nats``.
 """
 
 from chronostream._extras import require

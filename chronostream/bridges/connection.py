@@ -1,4 +1,4 @@
-"""A connection to NATS that comes back by itself, and says nothing secret."""
+"""A connection to NATS that reconnects, and whose texts hold no secrets."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from chronostream._values import checked_seconds
 from chronostream.bridges.running import first_of
 from chronostream.errors import BridgeError, InvalidTypeError, InvalidValueError
 
-__all__ = ["TROUBLE", "ConnectionOptions", "Link", "redact"]
+__all__ = ["TRANSIENT_ERRORS", "Connection", "ConnectionOptions", "redact"]
 
 _log = logging.getLogger(__name__)
 
-TROUBLE = (nats.errors.Error, OSError, asyncio.TimeoutError)
-"""What a connection raises when it, or a server, is not up to it at the moment."""
+TRANSIENT_ERRORS = (nats.errors.Error, OSError)
+"""Errors of a connection or a server after which a later attempt may succeed."""
 
 _SCHEMES = ("nats", "tls", "ws", "wss")
 _USERINFO = re.compile(r"(?<=//)[^/\s]*@")
@@ -36,12 +36,12 @@ _CONNECT_TIMEOUT_S = 2
 _PING_INTERVAL_S = 5
 _REQUEST_TIMEOUT_S = 2.0
 _CLOSE_TIMEOUT_S = 1.0
-_RENEW_S = 10.0  # so long nats-py may try to get a connection back, before it is given up for a new one
-_LOOK_S = 0.02
+_RENEW_S = 10.0  # If nats-py has not reconnected after this time, a new connection replaces the old one.
+_POLL_S = 0.02
 
 
 def redact(text: str, *secrets: str | None) -> str:
-    """Return the text without the user part of any URL in it, and without the secrets."""
+    """Return the text with the secrets and the user part of each URL replaced by ``***``."""
     for secret in filter(None, secrets):
         text = text.replace(secret, _HIDDEN)
     return _USERINFO.sub(f"{_HIDDEN}@", text)
@@ -49,24 +49,20 @@ def redact(text: str, *secrets: str | None) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class ConnectionOptions:
-    """Where NATS is, and how to be let in; the options of nats-py. What is secret is in no text made of it.
+    """The addresses of NATS servers and the credentials for them. `repr` shows no secrets.
 
     Attributes:
-        servers: URLs, ``nats://`` or ``tls://``, of one cluster.
-        user: name, with `password`; they may be part of the URLs instead.
-        password: likewise.
+        servers: URLs of the servers of one cluster, ``nats://`` or ``tls://``.
+        user: name; it and `password` may be in the URLs instead.
+        password: of the user.
         token: instead of a user.
         credentials: file with a JWT and the seed of its key.
         nkey_seed: file with the seed of a key.
         tls_ca: file with the certificates to trust instead of the system's.
-        tls_certificate: file with this side's certificate, with `tls_key`.
-        tls_key: file with its key.
-        tls_first: begin with TLS, before the server has said anything; it must do the same. Without it, a server that
-            does not ask for TLS is talked to in the clear.
-
-    Raises:
-        InvalidValueError: no server, a URL that is none, or a file that cannot be read.
-        InvalidTypeError: `servers` is something else than a tuple of texts.
+        tls_certificate: file with the client's certificate; needs `tls_key`.
+        tls_key: file with the key of the client's certificate.
+        tls_first: start TLS before the server's first message; the server must do the same. Without it, the connection
+            to a server that does not request TLS is unencrypted.
     """
 
     servers: tuple[str, ...] = field(repr=False)
@@ -81,32 +77,31 @@ class ConnectionOptions:
     tls_first: bool = False
 
     def __post_init__(self) -> None:
-        """Check what can be checked without a connection."""
+        """Check everything that needs no connection."""
         if not isinstance(self.servers, tuple | list) or not all(isinstance(each, str) for each in self.servers):
-            raise InvalidTypeError("the servers are no tuple of URLs, such as ('nats://localhost:4222',)")
+            raise InvalidTypeError("servers is not a tuple of URLs, expected for example ('nats://localhost:4222',)")
         if not self.servers:
-            raise InvalidValueError("no NATS server is named: give a URL such as nats://localhost:4222")
+            raise InvalidValueError("servers has no NATS server: give a URL such as nats://localhost:4222")
         for server in self.servers:
             _check_url(server)
         if (self.tls_certificate is None) != (self.tls_key is None):
-            raise InvalidValueError("a TLS certificate goes with its key: give both, or neither")
+            raise InvalidValueError("only one of tls_certificate and tls_key is given: give both, or neither")
         for file in (self.credentials, self.nkey_seed):
             if file is not None and not Path(file).is_file():
-                raise InvalidValueError(f"{file} is no file: expected one with credentials for NATS")
+                raise InvalidValueError(f"{file} is not a file, expected a file with credentials for NATS")
         self._tls()
 
     @property
     def label(self) -> str:
-        """The servers as they may be shown: hosts and ports."""
-        return ",".join(f"{urlsplit(server).hostname}:{urlsplit(server).port or 4222}" for server in self.servers)
+        """The hosts and ports of the servers, without secrets."""
+        return ",".join(f"{url.hostname}:{url.port or 4222}" for url in map(urlsplit, self.servers))
 
     def redact(self, text: object) -> str:
-        """Return a text without anything secret of these options."""
-        parts = [urlsplit(server) for server in self.servers]
-        return redact(str(text), self.password, self.token, *(part.password for part in parts))
+        """Return a text without the secrets of these options."""
+        return redact(str(text), self.password, self.token, *(urlsplit(server).password for server in self.servers))
 
     def arguments(self) -> dict[str, Any]:
-        """Return what nats-py takes."""
+        """Return the arguments of nats-py's `connect`."""
         return {
             "servers": list(self.servers),
             "user": self.user,
@@ -119,83 +114,80 @@ class ConnectionOptions:
         }
 
     def _tls(self) -> ssl.SSLContext | None:
-        wanted = self.tls_first or any(urlsplit(server).scheme in ("tls", "wss") for server in self.servers)
-        if not wanted and self.tls_ca is None and self.tls_certificate is None:
+        schemes = {urlsplit(server).scheme for server in self.servers}
+        if not (self.tls_first or self.tls_ca or self.tls_certificate or schemes & {"tls", "wss"}):
             return None
         try:
             context = ssl.create_default_context(cafile=self.tls_ca)
             if self.tls_certificate is not None:
                 context.load_cert_chain(self.tls_certificate, self.tls_key)
-        except OSError as error:  # ssl.SSLError is one
+        except OSError as error:  # ssl.SSLError is a subclass.
             files = ", ".join(str(file) for file in (self.tls_ca, self.tls_certificate, self.tls_key) if file)
             raise InvalidValueError(f"TLS cannot use {files}: {error}") from None
         return context
 
 
-class Link:
-    """A connection that is made when it is wanted, and made again whenever it breaks.
+class Connection:
+    """A connection to NATS, opened when it is needed and reopened whenever it breaks.
 
     Args:
-        options: where to, and how.
-        name: what this end calls itself there.
-        patience_s: how long `ready` waits for a server; for ever if None.
-
-    Attributes:
-        options: where to, and how.
-        patience_s: how long to wait.
-
-    Raises:
-        InvalidTypeError: an argument is of the wrong kind.
-        InvalidValueError: the patience is negative.
+        options: addresses and credentials.
+        name: of this client, as the server shows it.
+        timeout_s: how long `ready` waits for a server; None for no limit.
     """
 
-    def __init__(self, options: ConnectionOptions, name: str, *, patience_s: float | None = None) -> None:
+    def __init__(self, options: ConnectionOptions, name: str, *, timeout_s: float | None = None) -> None:
         if not isinstance(options, ConnectionOptions):
             raise InvalidTypeError(
                 f"the connection is {type(options).__name__}, expected ConnectionOptions(servers=('nats://HOST:PORT',))"
             )
         self.options = options
-        self.patience_s = None if patience_s is None else checked_seconds("patience_s", patience_s)
+        self.timeout_s = None if timeout_s is None else checked_seconds("timeout_s", timeout_s)
         self._name = name
         self._client: Client | None = None
-        self._said = ""
+        self._last_error = ""
 
     @property
     def connected(self) -> bool:
-        """Whether there is a connection at this moment."""
+        """Whether the connection is open at this moment."""
         return self._client is not None and self._client.is_connected
 
     @property
     def client(self) -> Client:
-        """The connection itself, once `ready` has returned."""
+        """The client of nats-py; call `ready` first."""
         assert self._client is not None, "ready() comes first"
         return self._client
+
+    def describe(self, error: BaseException) -> str:
+        """Return the text of an error, without secrets."""
+        default = "no answer in time" if isinstance(error, TimeoutError) else type(error).__name__
+        return self.options.redact(error) or default
 
     async def ready(self) -> JetStreamContext:
         """Wait for the connection and return its JetStream.
 
         Raises:
-            BridgeError: the server does not let us in, or there is none for `patience_s`.
+            BridgeError: the server refuses access, or no server answers within `timeout_s`.
         """
         try:
-            async with asyncio.timeout(self.patience_s) as patience:
-                tired_s = time.monotonic() + _RENEW_S
+            async with asyncio.timeout(self.timeout_s) as timeout:
+                renew_s = time.monotonic() + _RENEW_S
                 while self._client is None or not self._client.is_connected:
-                    if self._client is None or self._client.is_closed or time.monotonic() > tired_s:
+                    if self._client is None or self._client.is_closed or time.monotonic() > renew_s:
                         await self._open()
                     else:
-                        await asyncio.sleep(_LOOK_S)
+                        await asyncio.sleep(_POLL_S)
         except TimeoutError:
-            if not patience.expired():
+            if not timeout.expired():
                 raise
-            why = f" ({self._said})" if self._said else ""
+            reason = f" ({self._last_error})" if self._last_error else ""
             raise BridgeError(
-                f"no NATS server at {self.options.label} within {self.patience_s} s{why}: is it running?"
+                f"no NATS server at {self.options.label} within {self.timeout_s} s{reason}: check that it is running"
             ) from None
         return self._client.jetstream(timeout=_REQUEST_TIMEOUT_S)
 
     async def close(self) -> None:
-        """Let go of the connection; twice is fine."""
+        """Close the connection. A second call does nothing."""
         client, self._client = self._client, None
         if client is not None:
             await _close(client)
@@ -210,7 +202,7 @@ class Link:
                 disconnected_cb=self._on_disconnected,
                 reconnected_cb=self._on_reconnected,
                 connect_timeout=_CONNECT_TIMEOUT_S,
-                reconnect_time_wait=_RECONNECT_WAIT_S,  # type: ignore[arg-type]  # seconds; a part of one will do
+                reconnect_time_wait=_RECONNECT_WAIT_S,  # type: ignore[arg-type]  # A fraction of a second works too.
                 max_reconnect_attempts=-1,
                 ping_interval=_PING_INTERVAL_S,
                 **self.options.arguments(),
@@ -219,18 +211,22 @@ class Link:
             await _close(client)
             raise
         self._client = client
-        self._said = ""
+        self._last_error = ""
         _log.info("connected to NATS at %s", self._server())
 
     async def _on_error(self, error: Exception) -> None:
-        """Say each trouble once, and end at once if waiting will not help."""
-        text = self.options.redact(error) or type(error).__name__
+        """Log each new error once; raise errors that a later attempt cannot solve."""
+        text = self.describe(error)
         if isinstance(error, nats.errors.AuthorizationError) or "authorization" in text.lower():
-            raise BridgeError(f"the NATS server at {self.options.label} does not let us in: {text}") from None
+            raise BridgeError(
+                f"the NATS server at {self.options.label} refuses access: {text}; check the credentials"
+            ) from None
         if isinstance(error, ssl.SSLCertVerificationError):
-            raise BridgeError(f"the NATS server at {self.options.label} is not to be trusted: {text}") from None
-        if text != self._said:
-            self._said = text
+            raise BridgeError(
+                f"the certificate of the NATS server at {self.options.label} is not trusted: {text}; check tls_ca"
+            ) from None
+        if text != self._last_error:
+            self._last_error = text
             _log.warning("NATS at %s: %s", self.options.label, text)
 
     async def _on_disconnected(self) -> None:
@@ -238,8 +234,8 @@ class Link:
             _log.warning("disconnected from NATS")
 
     async def _on_reconnected(self) -> None:
-        self._said = ""
-        _log.info("connected again to NATS at %s", self._server())
+        self._last_error = ""
+        _log.info("reconnected to NATS at %s", self._server())
 
     def _server(self) -> str:
         url = None if self._client is None else self._client.connected_url
@@ -247,16 +243,16 @@ class Link:
 
 
 async def _close(client: Client) -> None:
-    # After a failed handshake, nats-py waits for ever for the end of TLS.
-    with contextlib.suppress(*TROUBLE):
+    # After a failed handshake, nats-py waits forever for the end of TLS.
+    with contextlib.suppress(*TRANSIENT_ERRORS):
         await first_of(client.close(), asyncio.sleep(_CLOSE_TIMEOUT_S))
 
 
 def _check_url(server: str) -> None:
     try:
         parts = urlsplit(server)
-        sound = parts.scheme in _SCHEMES and bool(parts.hostname) and parts.port != 0
+        is_valid = parts.scheme in _SCHEMES and bool(parts.hostname) and parts.port != 0
     except ValueError:
-        sound = False
-    if not sound:
-        raise InvalidValueError(f"{redact(server)!r} is no URL of a NATS server, expected nats://HOST:PORT")
+        is_valid = False
+    if not is_valid:
+        raise InvalidValueError(f"{redact(server)!r} is not the URL of a NATS server, expected nats://HOST:PORT")

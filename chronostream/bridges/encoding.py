@@ -1,4 +1,4 @@
-"""An event as a message: subject, payload and headers (docs/distributed.md, "Messages"). It knows no connection."""
+"""An event as a NATS message: subject, payload and headers (docs/distributed.md, "Messages")."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ _FIELDS = frozenset(Event.__slots__)
 
 
 class Encoding(StrEnum):
-    """How an event becomes a payload."""
+    """The format of a payload."""
 
     JSON = "json"
-    """One object with the eight fields of an `Event`, the frequency by its name."""
+    """A JSON object with the eight fields of an `Event`; the frequency is its name."""
     RECORD = "record"
-    """The 128 bytes of `EVENT_DTYPE` as they stand."""
+    """The 128 bytes of a record of `EVENT_DTYPE`."""
 
 
 def subject_of(name: str, frequency: Frequency) -> str:
@@ -49,7 +49,7 @@ def subject_of(name: str, frequency: Frequency) -> str:
 
 
 def all_subjects(name: str) -> str:
-    """Return the pattern that all subjects of a stream match, and those of no other.
+    """Return the pattern that matches the subjects of this stream and no other.
 
     Raises:
         InvalidNameError: the name cannot be part of a subject.
@@ -58,10 +58,10 @@ def all_subjects(name: str) -> str:
 
 
 def encode(records: npt.NDArray[np.void], events: Sequence[Event], encoding: Encoding) -> list[bytes]:
-    """Return the payloads of events, given both as records and as objects."""
+    """Return the payloads of events, which are given as records, shape ``(n,)``, and as objects."""
     if encoding is Encoding.RECORD:
         raw, size = records.tobytes(), EVENT_DTYPE.itemsize
-        return [raw[at : at + size] for at in range(0, len(raw), size)]
+        return [raw[start : start + size] for start in range(0, len(raw), size)]
     return [_json(event) for event in events]
 
 
@@ -69,8 +69,7 @@ def decode(subject: str, headers: Mapping[str, str] | None, payload: bytes) -> E
     """Return the event of a message.
 
     Raises:
-        BridgeError: it is no event of ours: the payload is not what the headers say, contradicts itself or the
-            subject, or is of another schema.
+        BridgeError: the message is not an event, is inconsistent, or has another schema version.
     """
     headers = headers or {}
     schema, encoding = headers.get(SCHEMA), headers.get(ENCODING)
@@ -83,14 +82,14 @@ def decode(subject: str, headers: Mapping[str, str] | None, payload: bytes) -> E
         if subject.rpartition(".")[2] != event.frequency.label:
             raise InvalidValueError(f"it holds an event of frequency {event.frequency.label}")
     except (InvalidValueError, InvalidTypeError) as error:
-        raise BridgeError(f"the message on {subject} is no event: {error}") from None
+        raise BridgeError(f"the message on {subject} is not an event: {error}") from None
     return event
 
 
 def _prefix(name: str) -> str:
     segment_name(name)
     if not all(name.split(".")):
-        raise InvalidNameError(f"{name!r} cannot be part of a subject: no '.' at its end, and no two in a row")
+        raise InvalidNameError(f"{name!r} cannot be part of a subject: remove a '.' at its end, or next to another '.'")
     return f"chronostream.{name}"
 
 
@@ -105,16 +104,16 @@ def _from_json(payload: bytes) -> Event:
     except ValueError as error:
         raise InvalidValueError(f"its payload is not JSON: {error}") from None
     if not isinstance(fields, dict) or fields.keys() != _FIELDS:
-        raise InvalidValueError(f"its payload is not one object with exactly {', '.join(Event.__slots__)}")
+        raise InvalidValueError(f"its payload is not an object with exactly the fields {', '.join(Event.__slots__)}")
     event = Event(**fields | {"frequency": Frequency.parse(fields["frequency"])})
-    to_records([event])  # It contradicts itself if this is not what the event's own boundary makes of it.
+    to_records([event])  # Raises if the fields do not follow from the event's boundary.
     return event
 
 
 def _from_record(payload: bytes) -> Event:
     if len(payload) != EVENT_DTYPE.itemsize:
-        raise InvalidValueError(f"its payload has {len(payload)} bytes, a record has {EVENT_DTYPE.itemsize}")
+        raise InvalidValueError(f"its payload has {len(payload)} bytes, expected a record of {EVENT_DTYPE.itemsize}")
     (event,) = to_events(np.frombuffer(payload, EVENT_DTYPE))
     if to_records([event]).tobytes() != payload:
-        raise InvalidValueError("its record contradicts itself")
+        raise InvalidValueError("its fields do not follow from its boundary")
     return event

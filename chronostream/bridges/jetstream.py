@@ -1,7 +1,10 @@
-"""What JetStream must be like to hold a stream's events, and where in it something is.
+"""Creates and checks the JetStream stream that holds a stream's events, and finds positions in it.
 
-One JetStream stream holds the events of one ChronoStream stream and nothing else: so its own order is the order of
-the events, and a guard on its last message is a guard on all of them.
+A JetStream stream holds the events of one ChronoStream stream and nothing else. So its order is the order of the
+events, and a condition on its last message covers all of them.
+
+In all functions, `js` is the JetStream of a connection, `stream` the name of a JetStream stream, and `subject` may be a
+pattern. They raise `nats.errors.Error` if JetStream cannot answer now.
 """
 
 from __future__ import annotations
@@ -36,14 +39,14 @@ _KEYS = {key: f"chronostream-{key}" for key in ("name", "frequencies", "timezone
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """What the events in JetStream are; kept there as the JetStream stream's metadata.
+    """The description of the events in a JetStream stream, stored as its metadata.
 
     Attributes:
         name: the ChronoStream stream's name.
-        frequencies: the shortest first.
+        frequencies: of the events, the shortest first.
         sequencer: ``"boundary"`` or ``"counting"``.
         zone: the time zone and its data.
-        instance: the only producer there may be; None if any host may be one, with the boundary sequencer.
+        instance: the only permitted producer, with the counting sequencer; None with the boundary sequencer.
     """
 
     name: str
@@ -53,7 +56,7 @@ class Origin:
     instance: str | None = None
 
     def metadata(self) -> dict[str, str]:
-        """Return it as JetStream keeps it."""
+        """Return the metadata of the JetStream stream."""
         values = {
             "name": self.name,
             "frequencies": ",".join(frequency.label for frequency in self.frequencies),
@@ -67,34 +70,24 @@ class Origin:
 
     @classmethod
     def parse(cls, metadata: Mapping[str, str] | None) -> Origin | None:
-        """Return what JetStream keeps; None if it keeps nothing of ours."""
-        found = {key: (metadata or {}).get(stored) for key, stored in _KEYS.items()}
-        zone = ZoneData.parse(found["zone"] or "")
-        if not found["name"] or not found["frequencies"] or not found["sequencer"] or zone is None:
+        """Return the description in the metadata of a JetStream stream; None if it has none."""
+        values = {key: (metadata or {}).get(stored) for key, stored in _KEYS.items()}
+        name, sequencer, zone = values["name"], values["sequencer"], ZoneData.parse(values["zone"] or "")
+        if not name or not values["frequencies"] or not sequencer or zone is None:
             return None
-        frequencies = tuple(map(Frequency.parse, found["frequencies"].split(",")))
-        return cls(
-            name=found["name"],
-            frequencies=frequencies,
-            sequencer=found["sequencer"],
-            zone=zone,
-            instance=found["instance"],
-        )
+        frequencies = tuple(map(Frequency.parse, values["frequencies"].split(",")))
+        return cls(name=name, frequencies=frequencies, sequencer=sequencer, zone=zone, instance=values["instance"])
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What a JetStream stream is made with. None: what one that is there has; for a new one, the value in brackets.
+    """The limits of a JetStream stream, all above zero. An existing stream must have those that are not None.
 
     Attributes:
-        replicas: servers that hold each event [1].
-        max_age_s: how long an event is held [for ever].
-        max_messages: how many are held, the newest [any number].
-        max_bytes: bytes that they may take [any number].
-
-    Raises:
-        InvalidValueError: one is not above zero.
-        InvalidTypeError: one is not a number.
+        replicas: servers that hold each event; 1 by default.
+        max_age_s: how long an event is held; no limit by default.
+        max_messages: how many of the newest events are held; no limit by default.
+        max_bytes: of all events; no limit by default.
     """
 
     replicas: int | None = None
@@ -103,15 +96,15 @@ class Limits:
     max_bytes: int | None = None
 
     def __post_init__(self) -> None:
-        """Check that each is a number above zero."""
+        """Check all limits."""
         for name, value in vars(self).items():
             if not isinstance(value, int | float | None):
                 raise InvalidTypeError(f"{name} is {type(value).__name__}, expected a number or None")
             if value is not None and not value > 0:
                 raise InvalidValueError(f"{name} is {value}, expected more than 0")
 
-    def wanted(self) -> dict[str, Any]:
-        """Return those that are given, under JetStream's names."""
+    def arguments(self) -> dict[str, Any]:
+        """Return the given limits under JetStream's names."""
         values = {
             "num_replicas": self.replicas,
             "max_age": self.max_age_s,
@@ -125,14 +118,14 @@ def stream_for(name: str, chosen: str | None = None) -> str:
     """Return the JetStream stream for the events of `name`: the chosen one, or ``CHRONOSTREAM_`` and the name.
 
     Raises:
-        InvalidNameError: NATS does not take the one or the other name.
+        InvalidNameError: NATS does not accept one of the names.
     """
     all_subjects(name)
     if chosen is None:
         return "CHRONOSTREAM_" + name.replace(".", "_")
     if not isinstance(chosen, str) or not _NAME.fullmatch(chosen):
         raise InvalidNameError(
-            rf"{chosen!r} is no name of a JetStream stream: expected one without white space and . * > / \ in it"
+            rf"{chosen!r} is not a name of a JetStream stream, expected one without white space, ., *, >, / and \ in it"
         )
     return chosen
 
@@ -140,19 +133,13 @@ def stream_for(name: str, chosen: str | None = None) -> str:
 async def ensure_stream(
     js: JetStreamContext, stream: str, origin: Origin, limits: Limits, *, accept_zone_data: bool = False
 ) -> StreamInfo:
-    """Make the JetStream stream for these events, or check that the one that is there is for them.
+    """Create the JetStream stream for these events, or check an existing one.
 
-    Args:
-        js: a connection's JetStream.
-        stream: its name.
-        origin: what the events are.
-        limits: what it must be like.
-        accept_zone_data: from now on this host's zone data counts, whatever the events before were made with.
+    With `accept_zone_data`, this host's zone data replace those in the description of an existing stream.
 
     Raises:
-        StreamMismatchError: it is for other events, or not as it must be.
-        BridgeError: JetStream will not make it.
-        nats.errors.Error: JetStream cannot do it now.
+        StreamMismatchError: the existing stream holds other events or has another configuration.
+        BridgeError: JetStream refuses to create the stream.
     """
     try:
         info = await js.stream_info(stream)
@@ -169,47 +156,47 @@ async def ensure_stream(
                     allow_atomic=True,
                     duplicate_window=min(_DUPLICATE_WINDOW_S, limits.max_age_s or _DUPLICATE_WINDOW_S),
                     metadata=origin.metadata(),
-                    **({"num_replicas": 1} | limits.wanted()),
+                    **({"num_replicas": 1} | limits.arguments()),
                 )
             )
         except APIError as error:
             if error.err_code == _NAME_IN_USE:
-                info = await js.stream_info(stream)  # Another relay was quicker.
+                info = await js.stream_info(stream)  # Another relay has just created it.
             elif isinstance(error, BadRequestError | ServerError) and error.err_code != _NO_PEERS_NOW:
-                raise BridgeError(f"JetStream does not make stream {stream}: {error.description}") from None
+                raise BridgeError(f"JetStream refuses to create stream {stream}: {error.description}") from None
             else:
                 raise
         else:
-            _log.info("made JetStream stream %s for %s", stream, all_subjects(origin.name))
+            _log.info("created JetStream stream %s for %s", stream, all_subjects(origin.name))
     _check_config(info, origin, limits)
-    found = Origin.parse(info.config.metadata)
-    if found is not None:
-        _check_origin(stream, found, origin, accept_zone_data=accept_zone_data)
-    if found is None or not found.zone.agrees(origin.zone) or not info.config.allow_atomic:
+    stored = Origin.parse(info.config.metadata)
+    if stored is not None:
+        _check_origin(stream, stored, origin, accept_zone_data=accept_zone_data)
+    if stored is None or not stored.zone.agrees(origin.zone) or not info.config.allow_atomic:
         metadata = (info.config.metadata or {}) | origin.metadata()
         info = await js.update_stream(info.config.evolve(metadata=metadata, allow_atomic=True))
-        _log.info("JetStream stream %s: entered what its events are, with zone data %s", stream, origin.zone)
+        _log.info("described the events of JetStream stream %s, with zone data %s", stream, origin.zone)
     return info
 
 
 async def find_stream(js: JetStreamContext, stream: str, name: str) -> tuple[StreamInfo, Origin]:
-    """Return a JetStream stream that holds the events of `name`, and what they are.
+    """Return the state of the JetStream stream that holds the events of `name`, and their description.
 
     Raises:
-        StreamMismatchError: it does not hold them.
-        NotFoundError: there is no such stream.
+        StreamMismatchError: the JetStream stream does not hold these events.
+        NotFoundError: the JetStream stream does not exist.
     """
     info = await js.stream_info(stream)
     origin = Origin.parse(info.config.metadata)
     if origin is None or origin.name != name:
-        held = "no relay has entered anything there" if origin is None else f"it holds those of {origin.name!r}"
+        held = "no relay has used it" if origin is None else f"it holds those of {origin.name!r}"
         raise StreamMismatchError(
-            f"JetStream stream {stream} does not hold the events of {name!r}: {held}; name another one with --stream"
+            f"JetStream stream {stream} does not hold the events of {name!r}: {held}; choose another one with --stream"
         )
     if not (here := zone_data(origin.zone.tz)).agrees(origin.zone):
         _log.warning(
-            "zone data differ: the events of %s were made with %s, this host has %s; its hours and days are those of "
-            "the source, not what is computed here",
+            "zone data differ: the events of %s were made with %s, this host has %s; hours and days follow the data of "
+            "the source",
             name,
             origin.zone,
             here,
@@ -218,30 +205,20 @@ async def find_stream(js: JetStreamContext, stream: str, name: str) -> tuple[Str
 
 
 async def find_end(js: JetStreamContext, stream: str, subject: str) -> tuple[int, Event | None]:
-    """Return the last sequence that the stream gave to a message, 0 before the first, and the last event on a subject.
-
-    Args:
-        js: a connection's JetStream.
-        stream: its name.
-        subject: which events; it may be a pattern.
+    """Return the sequence of the last message, 0 before the first, and the last event on a subject.
 
     Raises:
-        BridgeError: what is there is no event.
-        nats.errors.Error: JetStream does not answer now.
+        BridgeError: the last message on the subject is not an event.
     """
     sequence = (await js.stream_info(stream)).state.last_seq
     message = await last_message(js, stream, subject)
     if message is None:
         return sequence, None
-    return max(sequence, message.seq or 0), _event(message)  # More than it was at first: stored in between.
+    return max(sequence, message.seq or 0), _event(message)  # The message may be newer than the state.
 
 
 async def last_message(js: JetStreamContext, stream: str, subject: str) -> RawStreamMsg | None:
-    """Return the last message on `subject`, which may be a pattern, whatever it is; None if there is none.
-
-    Raises:
-        nats.errors.Error: JetStream does not answer now.
-    """
+    """Return the last message on `subject`; None if there is none."""
     try:
         return await js.get_msg(stream, subject=subject)
     except NotFoundError:
@@ -249,19 +226,10 @@ async def last_message(js: JetStreamContext, stream: str, subject: str) -> RawSt
 
 
 async def seek(js: JetStreamContext, stream: str, subject: str, order: int, hint: int = 0) -> int:
-    """Return the sequence of the first message behind an order; one more than the last if there is none.
+    """Return the sequence of the first message after an order; one more than the last sequence if there is none.
 
-    By bisection, as the events are in order: so a reader needs to keep nothing but the events that it has.
-
-    Args:
-        js: a connection's JetStream.
-        stream: its name.
-        subject: the pattern of its subjects.
-        order: see `chronostream.bridges.continuity`.
-        hint: a sequence that may be right, and then saves the search.
-
-    Raises:
-        nats.errors.Error: JetStream does not answer now.
+    Messages are in order, so bisection finds it. A reader therefore has no position of its own to store. If the likely
+    result `hint` is right, there is no search.
     """
     state = (await js.stream_info(stream)).state
     low, high = state.first_seq, state.last_seq + 1
@@ -278,7 +246,7 @@ async def seek(js: JetStreamContext, stream: str, subject: str, order: int, hint
 
 
 async def _order_at(js: JetStreamContext, stream: str, subject: str, sequence: int) -> tuple[int, int] | None:
-    """Return the sequence and the order of the first event from `sequence` on, behind whatever is none."""
+    """Return sequence and order of the first event at or after `sequence`; messages that are no events are skipped."""
     while True:
         try:
             message = await js.get_msg(stream, seq=sequence, subject=subject, next=True)
@@ -296,49 +264,42 @@ def _event(message: RawStreamMsg) -> Event:
 
 def _check_config(info: StreamInfo, origin: Origin, limits: Limits) -> None:
     config = info.config
-    found = {
-        "subjects": config.subjects,
-        "storage": config.storage,
-        "retention": config.retention,
-        "discard": config.discard,
-        **{key: getattr(config, key) for key in limits.wanted()},
-    }
-    wanted = {
+    expected = {
         "subjects": [all_subjects(origin.name)],
         "storage": StorageType.FILE,
         "retention": RetentionPolicy.LIMITS,
-        "discard": DiscardPolicy.OLD,  # One that refuses what is new could leave an event out in the middle.
-        **limits.wanted(),
+        "discard": DiscardPolicy.OLD,  # Discarding new messages could leave out an event in the middle.
+        **limits.arguments(),
     }
-    for key, value in wanted.items():
-        if found[key] != value:
+    for key, value in expected.items():
+        if (found := getattr(config, key)) != value:
             raise StreamMismatchError(
-                f"JetStream stream {config.name} has {key} {_plain(found[key])}, it must be {_plain(value)}: "
-                "change that there, or name another one with --stream"
+                f"JetStream stream {config.name} has {key} {_text(found)}, expected {_text(value)}: change the stream, "
+                "or choose another one with --stream"
             )
 
 
-def _check_origin(stream: str, found: Origin, wanted: Origin, *, accept_zone_data: bool) -> None:
-    for what in ("name", "frequencies", "sequencer", "instance"):
-        if getattr(found, what) != getattr(wanted, what):
+def _check_origin(stream: str, stored: Origin, origin: Origin, *, accept_zone_data: bool) -> None:
+    for key in ("name", "frequencies", "sequencer", "instance"):
+        if getattr(stored, key) != getattr(origin, key):
             advice = (
-                "counting producers number each on their own, so only one may be relayed; use --sequence boundary"
-                if what == "instance"
-                else "the producers that fill it must be alike"
+                "each counting producer has its own numbers, so only one may be relayed; use --sequence boundary"
+                if key == "instance"
+                else "all producers of one JetStream stream need the same configuration"
             )
             raise StreamMismatchError(
-                f"JetStream stream {stream} holds events of {what} {_plain(getattr(found, what))}, those of "
-                f"this stream are of {_plain(getattr(wanted, what))}: {advice}"
+                f"JetStream stream {stream} holds events of {key} {_text(getattr(stored, key))}, this stream has "
+                f"{_text(getattr(origin, key))}: {advice}"
             )
-    if found.zone.tz != wanted.zone.tz or not (found.zone.agrees(wanted.zone) or accept_zone_data):
+    if stored.zone.tz != origin.zone.tz or not (stored.zone.agrees(origin.zone) or accept_zone_data):
         raise StreamMismatchError(
-            f"JetStream stream {stream} holds events by zone data {found.zone}, this host has {wanted.zone}, and "
-            "their boundaries differ: bring the same data to all hosts, or accept this host's from now on with "
+            f"JetStream stream {stream} holds events of zone data {stored.zone}, this host has {origin.zone}, with "
+            "other boundaries: install the same data on all hosts, or continue with this host's data by "
             "--accept-zone-data"
         )
 
 
-def _plain(value: object) -> str:
+def _text(value: object) -> str:
     if isinstance(value, tuple | list):
-        return ", ".join(map(_plain, value))
+        return ", ".join(map(_text, value))
     return value.label if isinstance(value, Frequency) else str(getattr(value, "value", value))

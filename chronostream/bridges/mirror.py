@@ -14,10 +14,10 @@ import time
 from functools import partial
 
 from chronostream._values import checked_seconds
-from chronostream.bridges.connection import ConnectionOptions, Link
+from chronostream.bridges.connection import Connection, ConnectionOptions
 from chronostream.bridges.continuity import BoundaryContinuity, orders_of
 from chronostream.bridges.jetstream import Origin, stream_for
-from chronostream.bridges.reader import Reader
+from chronostream.bridges.reader import JetStreamReader
 from chronostream.bridges.running import first_of
 from chronostream.errors import StreamMismatchError
 from chronostream.event import EVENT_DTYPE
@@ -67,7 +67,7 @@ class Mirror:
         self._local_name = name if local_name is None else local_name
         self._config = StreamConfig(name=self._local_name, capacity=capacity, mode=mode, group=group)
         self._stream = stream_for(name, stream)
-        self._link = Link(connection, f"chronostream mirror {name}")
+        self._link = Connection(connection, f"chronostream mirror {name}")
         self._stale_after_ns = round(checked_seconds("stale_after_s", stale_after_s) * 1e9)
         self._opened = False
         self._sequence = 0
@@ -94,7 +94,7 @@ class Mirror:
         return self._opened
 
     async def _work(self) -> None:
-        reader = Reader(self._link, self._stream, self._name, newest=self._config.capacity)
+        reader = JetStreamReader(self._link, self._stream, self._name, newest=self._config.capacity)
         ring = self._open_ring(await reader.open())
         with contextlib.ExitStack() as closing:
             closing.callback(ring.close, unlink=False)
@@ -137,13 +137,13 @@ class Mirror:
             )
         state.describe(wanted)
 
-    async def _fill(self, reader: Reader, ring: Producer) -> None:
+    async def _fill(self, reader: JetStreamReader, ring: Producer) -> None:
         async for part in reader.parts():
             ring.publish_many(part.records)
             self._sequence = part.sequence
             self._skipped += part.skipped
 
-    async def _watch(self, reader: Reader, ring: Producer) -> None:
+    async def _watch(self, reader: JetStreamReader, ring: Producer) -> None:
         """Say how fresh the stream is, over and over; end with an error once the ring was removed."""
         began_ns = time.time_ns()
         state = OriginWriter(ring.application)

@@ -1,7 +1,7 @@
-"""Events out of JetStream, in order and each once, through restarts and failovers.
+"""Reads events from JetStream, in order and each once, through restarts and failovers.
 
-It keeps an ephemeral consumer on the server, and asks it for messages in batches. Whatever goes wrong, it makes another
-one, and finds its place by the events themselves: what was stored in what sequence may have changed meanwhile.
+The reader has an ephemeral consumer on the server and requests messages from it in batches. After any error it creates
+another consumer and finds its position by the events themselves, because their sequences may have changed.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import json
 import logging
-import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -25,37 +24,37 @@ from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from nats.js.errors import NotFoundError
 
-from chronostream.bridges.connection import TROUBLE, Link
+from chronostream._values import SECOND_NS
+from chronostream.bridges.connection import TRANSIENT_ERRORS, Connection
 from chronostream.bridges.continuity import order_of
 from chronostream.bridges.encoding import ZONE, all_subjects, decode
 from chronostream.bridges.jetstream import Origin, find_stream, last_message, seek
-from chronostream.bridges.running import Pauses
+from chronostream.bridges.running import Backoff
 from chronostream.errors import BridgeError
 from chronostream.event import Event, to_records
 
-__all__ = ["Part", "Reader"]
+__all__ = ["JetStreamReader", "Part"]
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
-_ASK = 1000
+_REQUEST_MESSAGES = 1000
 _EXPIRES_S = 20.0
 _HEARTBEAT_S = 0.5
 _SILENCE_S = 4 * _HEARTBEAT_S
 _FORGET_S = 30.0
-_NS = 1_000_000_000
 _HEARTBEAT, _REQUEST_ENDED = "100", ("404", "408", "409")
-_SHORT_ACK = 9  # tokens of the reply subject: without a domain, and with one
+_SHORT_ACK = 9  # The number of tokens in a reply subject without a domain.
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Events as they came.
+    """Some consecutive events.
 
     Attributes:
-        records: an array of `EVENT_DTYPE`, shape ``(n,)``, in order; maybe empty.
+        records: an array of `EVENT_DTYPE`, shape ``(n,)``, in order; may be empty.
         sequence: of the last message.
-        skipped: how many messages were no events, or not in order.
+        skipped: the number of messages that were no events or out of order.
     """
 
     records: npt.NDArray[np.void]
@@ -63,27 +62,27 @@ class Part:
     skipped: int
 
 
-class Reader:
+class JetStreamReader:
     """Reads the events of one stream.
 
     Args:
-        link: the connection.
+        connection: to NATS.
         stream: the JetStream stream.
         name: the ChronoStream stream's name.
-        after: the order that the events come behind; None for as many as `newest`, or all.
-        newest: begin with so many of the newest, unless `after` is given.
+        after: the order after which the events begin; None for the `newest`, or all.
+        newest: without `after`, the number of the newest events to begin with.
 
     Attributes:
-        link: the connection.
-        origin: what the events were when JetStream was last looked at; None before.
-        after: the order of the last event that was handed out.
-        until: end with the message of this sequence; never if None.
+        connection: to NATS.
+        origin: description of the events when the stream was last opened; None before.
+        after: the order of the last event that was yielded.
+        until: sequence of the last message to read; None for no end.
     """
 
     def __init__(
-        self, link: Link, stream: str, name: str, *, after: int | None = None, newest: int | None = None
+        self, connection: Connection, stream: str, name: str, *, after: int | None = None, newest: int | None = None
     ) -> None:
-        self.link = link
+        self.connection = connection
         self.origin: Origin | None = None
         self.after = after
         self.until: int | None = None
@@ -93,22 +92,21 @@ class Reader:
         self._subjects = all_subjects(name)
         self._sequence = 0
         self._zone: str | None = None
-        self._said = ""
-        self._troubled_s: float | None = None  # since when
+        self._backoff = Backoff()
 
     async def open(self) -> Origin:
-        """Wait until the JetStream stream is there; return what its events are.
+        """Wait until the JetStream stream exists, and return the description of its events.
 
         Raises:
-            StreamMismatchError: it holds other events.
-            BridgeError: the server does not let us in, or the link's patience ended.
+            StreamMismatchError: the JetStream stream holds other events.
+            BridgeError: the server refuses access, or the connection's timeout expired.
         """
         _, origin = await self._answer(lambda js: find_stream(js, self._stream, self._name))
         self.origin = origin
         return origin
 
     async def end_with_last(self) -> None:
-        """Have `parts` end with the last message that is there now.
+        """Make `parts` end with the message that is the last one now.
 
         Raises:
             BridgeError: as for `open`.
@@ -117,47 +115,47 @@ class Reader:
         self.until = 0 if message is None else message.seq
 
     async def parts(self) -> AsyncIterator[Part]:
-        """Yield events as they come, for ever or until the last that was asked for.
+        """Yield events as they arrive, up to the message `until`.
 
         Raises:
-            StreamMismatchError: the JetStream stream holds other events now.
-            BridgeError: the server does not let us in any more, or the link's patience ended.
+            StreamMismatchError: the JetStream stream now holds other events.
+            BridgeError: as for `open`.
         """
-        pauses = Pauses()
         while True:
             inbox = _Inbox()
             try:
-                js = await self.link.ready()
+                js = await self.connection.ready()
                 start = await self._start(js)
                 if self.until is not None and start > self.until:
                     return
-                await inbox.open(self.link, js, self._stream, self._subjects, start)
+                await inbox.open(self.connection, js, self._stream, self._subjects, start)
                 while True:
                     messages = await inbox.receive()
-                    pauses.reset()
-                    self._said, self._troubled_s = "", None
+                    self._backoff.reset()
                     if messages:
                         yield self._part(messages)
-                    if self.until is not None and await self._reached(js, self.until, quiet=not messages):
+                    if self.until is not None and await self._reached(js, self.until, idle=not messages):
                         return
-            except TROUBLE as error:
-                self._endure(error)
+            except TRANSIENT_ERRORS as error:
+                self._handle(error)
             finally:
                 await inbox.close()
-            await pauses.wait()
+            await self._backoff.wait()
 
     async def _answer(self, question: Callable[[JetStreamContext], Awaitable[_T]]) -> _T:
-        """Ask until there is an answer, or the link's patience ends."""
-        pauses = Pauses()
+        """Ask until there is an answer, or the connection's timeout expires."""
         while True:
             try:
-                return await question(await self.link.ready())
-            except TROUBLE as error:
-                self._endure(error)
-            await pauses.wait()
+                answer = await question(await self.connection.ready())
+            except TRANSIENT_ERRORS as error:
+                self._handle(error)
+            else:
+                self._backoff.reset()
+                return answer
+            await self._backoff.wait()
 
     async def _start(self, js: JetStreamContext) -> int:
-        """Return the sequence to begin with."""
+        """Return the sequence of the first message to read."""
         info, self.origin = await find_stream(js, self._stream, self._name)
         if self.after is not None:
             return await seek(js, self._stream, self._subjects, self.after, hint=self._sequence + 1)
@@ -170,9 +168,9 @@ class Reader:
             try:
                 event = decode(message.subject, message.headers, message.data)
                 if self.after is not None and order_of(event) <= self.after:
-                    raise BridgeError(f"event {event.id} comes behind a later one")
+                    raise BridgeError(f"event {event.id} comes after a later one")
             except BridgeError as error:
-                _log.error("%s: message %d of %s is left out: %s", self._name, sequence, self._stream, error)
+                _log.error("%s: skipped message %d of %s: %s", self._name, sequence, self._stream, error)
                 continue
             self.after = order_of(event)
             self._check_zone((message.headers or {}).get(ZONE))
@@ -183,44 +181,39 @@ class Reader:
     def _check_zone(self, zone: str | None) -> None:
         if zone != self._zone:
             if self._zone is not None:
-                _log.warning("%s: from here on events come by zone data %s, before by %s", self._name, zone, self._zone)
+                _log.warning("%s: events now have zone data %s, before %s", self._name, zone, self._zone)
             self._zone = zone
 
-    async def _reached(self, js: JetStreamContext, until: int, *, quiet: bool) -> bool:
-        # In the quiet: it may be gone, by its age.
-        return self._sequence >= until or (quiet and (await js.stream_info(self._stream)).state.first_seq > until)
+    async def _reached(self, js: JetStreamContext, until: int, *, idle: bool) -> bool:
+        # If no messages arrive, the last one may have expired.
+        return self._sequence >= until or (idle and (await js.stream_info(self._stream)).state.first_seq > until)
 
-    def _endure(self, error: BaseException) -> None:
-        """Log each trouble once, until messages come again; raise it if it lasts beyond the link's patience."""
-        now_s = time.monotonic()
-        if self._troubled_s is None:
-            self._troubled_s = now_s
-        text = self.link.options.redact(error) or "no answer in time"
+    def _handle(self, error: BaseException) -> None:
+        """Log a new error; raise any error after the connection's timeout."""
+        text = self.connection.describe(error)
         if isinstance(error, NotFoundError):
-            text = f"there is no JetStream stream {self._stream}, or it was removed"
-        patience_s = self.link.patience_s
-        if patience_s is not None and (isinstance(error, NotFoundError) or now_s - self._troubled_s >= patience_s):
+            text = f"the JetStream stream {self._stream} does not exist"
+        timeout_s = self.connection.timeout_s
+        if timeout_s is not None and (isinstance(error, NotFoundError) or self._backoff.failing_s >= timeout_s):
             raise BridgeError(
-                f"cannot read the events of {self._name!r} at {self.link.options.label}: {text}"
+                f"cannot read the events of {self._name!r} at {self.connection.options.label}: {text}"
             ) from None
-        if text != self._said:
-            self._said = text
-            _log.warning("%s: cannot read now, and tries again: %s", self._name, text)
+        self._backoff.log_once(_log, f"{self._name}: cannot read, will retry: {text}")
 
 
 class _Inbox:
-    """One consumer on the server, and the messages that it sent; any irregularity is a trouble."""
+    """A consumer on the server, and the messages that it sent. Any irregularity raises a transient error."""
 
     def __init__(self) -> None:
         self._messages: deque[Msg] = deque()
         self._arrived = asyncio.Event()
         self._subscription: Subscription | None = None
-        self._asked = 0  # messages that the server was asked for and has not sent
+        self._requested = 0  # messages that the server has still to send
         self._request = 0
-        self._last = 0  # sequence of the last message, as the consumer numbers them
+        self._last = 0  # consumer sequence of the last message
 
-    async def open(self, link: Link, js: JetStreamContext, stream: str, subjects: str, start: int) -> None:
-        self._client = link.client
+    async def open(self, connection: Connection, js: JetStreamContext, stream: str, subjects: str, start: int) -> None:
+        self._client = connection.client
         self._inbox = self._client.new_inbox()
         self._subscription = await self._client.subscribe(f"{self._inbox}.*", cb=self._on_message)
         name = self._inbox.rpartition(".")[2]
@@ -240,34 +233,39 @@ class _Inbox:
         self._next = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{name}"
 
     async def receive(self) -> list[tuple[int, Msg]]:
-        """Return the messages that are there, with their sequences; wait for some, but no longer than a heartbeat.
+        """Return the messages that have arrived, with their sequences; wait at most until the next heartbeat.
 
         Raises:
-            nats.errors.Error: the consumer is silent, or a message is absent.
+            TimeoutError: neither a message nor a heartbeat arrived.
+            nats.errors.Error: the consumer ended, or a message was lost.
         """
-        if self._asked <= 0:
-            self._asked = _ASK
+        if self._requested <= 0:
+            self._requested = _REQUEST_MESSAGES
             self._request += 1
-            order = {"batch": _ASK, "expires": int(_EXPIRES_S * _NS), "idle_heartbeat": int(_HEARTBEAT_S * _NS)}
-            await self._client.publish(self._next, json.dumps(order).encode(), reply=f"{self._inbox}.{self._request}")
+            request = {
+                "batch": _REQUEST_MESSAGES,
+                "expires": int(_EXPIRES_S * SECOND_NS),
+                "idle_heartbeat": int(_HEARTBEAT_S * SECOND_NS),
+            }
+            await self._client.publish(self._next, json.dumps(request).encode(), reply=f"{self._inbox}.{self._request}")
         await asyncio.wait_for(self._arrived.wait(), _SILENCE_S)
         self._arrived.clear()
-        found: list[tuple[int, Msg]] = []
+        received: list[tuple[int, Msg]] = []
         while self._messages:
             message = self._messages.popleft()
             status = (message.headers or {}).get("Status")
             if status is None:
-                found.append((self._sequence_of(message), message))
-                self._asked -= 1
+                received.append((self._sequence_of(message), message))
+                self._requested -= 1
             elif status != _HEARTBEAT:
                 _check_status(status, (message.headers or {}).get("Description", ""))
                 if message.subject == f"{self._inbox}.{self._request}":
-                    self._asked = 0
-        return found
+                    self._requested = 0
+        return received
 
     async def close(self) -> None:
         if self._subscription is not None and not self._client.is_closed:
-            with contextlib.suppress(*TROUBLE):
+            with contextlib.suppress(*TRANSIENT_ERRORS):
                 await self._subscription.unsubscribe()
 
     async def _on_message(self, message: Msg) -> None:
@@ -278,12 +276,12 @@ class _Inbox:
         tokens = message.reply.split(".")
         stream, consumer = tokens[5:7] if len(tokens) == _SHORT_ACK else tokens[7:9]
         if int(consumer) != self._last + 1:
-            raise nats.errors.Error(f"{int(consumer) - self._last - 1} messages were lost on the way")
+            raise nats.errors.Error(f"{int(consumer) - self._last - 1} messages were lost in transit")
         self._last += 1
         return int(stream)
 
 
 def _check_status(status: str, description: str) -> None:
-    """Raise unless it says only that a request ended."""
+    """Raise unless the status only ends a request."""
     if status not in _REQUEST_ENDED or any(word in description for word in ("Deleted", "Shutdown", "Leadership")):
         raise nats.errors.Error(f"the consumer on the server ended: {status} {description}")

@@ -1,21 +1,23 @@
-"""How a bridge runs: until it is told to stop, and with longer pauses the longer a trouble lasts."""
+"""How a bridge runs until it is stopped, and how it waits between failed attempts."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
+import time
 from collections.abc import Coroutine, Iterable
 from typing import Any
 
-__all__ = ["Pauses", "cancel", "first_of"]
+__all__ = ["Backoff", "cancel", "first_of"]
 
 _SHORTEST_S, _LONGEST_S = 0.02, 2.0
 _CANCEL_AGAIN_S = 0.5
 
 
-async def first_of(*works: Coroutine[Any, Any, object]) -> None:
-    """Await the first of these that ends, and cancel the others; what it raises is raised here."""
-    tasks = [asyncio.create_task(work) for work in works]
+async def first_of(*coroutines: Coroutine[Any, Any, object]) -> None:
+    """Run coroutines until the first one ends, cancel the others, and raise what the first one raised."""
+    tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
     try:
         ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -25,26 +27,41 @@ async def first_of(*works: Coroutine[Any, Any, object]) -> None:
 
 
 async def cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    """Cancel tasks until they have ended: `asyncio.wait_for` (before Python 3.12) and nats-py can swallow it once."""
+    """Cancel tasks until they end: `asyncio.wait_for` (before Python 3.12) and nats-py can swallow a cancellation."""
     left = {task for task in tasks if not task.done()}
     while left:
         for task in left:
             task.cancel()
         _, left = await asyncio.wait(left, timeout=_CANCEL_AGAIN_S)
-    await asyncio.gather(*tasks, return_exceptions=True)  # So that nobody is told that an error was never looked at.
+    await asyncio.gather(*tasks, return_exceptions=True)  # Otherwise asyncio logs errors that nobody retrieved.
 
 
-class Pauses:
-    """Pauses between attempts: each twice as long as the one before, and none like that of another process."""
+class Backoff:
+    """Waits between failed attempts, each time twice as long, with jitter; logs each new error once."""
 
     def __init__(self) -> None:
-        self._next_s = _SHORTEST_S
+        self.reset()
 
     def reset(self) -> None:
-        """Begin again with a short one."""
+        """Start again after a successful attempt."""
         self._next_s = _SHORTEST_S
+        self._failing_since_s: float | None = None
+        self._logged = ""
+
+    @property
+    def failing_s(self) -> float:
+        """The seconds since the first failed attempt."""
+        return 0.0 if self._failing_since_s is None else time.monotonic() - self._failing_since_s
+
+    def log_once(self, log: logging.Logger, message: str) -> None:
+        """Log a warning, unless it is the same as the last one."""
+        if message != self._logged:
+            self._logged = message
+            log.warning("%s", message)
 
     async def wait(self) -> None:
-        """Pause."""
-        await asyncio.sleep(self._next_s * random.uniform(0.5, 1))  # noqa: S311 - nothing secret about it
+        """Wait before the next attempt."""
+        if self._failing_since_s is None:
+            self._failing_since_s = time.monotonic()
+        await asyncio.sleep(self._next_s * random.uniform(0.5, 1))  # noqa: S311 - not for cryptography
         self._next_s = min(2 * self._next_s, _LONGEST_S)

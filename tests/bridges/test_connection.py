@@ -11,7 +11,7 @@ import nkeys  # type: ignore[import-untyped]  # it brings no types
 import pytest
 import trustme
 
-from chronostream.bridges.connection import ConnectionOptions, Link, redact
+from chronostream.bridges.connection import Connection, ConnectionOptions, redact
 from chronostream.errors import BridgeError, InvalidTypeError, InvalidValueError
 from tests.bridges.harness import Server, free_port, options_of
 from tests.ring.harness import TIMEOUT_S, wait_until
@@ -20,16 +20,16 @@ SECRET = "s3cr3t/of@ours"
 PLAIN_SECRET = "s3cr3t-of-ours"
 
 
-def connect(options: ConnectionOptions, patience_s: float | None = TIMEOUT_S) -> None:
-    """Connect once, or raise what keeps from it."""
+def connect(options: ConnectionOptions, timeout_s: float | None = TIMEOUT_S) -> None:
+    """Connect once."""
 
     async def run() -> None:
-        link = Link(options, "test", patience_s=patience_s)
+        connection = Connection(options, "test", timeout_s=timeout_s)
         try:
-            js = await link.ready()
+            js = await connection.ready()
             await js.account_info()
         finally:
-            await link.close()
+            await connection.close()
 
     asyncio.run(run())
 
@@ -68,26 +68,26 @@ def test_what_is_no_url_of_a_server_is_refused(server: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "error", "said"),
+    ("options", "error", "message"),
     [
         ({"servers": ()}, InvalidValueError, "no NATS server"),
-        ({"servers": "nats://host"}, InvalidTypeError, "no tuple of URLs"),
-        ({"servers": (4222,)}, InvalidTypeError, "no tuple of URLs"),
+        ({"servers": "nats://host"}, InvalidTypeError, "not a tuple of URLs"),
+        ({"servers": (4222,)}, InvalidTypeError, "not a tuple of URLs"),
         ({"tls_certificate": Path("/dev/null")}, InvalidValueError, "give both"),
-        ({"credentials": Path("/nowhere")}, InvalidValueError, "/nowhere is no file"),
-        ({"nkey_seed": "/nowhere"}, InvalidValueError, "/nowhere is no file"),
+        ({"credentials": Path("/nowhere")}, InvalidValueError, "/nowhere is not a file"),
+        ({"nkey_seed": "/nowhere"}, InvalidValueError, "/nowhere is not a file"),
     ],
     ids=str,
 )
-def test_bad_options_are_refused(options: dict[str, Any], error: type[Exception], said: str) -> None:
-    with pytest.raises(error, match=said):
+def test_bad_options_are_refused(options: dict[str, Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
         ConnectionOptions(**{"servers": ("nats://host",)} | options)
 
 
-@pytest.mark.parametrize(("patience_s", "error"), [(-1, InvalidValueError), ("long", InvalidTypeError)])
-def test_a_patience_that_is_no_time_is_refused(patience_s: Any, error: type[Exception]) -> None:
-    with pytest.raises(error, match="patience_s"):
-        Link(ConnectionOptions(servers=("nats://host",)), "test", patience_s=patience_s)
+@pytest.mark.parametrize(("timeout_s", "error"), [(-1, InvalidValueError), ("long", InvalidTypeError)])
+def test_a_timeout_that_is_no_time_is_refused(timeout_s: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match="timeout_s"):
+        Connection(ConnectionOptions(servers=("nats://host",)), "test", timeout_s=timeout_s)
 
 
 def test_tls_files_that_are_none_are_refused(tmp_path: Path) -> None:
@@ -96,11 +96,11 @@ def test_tls_files_that_are_none_are_refused(tmp_path: Path) -> None:
         ConnectionOptions(servers=("nats://host",), tls_ca=tmp_path / "ca")
 
 
-def test_without_a_server_it_ends_when_its_patience_does(caplog: pytest.LogCaptureFixture) -> None:
+def test_without_a_server_it_ends_after_its_timeout(caplog: pytest.LogCaptureFixture) -> None:
     port = free_port()
     with pytest.raises(BridgeError, match=f"no NATS server at 127.0.0.1:{port} within 0.5 s"):
         connect(ConnectionOptions(servers=(f"nats://me:{PLAIN_SECRET}@127.0.0.1:{port}",)), 0.5)
-    assert caplog.text.count("Connect call failed") == 1  # said once, though it tried more often
+    assert caplog.text.count("Connect call failed") == 1  # logged once, though it tried more often
     assert PLAIN_SECRET not in caplog.text
 
 
@@ -144,31 +144,33 @@ def test_a_token_in_the_url_is_let_in(with_token: Server) -> None:
 
 
 @pytest.mark.parametrize("token", [None, f"not-{PLAIN_SECRET}"])
-def test_who_is_not_let_in_is_told_at_once_and_nothing_secret_is_said(
+def test_refused_access_is_an_error_at_once_and_no_secret_is_shown(
     with_token: Server, token: str | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    with pytest.raises(BridgeError, match="does not let us in") as caught:
+    with pytest.raises(BridgeError, match="refuses access") as caught:
         connect(options_of(with_token.url, token=token), None)
     assert PLAIN_SECRET not in caplog.text + str(caught.value)
 
 
-def test_nothing_secret_is_said_while_a_connection_comes_and_goes(
+def test_no_secret_is_shown_while_a_connection_comes_and_goes(
     guarded: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
 
     async def run() -> None:
-        link = Link(ConnectionOptions(servers=(f"nats://you:{PLAIN_SECRET}@127.0.0.1:{guarded.port}",)), "test")
-        await link.ready()
+        connection = Connection(
+            ConnectionOptions(servers=(f"nats://you:{PLAIN_SECRET}@127.0.0.1:{guarded.port}",)), "test"
+        )
+        await connection.ready()
         guarded.kill()
-        await asyncio.to_thread(wait_until, lambda: not link.connected)
+        await asyncio.to_thread(wait_until, lambda: not connection.connected)
         guarded.start()
-        await link.ready()
-        await link.close()
+        await connection.ready()
+        await connection.close()
 
     asyncio.run(asyncio.wait_for(run(), TIMEOUT_S))
-    assert "connected again" in caplog.text
+    assert "reconnected to NATS" in caplog.text
     assert PLAIN_SECRET not in caplog.text
 
 
@@ -197,7 +199,7 @@ def test_tls_with_a_certificate_is_let_in(encrypted: Server, first: bool) -> Non
 
 def test_a_server_whose_certificate_is_not_trusted_is_refused_at_once(encrypted: Server, tmp_path: Path) -> None:
     trustme.CA().cert_pem.write_to_path(tmp_path / "other.pem")
-    with pytest.raises(BridgeError, match="not to be trusted"):
+    with pytest.raises(BridgeError, match="is not trusted"):
         connect(options_of(encrypted.url, tls_ca=tmp_path / "other.pem"), None)
 
 

@@ -66,7 +66,7 @@ def test_the_stream_is_the_one_that_was_chosen_or_called_like_the_name_without_i
 
 @pytest.mark.parametrize("chosen", ["", "a.b", "a b", "a*", ">", "a/b", "a\\b", 5])
 def test_what_cannot_be_a_jetstream_streams_name_is_refused(chosen: Any) -> None:
-    with pytest.raises(InvalidNameError, match="no name of a JetStream stream"):
+    with pytest.raises(InvalidNameError, match="not a name of a JetStream stream"):
         stream_for("clock", chosen)
 
 
@@ -83,38 +83,38 @@ def test_a_stream_made_by_hand_is_taken_and_told_what_it_holds(url: str, name: s
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "text"),
     [
-        ({"subjects": ["other.*"]}, r"subjects other\.\*, it must be chronostream"),
-        ({"storage": StorageType.MEMORY}, "storage memory, it must be file"),
+        ({"subjects": ["other.*"]}, r"subjects other\.\*, expected chronostream"),
+        ({"storage": StorageType.MEMORY}, "storage memory, expected file"),
         ({"retention": RetentionPolicy.INTEREST}, "retention interest"),
-        ({"discard": DiscardPolicy.NEW}, "discard new, it must be old"),
+        ({"discard": DiscardPolicy.NEW}, "discard new, expected old"),
         ({"max_age": 60}, "max_age 60"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_stream_that_is_not_as_it_must_be_is_refused(url: str, name: str, change: dict[str, Any], said: str) -> None:
+def test_a_stream_that_is_not_as_it_must_be_is_refused(url: str, name: str, change: dict[str, Any], text: str) -> None:
     wanted = {"subjects": [f"chronostream.{name}.*"], "name": stream_for(name)} | change
     in_jetstream(url, lambda js: js.add_stream(StreamConfig(**wanted)))
-    with pytest.raises(StreamMismatchError, match=said):
+    with pytest.raises(StreamMismatchError, match=text):
         ensured(url, origin_of(name), Limits(max_age_s=3600))
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "text"),
     [
-        ({"frequencies": (Frequency.SECOND,)}, "frequencies second, hour, those of this stream are of second"),
-        ({"sequencer": "counting", "instance": "a"}, "sequencer boundary, those of this stream are of counting"),
+        ({"frequencies": (Frequency.SECOND,)}, "frequencies second, hour, this stream has second"),
+        ({"sequencer": "counting", "instance": "a"}, "sequencer boundary, this stream has counting"),
         ({"zone": zone_data("UTC")}, "zone data"),
-        ({"zone": OTHER}, "bring the same data to all hosts"),
+        ({"zone": OTHER}, "install the same data on all hosts"),
     ],
     ids=["frequencies", "sequencer", "zone", "zone data"],
 )
 def test_events_that_are_not_like_those_it_holds_are_refused(
-    url: str, name: str, change: dict[str, Any], said: str
+    url: str, name: str, change: dict[str, Any], text: str
 ) -> None:
     ensured(url, origin_of(name))
-    with pytest.raises(StreamMismatchError, match=said):
+    with pytest.raises(StreamMismatchError, match=text):
         ensured(url, origin_of(name, **change))
 
 
@@ -146,7 +146,7 @@ def test_a_limit_that_is_no_number_above_zero_is_refused(limit: str) -> None:
 
 def test_a_stream_of_other_events_is_not_found(url: str, name: str) -> None:
     ensured(url, origin_of(name))
-    with pytest.raises(StreamMismatchError, match="name another one with --stream"):
+    with pytest.raises(StreamMismatchError, match="choose another one with --stream"):
         in_jetstream(url, lambda js: find_stream(js, stream_for(name), "another"))
 
 

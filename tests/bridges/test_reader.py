@@ -9,11 +9,11 @@ from nats.js import JetStreamContext
 
 from chronostream import event_ids, to_events
 from chronostream.bridges import reader as reader_module
-from chronostream.bridges.connection import Link
+from chronostream.bridges.connection import Connection
 from chronostream.bridges.continuity import orders_of
 from chronostream.bridges.encoding import ENCODING, SCHEMA, ZONE, Encoding, encode
 from chronostream.bridges.jetstream import stream_for
-from chronostream.bridges.reader import Reader
+from chronostream.bridges.reader import JetStreamReader
 from chronostream.errors import BridgeError
 from tests.bridges.harness import HELD, Server, fill, ids_between, in_jetstream, options_of
 from tests.ring.harness import TIMEOUT_S
@@ -29,23 +29,23 @@ def read(
     until: int,
     *,
     meanwhile: Callable[[int], Awaitable[None]] | None = None,
-    patience_s: float | None = None,
+    timeout_s: float | None = None,
     **options: Any,
 ) -> list[str]:
     """Return the ids that a reader gives, up to a sequence; `meanwhile` is called with how many there are so far."""
 
     async def run() -> list[str]:
-        link = Link(options_of(url), "test", patience_s=patience_s)
+        connection = Connection(options_of(url), "test", timeout_s=timeout_s)
         ids: list[str] = []
         try:
-            reader = Reader(link, stream_for(name), name, **options)
+            reader = JetStreamReader(connection, stream_for(name), name, **options)
             reader.until = until
             async for part in reader.parts():
                 ids += event_ids(part.records).tolist()
                 if meanwhile is not None:
                     await meanwhile(len(ids))
         finally:
-            await link.close()
+            await connection.close()
         return ids
 
     return asyncio.run(asyncio.wait_for(run(), TIMEOUT_S))
@@ -137,14 +137,14 @@ def payload(place: int) -> bytes:
     return encode(record, to_events(record), Encoding.JSON)[0]
 
 
-def test_what_is_no_event_or_out_of_order_is_left_out_and_said(
+def test_a_message_that_is_no_event_or_out_of_order_is_skipped_and_logged(
     url: str, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     fill(url, name, 10)
     publish(url, name, (payload(2), HEADERS), (b"nonsense", HEADERS), (payload(10), {}))
     assert read(url, name, 13) == IDS[:10]
-    assert caplog.text.count("is left out") == 3
-    assert f"event {IDS[2]} comes behind a later one" in caplog.text
+    assert caplog.text.count("skipped message") == 3
+    assert f"event {IDS[2]} comes after a later one" in caplog.text
 
 
 def test_a_place_is_found_among_messages_that_are_no_events(url: str, name: str) -> None:
@@ -157,9 +157,9 @@ def test_zone_data_that_change_on_the_way_are_flagged(url: str, name: str, caplo
     fill(url, name, 3)
     publish(url, name, (payload(3), HEADERS | {ZONE: "UTC 0 1999a"}))
     assert read(url, name, 4) == IDS[:4]
-    assert "from here on events come by zone data UTC 0 1999a, before by UTC " in caplog.text
+    assert "events now have zone data UTC 0 1999a, before UTC " in caplog.text
 
 
-def test_with_patience_a_stream_that_is_not_there_is_an_error_at_once(url: str, name: str) -> None:
-    with pytest.raises(BridgeError, match=f"there is no JetStream stream {stream_for(name)}"):
-        read(url, name, 1, patience_s=TIMEOUT_S)
+def test_with_a_timeout_a_stream_that_does_not_exist_is_an_error_at_once(url: str, name: str) -> None:
+    with pytest.raises(BridgeError, match=f"the JetStream stream {stream_for(name)} does not exist"):
+        read(url, name, 1, timeout_s=TIMEOUT_S)

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from chronostream.bridges.running import Pauses, first_of
+from chronostream.bridges.running import Backoff, first_of
 
 
 def test_the_first_that_ends_ends_the_others() -> None:
@@ -38,20 +38,20 @@ def test_one_that_swallows_its_cancellation_is_cancelled_again() -> None:
     asyncio.run(asyncio.wait_for(first_of(asyncio.sleep(0.01), stubborn()), 20))
 
 
-def test_pauses_grow_until_they_are_reset(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waits_grow_until_they_are_reset(monkeypatch: pytest.MonkeyPatch) -> None:
     slept: list[float] = []
 
     async def sleep(seconds: float) -> None:
         slept.append(seconds)
 
     monkeypatch.setattr(asyncio, "sleep", sleep)
-    pauses = Pauses()
+    backoff = Backoff()
 
     async def run() -> None:
         for _ in range(10):
-            await pauses.wait()
-        pauses.reset()
-        await pauses.wait()
+            await backoff.wait()
+        backoff.reset()
+        await backoff.wait()
 
     asyncio.run(run())
     assert slept[0] <= 0.02
