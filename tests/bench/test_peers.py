@@ -31,7 +31,8 @@ def test_a_peer_that_is_not_installed_is_named_with_the_way_to_get_it(
 
 def test_our_own_take_part_without_being_asked_for(run: Run) -> None:
     line = lines_of([], run)
-    assert [peer.name for peer in (*line.peers, *line.tickers)] + list(run.absent) >= [*peers.OWN]
+    taking_part = {contender.name for contender in (*line.peers, *line.tickers)}
+    assert taking_part | set(run.absent) == {*peers.OWN, *tickers.OWN}
     assert {*peers.OWN, *tickers.OWN} == {*run.versions, *run.absent}
 
 
