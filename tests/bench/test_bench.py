@@ -15,6 +15,8 @@ from bench.peers import OWN
 from bench.scenarios import SCENARIOS
 from tests.ring.harness import CORES, ROOT
 
+pytestmark = pytest.mark.measures
+
 PEERS = ("mp-queue", "mp-pipe")
 TICKERS = ("time.sleep", "asyncio")
 LIMIT_S = 150

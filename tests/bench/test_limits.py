@@ -20,6 +20,7 @@ def test_a_compiler_that_fails_is_reported(monkeypatch: pytest.MonkeyPatch) -> N
         assert "failed" in limits.unavailable
 
 
+@pytest.mark.measures
 def test_the_machine_is_measured() -> None:
     cores = find_cores()
     with Limits(cores) as limits:
