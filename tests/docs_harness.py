@@ -1,6 +1,7 @@
 """Documents as their tests see them: blocks that are programs and commands, and what those print.
 
-A document is followed as a reader would, block by block, in a directory of its own::
+A document is followed as a reader would, block by block, in a directory of its own; our scripts in a copy of the
+repository with an environment of its own, for they install into that::
 
     ```python    a program, independent of the others; a ```text block right behind it is exactly what it prints
     ```console   commands behind `$`, each with what it prints; numbers may differ, and `…` stands for anything
@@ -21,10 +22,13 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import sysconfig
 import time
+import venv
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,7 +36,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-TIMEOUT_S = 20.0
+TIMEOUT_S = 30.0
 
 # What documents call their streams; here each has a name of the test's own instead.
 STREAMS = ("market-clock", "my-clock", "test-clock", "ticks")
@@ -65,12 +69,18 @@ class Started:
         self._expected = expected if exact else _loose(expected)
         self._exact = exact
         self._printed = directory / f"output-{where.rpartition(':')[2]}-{time.monotonic_ns()}"
-        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+        environment = os.environ | {"PYTHONUNBUFFERED": "1", "COLUMNS": "200"}
+        environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+        if command[-1].startswith("scripts/"):
+            directory = make_checkout(directory / "checkout")
+            environment.pop("PYTHON", None)  # Its environment is made already.
+            # Pip reads the 0 as "without": setuptools is here, and the network is not needed.
+            environment |= {"PIP_NO_BUILD_ISOLATION": "0", "PIP_NO_INDEX": "1"}
         with self._printed.open("wb") as file:
             self._process = subprocess.Popen(
                 command,
-                cwd=ROOT if command[-1].startswith("scripts/") else directory,
-                env=os.environ | {"PATH": path, "PYTHONUNBUFFERED": "1", "COLUMNS": "200"},
+                cwd=directory,
+                env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,
@@ -113,6 +123,19 @@ class Started:
 
     def _output(self) -> str:
         return self._printed.read_text()
+
+
+def make_checkout(directory: Path) -> Path:
+    """Make a copy of the repository, and in it an environment that takes from this one all but ChronoStream itself."""
+    built = shutil.ignore_patterns("*.so", "__pycache__")
+    for name in ("chronostream", "scripts"):
+        shutil.copytree(ROOT / name, directory / name, ignore=built)
+    for name in ("LICENSE", "README.md", "pyproject.toml", "setup.py"):
+        shutil.copy(ROOT / name, directory)
+    venv.create(directory / ".venv", symlinks=True)
+    (packages,) = (directory / ".venv").glob("lib/python*/site-packages")
+    (packages / "tests.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return directory
 
 
 def blocks_of(document: Path) -> list[Block]:

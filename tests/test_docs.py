@@ -56,6 +56,7 @@ def streams() -> Iterator[None]:
         Path("/dev/shm", segment_name(name)).unlink(missing_ok=True)
 
 
+@pytest.mark.timeout(120)  # for README.md, which installs
 @pytest.mark.usefixtures("streams")
 @by_name
 def test_a_document_can_be_followed(document: Path, tmp_path: Path) -> None:
