@@ -110,7 +110,8 @@ class ProducerActiveError(StreamError):
     """The name is live: another producer holds its lock.
 
     Attributes:
-        pid: the owner's process id in the owner's namespace; None while the owner still creates the segment.
+        pid: the owner's process id as the owner sees it; None while it is still making the segment, or if the process
+            that holds the lock is not the one that the segment names.
     """
 
     def __init__(self, message: str, pid: int | None = None) -> None:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import mmap
 import os
+from contextlib import ExitStack
 
 import numpy as np
 
 from chronostream.errors import (
+    AccessDeniedError,
     ChronoStreamError,
     CorruptSegmentError,
     LayoutMismatchError,
@@ -18,7 +20,7 @@ from chronostream.errors import (
     StreamError,
     StreamNotFoundError,
 )
-from chronostream.ring import shm
+from chronostream.ring import locks, shm
 from chronostream.ring.layout import HEADER_DTYPE, HEADER_SIZE, MAGIC, MAX_HEADER_SIZE, Layout
 
 __all__ = ["PRODUCER_LOCK", "check_paid", "check_same", "map_segment", "open_locked", "open_to_attach", "read_layout"]
@@ -26,35 +28,43 @@ __all__ = ["PRODUCER_LOCK", "check_paid", "check_same", "map_segment", "open_loc
 PRODUCER_LOCK = 0
 """The byte whose lock says that the producer lives."""
 
+_ATTEMPTS = 1000  # to open what others remove at this moment
 
-def open_locked(name: str, *, make: bool = True) -> int:
+
+def open_locked(name: str, *, to_remove: bool = False) -> int:
     """Open the segment, or make it, take the producer's lock, and return the descriptor that holds it.
 
+    To remove a stream, none is made, and a read lock is no hindrance: no producer can come as long as it is held.
+
     Raises:
-        StreamNotFoundError: there is none, and it is not to be made.
+        StreamNotFoundError: there is none to remove.
         ProducerActiveError: its producer lives.
-        AccessDeniedError: it is another user's, or this user may not create it.
+        AccessDeniedError: it is another user's, this user may not create it, or a read lock keeps producers out.
         OutOfSharedMemoryError: there is no room for one more.
     """
-    while True:
-        try:
-            fd = shm.open_existing(name, writable=True)
-        except FileNotFoundError:
-            if not make:
-                raise _not_found(name) from None
+    for _ in range(_ATTEMPTS):
+        with ExitStack() as undo:
             try:
-                fd = _create_locked(name)
-            except FileExistsError:
-                continue
-        try:
-            if not shm.try_lock(fd, PRODUCER_LOCK):
-                raise _active(name, fd)
-            if shm.same_file(fd, name):
+                fd = shm.open_existing(name, writable=True)
+            except FileNotFoundError:
+                if to_remove:
+                    raise _not_found(name) from None
+                try:
+                    fd = _create_locked(name)
+                except FileExistsError:
+                    continue
+            undo.callback(os.close, fd)
+            if not locks.try_lock(fd, PRODUCER_LOCK):
+                if locks.is_locked(fd, PRODUCER_LOCK):
+                    raise _active(name, fd)
+                if not locks.is_read_locked(fd, PRODUCER_LOCK):
+                    continue  # Whoever held it is gone.
+                if not to_remove:
+                    raise _kept_out(name)
+            if shm.same_file(fd, name):  # If not, its owner removed it between our opening and our lock.
+                undo.pop_all()
                 return fd
-        except BaseException:
-            os.close(fd)
-            raise
-        os.close(fd)  # its owner removed it between our opening and our lock
+    raise StreamError(f"stream {name!r} is made and removed all the time by others: use another name")
 
 
 def open_to_attach(name: str, *, any_owner: bool) -> tuple[int, bool]:
@@ -155,7 +165,7 @@ def map_segment(
 def _create_locked(name: str) -> int:
     fd = shm.create(name)
     try:
-        shm.try_lock(fd, PRODUCER_LOCK)
+        locks.try_lock(fd, PRODUCER_LOCK)
     except ChronoStreamError:  # No system without such locks may keep a file that nobody can own.
         shm.unlink(name)
         os.close(fd)
@@ -177,7 +187,21 @@ def _active(name: str, fd: int) -> ProducerActiveError:
     header = _read_header(fd)
     if header[:8] != MAGIC:
         return ProducerActiveError(f"stream {name!r} is live: another process is making it at this moment")
-    pid = int(np.frombuffer(header, HEADER_DTYPE, count=1)[0]["pid"])
+    fixed = np.frombuffer(header, HEADER_DTYPE, count=1)[0]
+    pid = int(fixed["pid"])
+    if int(fixed["pid_namespace"]) == shm.pid_namespace() and not shm.runs(pid):
+        return ProducerActiveError(
+            f"process {pid}, the last producer of stream {name!r}, no longer runs, but another process holds its "
+            f"lock: end that one (`fuser {shm.path_of(name)}` lists who has it open), or use another name"
+        )
     return ProducerActiveError(
         f"stream {name!r} is live: process {pid} is its producer; stop that one first, or use another name", pid
+    )
+
+
+def _kept_out(name: str) -> AccessDeniedError:
+    return AccessDeniedError(
+        f"stream {name!r} has no producer, but a process that may read it holds a read lock, and keeps producers out: "
+        f"remove the stream (`chronostream remove {name}`), or end that process (`fuser {shm.path_of(name)}` lists who "
+        "has it open)"
     )

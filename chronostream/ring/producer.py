@@ -263,9 +263,15 @@ class Producer(Handle):
         self._writer.open()
 
     def _free_dead_places(self) -> bool:
-        """Free the places of consumers that died, the furthest behind first, until one lives; true if any was."""
+        """Free the places of consumers that died, the furthest behind first, until one lives; true if any was.
+
+        As often as there are places: one that writes tails without end must not keep the producer here.
+        """
         freed = False
-        while (slowest := self._writer.slowest()) is not None and self._segment.reclaim_place(slowest[0]):
+        for _ in range(self._layout.max_consumers):
+            slowest = self._writer.slowest()
+            if slowest is None or not self._segment.reclaim_place(slowest[0]):
+                break
             freed = True
         return freed
 

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chronostream.errors import ChronoStreamError, ClosedError, ForkedError, StreamNotFoundError
-from chronostream.ring import shm
+from chronostream.ring import locks, shm
 from chronostream.ring.layout import CONSUMER_DTYPE, FREE_TAIL, HEADER_DTYPE, HEADER_SIZE, MAGIC, Layout
 from chronostream.ring.opening import (
     PRODUCER_LOCK,
@@ -64,7 +64,7 @@ class Segment:
         self.refusal: ChronoStreamError | None = None
         self._memory: mmap.mmap | None
         self._memory, self.control = map_segment(name, layout, fd, owner=owner, writable=writable, populate=populate)
-        self._descriptor = shm.Descriptor(fd)
+        self._descriptor = locks.Descriptor(fd)
         self._on_refusal: list[Callable[[ChronoStreamError], None]] = []
         self._slots: npt.NDArray[Any] | None = None
         _open_segments.add(self)
@@ -150,7 +150,7 @@ class Segment:
             ProducerActiveError: its producer lives.
             AccessDeniedError: it is another user's.
         """
-        fd = open_locked(name, make=False)
+        fd = open_locked(name, to_remove=True)
         try:
             shm.unlink(name)
         finally:
@@ -230,7 +230,7 @@ class Segment:
     def producer_alive(self) -> bool:
         """Return whether a producer holds the lock; a name that a closed producer left counts as not alive."""
         with self._asking() as fd:
-            return shm.is_locked(fd, PRODUCER_LOCK)
+            return locks.is_locked(fd, PRODUCER_LOCK)
 
     def named(self) -> bool:
         """Return whether the segment still has a name, wherever that is visible."""
@@ -243,23 +243,26 @@ class Segment:
             if self.control is None:
                 return None
             for place in range(self.layout.max_consumers):
-                if shm.try_lock(fd, self.layout.tail_offset(place)):
+                if locks.try_lock(fd, self.layout.tail_offset(place)):
                     return place
         return None
 
     def place_taken(self, place: int) -> bool:
         """Return whether a living consumer other than this handle has that place in the table."""
         with self._asking() as fd:
-            return shm.is_locked(fd, self.layout.tail_offset(place))
+            return locks.is_locked(fd, self.layout.tail_offset(place))
 
     def reclaim_place(self, place: int) -> bool:
         """Free the place of a consumer that died: true if it is free now. Only the owner may call this."""
         offset = self.layout.tail_offset(place)
         with self._asking() as fd:
-            if not shm.try_lock(fd, offset):
+            locked = locks.try_lock(fd, offset)
+            # As long as somebody holds a read lock, no consumer can take the place.
+            if not locked and not locks.is_read_locked(fd, offset):
                 return False
             self.memory[offset : offset + 8] = FREE_TAIL.to_bytes(8, "little")
-            shm.unlock(fd, offset)
+            if locked:
+                locks.unlock(fd, offset)
             return True
 
     def unlink(self) -> None:

@@ -1,11 +1,8 @@
-"""Named shared memory and the locks on it: the only module of the ring that knows the operating system.
+"""Named shared memory: with locks.py, the only module of the ring that knows the operating system.
 
 A segment is a file in ``/dev/shm`` under the name that `multiprocessing.shared_memory` uses, opened here and not
 through that class, which maps everything writable, hides its descriptor, and tells a resource tracker that deletes
 live segments.
-
-A lock is an open-file-description lock on one byte: the kernel drops it when the last copy of the descriptor is
-closed, however its owner died, and it holds across containers that share the files.
 
 Callers ask whether a file is there, so `FileNotFoundError` and `FileExistsError` are answers and stay what they are.
 Whatever else the system says becomes an error of our tree, by `system_errors`.
@@ -19,8 +16,6 @@ import grp
 import os
 import re
 import stat
-import struct
-import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -28,7 +23,6 @@ from pathlib import Path
 from chronostream.errors import (
     AccessDeniedError,
     ChronoStreamError,
-    CoreUnavailableError,
     InvalidNameError,
     InvalidValueError,
     OutOfSharedMemoryError,
@@ -37,24 +31,22 @@ from chronostream.errors import (
 
 __all__ = [
     "PREFIX",
-    "Descriptor",
     "clear",
     "create",
     "has_holes",
     "has_name",
-    "is_locked",
     "list_names",
     "open_existing",
+    "path_of",
     "permit",
     "pid_namespace",
     "read",
     "reserve",
+    "runs",
     "same_file",
     "segment_name",
     "system_errors",
-    "try_lock",
     "unlink",
-    "unlock",
     "write",
 ]
 
@@ -65,7 +57,6 @@ _DIRECTORY = Path("/dev/shm")  # noqa: S108 - where shm_open keeps its files, no
 _MAX_NAME = 64
 _BLOCK = 512  # what `st_blocks` counts
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", re.ASCII)
-_FLOCK = struct.Struct("@hhqqi4x")  # type, whence, start, length, pid
 
 _IRREGULAR = (errno.EISDIR, errno.ELOOP, errno.ENXIO)  # a directory, a symbolic link, a socket or a FIFO
 _ERRORS: dict[int | None, tuple[type[ChronoStreamError], str]] = {
@@ -83,41 +74,6 @@ _ERRORS: dict[int | None, tuple[type[ChronoStreamError], str]] = {
     errno.EMFILE: (StreamError, "too many files are open: close some, or raise `ulimit -n`"),
     errno.ENFILE: (StreamError, "too many files are open on this machine: raise `sysctl fs.file-max`"),
 }
-
-
-class Descriptor:
-    """A descriptor that notices when others closed its number, and never closes what has that number since.
-
-    Nothing here uses the offset of an open file, which every opening has for itself: a random one is its mark.
-    """
-
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
-        self._mark = 1 + int.from_bytes(os.urandom(5), "little")
-        os.lseek(fd, self._mark, os.SEEK_SET)
-
-    @property
-    def is_open(self) -> bool:
-        """Whether the number still leads to what was opened, and its locks are held."""
-        try:
-            return os.lseek(self._fd, 0, os.SEEK_CUR) == self._mark
-        except OSError:
-            return False
-
-    def fileno(self) -> int:
-        """Return the number; -1 once it is closed."""
-        return self._fd
-
-    def close(self) -> None:
-        """Close the descriptor; twice is fine."""
-        if self.is_open:
-            os.close(self._fd)
-        self._fd = -1
-
-    def __del__(self) -> None:
-        if self._fd >= 0:
-            warnings.warn(f"unclosed file {self._fd} of a stream", ResourceWarning, stacklevel=2, source=self)
-            self.close()
 
 
 @contextmanager
@@ -152,6 +108,11 @@ def segment_name(name: str) -> str:
     return PREFIX + name
 
 
+def path_of(name: str) -> Path:
+    """Return the file of the segment that carries the stream `name`."""
+    return _DIRECTORY / segment_name(name)
+
+
 def list_names() -> list[str]:
     """Return the names of all streams that have a segment, sorted.
 
@@ -174,7 +135,7 @@ def create(name: str) -> int:
         AccessDeniedError: the system does not let this user create segments, or has no place for them.
         OutOfSharedMemoryError: there is no room for one more.
     """
-    path = _path(name)
+    path = path_of(name)
     with system_errors(f"the segment of stream {name!r} cannot be created", _DIRECTORY):
         try:
             return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -196,7 +157,7 @@ def open_existing(name: str, *, writable: bool, any_owner: bool = False) -> int:
         AccessDeniedError: it is another user's and `any_owner` is false, its mode keeps this user out, or what
             has its name is no regular file.
     """
-    path = _path(name)
+    path = path_of(name)
     # Not blocking: a FIFO under our name would keep us waiting for its other end.
     flags = (os.O_RDWR if writable else os.O_RDONLY) | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     with system_errors(f"the segment of stream {name!r} cannot be opened", path):
@@ -287,14 +248,14 @@ def unlink(name: str) -> None:
     Raises:
         AccessDeniedError: this user may not.
     """
-    path = _path(name)
+    path = path_of(name)
     with suppress(FileNotFoundError), system_errors(f"the segment of stream {name!r} cannot be deleted", path):
         os.unlink(path)
 
 
 def same_file(fd: int, name: str) -> bool:
     """Return whether the stream's name still leads to the segment that `fd` is open on."""
-    path = _path(name)
+    path = path_of(name)
     try:
         with system_errors(f"the segment of stream {name!r} cannot be looked at", _DIRECTORY):
             return os.path.samestat(os.stat(path, follow_symlinks=False), os.fstat(fd))
@@ -307,21 +268,6 @@ def has_name(fd: int) -> bool:
     return os.fstat(fd).st_nlink > 0
 
 
-def try_lock(fd: int, offset: int) -> bool:
-    """Lock the byte at `offset` for this open file description, unless another one holds it."""
-    return _lock(fd, fcntl.F_OFD_SETLK, fcntl.F_WRLCK, offset) is not None
-
-
-def unlock(fd: int, offset: int) -> None:
-    """Give the lock on the byte at `offset` back."""
-    _lock(fd, fcntl.F_OFD_SETLK, fcntl.F_UNLCK, offset)
-
-
-def is_locked(fd: int, offset: int) -> bool:
-    """Return whether another open file description holds the byte at `offset`; takes nothing itself."""
-    return _lock(fd, fcntl.F_OFD_GETLK, fcntl.F_WRLCK, offset) != fcntl.F_UNLCK
-
-
 def pid_namespace() -> int:
     """Return a number that tells apart the namespaces in which a pid means something; 0 where there are none."""
     try:
@@ -330,31 +276,19 @@ def pid_namespace() -> int:
         return 0
 
 
-def _lock(fd: int, command: int, lock_type: int, offset: int) -> int | None:
-    """Take, give back or ask for the lock on one byte; return the type in the answer, None if another one holds it."""
-    with system_errors("a segment cannot be locked"):
-        try:
-            answer = fcntl.fcntl(fd, command, _FLOCK.pack(lock_type, os.SEEK_SET, offset, 1, 0))
-        except OSError as error:
-            if error.errno in (errno.EAGAIN, errno.EACCES):
-                return None
-            if error.errno in (errno.EINVAL, errno.ENOSYS):
-                raise CoreUnavailableError(
-                    "this system has no open-file-description locks, which say who owns a stream: use Linux 3.15 or "
-                    "newer, and no sandbox that leaves them out"
-                ) from error
-            raise
-    assert isinstance(answer, bytes)
-    found: int = _FLOCK.unpack(answer)[0]
-    return found
+def runs(pid: int) -> bool:
+    """Return whether there is a process with this number in this pid namespace."""
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def _is_name(name: object) -> bool:
     return isinstance(name, str) and len(name) <= _MAX_NAME and _NAME.fullmatch(name) is not None
-
-
-def _path(name: str) -> Path:
-    return _DIRECTORY / segment_name(name)
 
 
 def _other_owner(fd: int) -> str | None:

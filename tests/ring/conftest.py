@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from chronostream.ring import consumer
+from chronostream.ring import consumer, shm
 from tests.ring.harness import CORES, FORK, PAIRS, Handles
 
 
@@ -53,3 +54,19 @@ def done() -> Iterator[Any]:
     event = FORK.Event()
     yield event
     event.set()
+
+
+@pytest.fixture
+def fd(name: str) -> Iterator[int]:
+    fd = shm.create(name)
+    yield fd
+    os.close(fd)
+
+
+@pytest.fixture
+def other_fd(fd: int, name: str) -> Iterator[int]:
+    """Another open file description of the same segment."""
+    assert fd >= 0
+    other = shm.open_existing(name, writable=True)
+    yield other
+    os.close(other)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
 import multiprocessing
 import os
 import platform
+import struct
 import subprocess
 import sys
 import threading
@@ -151,6 +153,15 @@ def uses(producer: Producer, consumer: Consumer) -> list[Callable[[], object]]:
     ]
 
 
+def fails(number: int) -> Callable[..., Any]:
+    """Return a stand-in for a function of the system that answers with this error."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return fail
+
+
 @contextlib.contextmanager
 def in_thread(target: Callable[..., object], *arguments: object) -> Iterator[None]:
     """Run `target` in a thread beside the block; it must end with the block, or soon afterwards."""
@@ -236,6 +247,17 @@ def _can(action: Callable[[], object]) -> bool:
             os._exit(0)
         os._exit(1)
     return os.waitpid(pid, 0)[1] == 0
+
+
+@contextlib.contextmanager
+def read_locked(name: str, offset: int) -> Iterator[None]:
+    """Hold a read lock on a byte of a segment, as anybody can who may read it."""
+    fd = os.open(path_of(name), os.O_RDONLY)
+    try:
+        fcntl.fcntl(fd, fcntl.F_OFD_SETLK, struct.pack("@hhqqi4x", fcntl.F_RDLCK, os.SEEK_SET, offset, 1, 0))
+        yield
+    finally:
+        os.close(fd)
 
 
 needs_mounts = pytest.mark.skipif(not _can(own_mounts), reason="this system lets nobody have mounts of their own")

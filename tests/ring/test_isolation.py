@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -17,10 +18,14 @@ from chronostream.errors import (
     AccessDeniedError,
     InvalidValueError,
     ProducerActiveError,
+    ProducerGoneError,
+    StreamError,
     StreamNotFoundError,
     StreamRemovedError,
 )
-from chronostream.ring import Consumer, Producer, inspect, list_names, remove
+from chronostream.ring import Consumer, Producer, inspect, list_names, locks, remove, shm
+from chronostream.ring.opening import PRODUCER_LOCK
+from chronostream.ring.segment import Segment
 from tests.engine_harness import Run
 from tests.process_harness import Programs
 from tests.ring.harness import (
@@ -38,9 +43,11 @@ from tests.ring.harness import (
     needs_mounts,
     needs_root,
     needs_users,
+    overwrite,
     own_mounts,
     own_users,
     path_of,
+    read_locked,
 )
 
 IN_OWN_PID_NAMESPACE = ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-W", "error", "-c"]
@@ -292,3 +299,108 @@ def test_in_a_user_namespace_ones_own_stream_is_ones_own_whatever_the_number(
             assert own.attach().registered
 
     assert in_fork(child) == 0
+
+
+def die(producer: Producer) -> None:
+    """End as a producer that was killed does."""
+    producer._segment.close()
+
+
+@pytest.mark.usefixtures("checks_at_once")
+def test_who_may_only_read_cannot_make_a_dead_producer_live(ring: Handles) -> None:
+    producer, consumer = ring.pair()
+    follower = ring.attach(on_gone="raise")
+    die(producer)
+    with read_locked(ring.name, PRODUCER_LOCK):
+        assert (inspect(ring.name).state, consumer.producer_alive) == ("dead", False)
+        with pytest.raises(ProducerGoneError):
+            follower.wait(TIMEOUT_S)
+        with pytest.raises(
+            AccessDeniedError, match=rf"'{ring.name}' has no producer, but .* holds a read lock.*`chronostream remove"
+        ):
+            ring.create()
+        remove(ring.name)
+        with pytest.raises(StreamRemovedError):
+            consumer.wait(TIMEOUT_S)
+        with ring.create() as successor:
+            assert not successor.taken_over
+
+
+def test_a_read_lock_on_a_dead_consumers_line_does_not_hold_the_producer_up(ring: Handles) -> None:
+    producer, consumer = ring.pair()
+    producer.publish_many(range(8))
+    living = ring.attach("next")
+    assert not producer.offer(8)
+    consumer._segment.close()  # as its death would
+    with read_locked(ring.name, producer._layout.tail_offset(0)):
+        assert [each.place for each in inspect(ring.name).consumers] == [1]
+        assert len(producer) == 0
+        assert producer.offer(8)
+        assert ring.attach().registered
+        assert producer._segment.table["tail"].tolist()[1] == 8
+        assert living.read().tolist() == [8]
+
+
+def test_read_locks_on_all_lines_leave_the_next_consumer_unregistered_but_reading(own: Handles) -> None:
+    producer = own.create(max_consumers=2)
+    producer.publish(1)
+    with contextlib.ExitStack() as held:
+        for place in range(2):
+            held.enter_context(read_locked(own.name, producer._layout.tail_offset(place)))
+        consumer = own.attach()
+        assert not consumer.registered
+        assert consumer.read().tolist() == [1]
+    assert own.attach().registered
+
+
+def test_a_lock_that_another_process_than_the_named_one_holds_is_told(own: Handles) -> None:
+    die(own.create())
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    overwrite(own.name, 264, dead.pid.to_bytes(8, "little"))
+    fd = shm.open_existing(own.name, writable=True)
+    try:
+        assert locks.try_lock(fd, PRODUCER_LOCK)
+        for attempt in (own.create, lambda: remove(own.name)):
+            with pytest.raises(
+                ProducerActiveError, match=rf"^process {dead.pid}, the last producer of .*, no longer runs, but another"
+            ) as caught:
+                attempt()
+            assert caught.value.pid is None
+    finally:
+        os.close(fd)
+
+
+def test_who_writes_tails_without_end_keeps_no_offer_and_no_takeover(
+    own: Handles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    producer = own.create(max_consumers=5)
+    producer.publish_many(range(8))
+    reclaim_place = Segment.reclaim_place
+    reclaimed: list[int] = []
+
+    def and_again(segment: Segment, place: int) -> bool:
+        freed = reclaim_place(segment, place)
+        reclaimed.append(place)
+        overwrite(own.name, segment.layout.tail_offset(len(reclaimed) % 5), bytes(8))
+        return freed
+
+    overwrite(own.name, producer._layout.tail_offset(0), bytes(8))
+    monkeypatch.setattr(Segment, "reclaim_place", and_again)
+    assert not producer.offer(8)
+    assert len(reclaimed) == 5
+    die(producer)
+    assert own.create(max_consumers=5).head == 8
+    assert len(reclaimed) == 10
+
+
+def test_a_name_that_others_remove_all_the_time_is_not_tried_for_ever(
+    own: Handles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def remove_first(*_: int) -> bool:
+        path_of(own.name).unlink(missing_ok=True)
+        return True
+
+    monkeypatch.setattr(locks, "try_lock", remove_first)
+    with pytest.raises(StreamError, match=f"stream '{own.name}' is made and removed all the time"):
+        own.create()

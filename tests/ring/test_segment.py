@@ -30,7 +30,7 @@ from chronostream.errors import (
     StreamError,
     StreamNotFoundError,
 )
-from chronostream.ring import Consumer, Layout, Producer, inspect, remove, shm
+from chronostream.ring import Consumer, Layout, Producer, inspect, locks, remove, shm
 from chronostream.ring.layout import CLAIM, FREE_TAIL, HEAD, HEADER_SIZE, LINE, LIVE, MAGIC, STATE
 from chronostream.ring.segment import Segment
 from tests.ring.harness import (
@@ -224,7 +224,7 @@ def test_a_half_made_segment_is_never_attached_to_and_made_whole_by_the_next_own
 def test_a_segment_in_the_making_names_nobody(name: str) -> None:
     fd = shm.create(name)
     try:
-        shm.try_lock(fd, 0)
+        locks.try_lock(fd, 0)
         with pytest.raises(ProducerActiveError, match="another process is making it") as caught:
             own(name, LAYOUT, IDENTITY)
         assert caught.value.pid is None
@@ -319,17 +319,17 @@ def test_a_stream_that_is_not_there_is_not_found(name: str, use: Any) -> None:
 def test_removing_leaves_what_somebody_else_makes_meanwhile(owned: Segment, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between opening and locking, the old owner removes its segment and a new one comes."""
     name = owned.name
-    real_lock = shm.try_lock
+    real_lock = locks.try_lock
     successors: list[Segment] = []
 
     def late_lock(fd: int, offset: int) -> bool:
-        monkeypatch.setattr(shm, "try_lock", real_lock)
+        monkeypatch.setattr(locks, "try_lock", real_lock)
         owned.unlink()
         owned.close()
         successors.append(own(name, LAYOUT, IDENTITY))
         return real_lock(fd, offset)
 
-    monkeypatch.setattr(shm, "try_lock", late_lock)
+    monkeypatch.setattr(locks, "try_lock", late_lock)
     with pytest.raises(ProducerActiveError):
         Segment.remove(name)
     assert successors[0].named()
@@ -462,7 +462,7 @@ def test_what_goes_wrong_because_the_handle_was_closed_meanwhile_is_that_it_was_
         os.fstat(fd)
         return True
 
-    monkeypatch.setattr(shm, "is_locked", late)
+    monkeypatch.setattr(locks, "is_locked", late)
     with pytest.raises(ClosedError, match="was closed: open another one"):
         attached.producer_alive()
 

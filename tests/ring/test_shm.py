@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import grp
 import os
 import socket
@@ -14,30 +13,13 @@ import pytest
 
 from chronostream.errors import (
     AccessDeniedError,
-    CoreUnavailableError,
     InvalidNameError,
     InvalidValueError,
     OutOfSharedMemoryError,
     StreamError,
 )
 from chronostream.ring import shm
-from tests.ring.harness import NOBODY, become_nobody, in_fork, needs_root, path_of
-
-
-@pytest.fixture
-def fd(name: str) -> Iterator[int]:
-    fd = shm.create(name)
-    yield fd
-    os.close(fd)
-
-
-@pytest.fixture
-def other_fd(fd: int, name: str) -> Iterator[int]:
-    """Another open file description of the same segment."""
-    assert fd >= 0
-    other = shm.open_existing(name, writable=True)
-    yield other
-    os.close(other)
+from tests.ring.harness import NOBODY, become_nobody, fails, in_fork, needs_root, path_of
 
 
 @pytest.mark.parametrize("name", ["a", "market-clock", "A.b_c-1", "_", "0", "a..b", "x" * 64])
@@ -246,55 +228,6 @@ def test_without_a_directory_there_are_no_streams_and_none_can_be_made(
         shm.create("x")
 
 
-def test_a_lock_keeps_others_out_of_its_byte_only(fd: int, other_fd: int) -> None:
-    assert shm.try_lock(fd, 7)
-    assert not shm.try_lock(other_fd, 7)
-    assert shm.try_lock(other_fd, 8)
-
-
-def test_a_lock_that_is_held_can_be_asked_for_by_others_only(fd: int, other_fd: int) -> None:
-    shm.try_lock(fd, 7)
-    assert shm.is_locked(other_fd, 7)
-    assert not shm.is_locked(fd, 7)
-    assert not shm.is_locked(other_fd, 8)
-
-
-def test_asking_needs_no_permission_to_write_and_takes_nothing(fd: int, name: str) -> None:
-    reading = shm.open_existing(name, writable=False)
-    try:
-        assert not shm.is_locked(reading, 7)
-        assert shm.try_lock(fd, 7)
-        assert shm.is_locked(reading, 7)
-    finally:
-        os.close(reading)
-
-
-def test_a_lock_can_be_given_back(fd: int, other_fd: int) -> None:
-    shm.try_lock(fd, 7)
-    shm.unlock(fd, 7)
-    assert shm.try_lock(other_fd, 7)
-
-
-def test_a_lock_ends_with_the_last_copy_of_its_descriptor(fd: int, name: str) -> None:
-    holder = shm.open_existing(name, writable=True)
-    shm.try_lock(holder, 7)
-    copy = os.dup(holder)
-    os.close(holder)
-    assert shm.is_locked(fd, 7)
-    os.close(copy)
-    assert not shm.is_locked(fd, 7)
-
-
-def test_an_error_of_the_system_is_not_taken_for_a_held_lock(name: str, fd: int) -> None:
-    assert fd >= 0
-    reading = shm.open_existing(name, writable=False)
-    try:
-        with pytest.raises(StreamError, match="Bad file descriptor"):
-            shm.try_lock(reading, 0)
-    finally:
-        os.close(reading)
-
-
 def test_a_pid_namespace_has_a_number_that_children_share() -> None:
     here = shm.pid_namespace()
     assert here > 0
@@ -337,13 +270,6 @@ def test_whether_a_file_is_there_is_an_answer_not_an_error_of_the_system(answer:
         raise answer
 
 
-def fails(number: int) -> Callable[..., Any]:
-    def fail(*_: object, **__: object) -> None:
-        raise OSError(number, os.strerror(number))
-
-    return fail
-
-
 @pytest.mark.parametrize(
     ("module", "function", "use"),
     [
@@ -358,9 +284,6 @@ def fails(number: int) -> Callable[..., Any]:
         (os, "ftruncate", lambda _, fd: shm.clear(fd)),
         (os, "pread", lambda _, fd: shm.read(fd, 8)),
         (os, "pwrite", lambda _, fd: shm.write(fd, 0, b"x")),
-        (fcntl, "fcntl", lambda _, fd: shm.try_lock(fd, 0)),
-        (fcntl, "fcntl", lambda _, fd: shm.unlock(fd, 0)),
-        (fcntl, "fcntl", lambda _, fd: shm.is_locked(fd, 0)),
     ],
 )
 @pytest.mark.parametrize("number", [errno.EDQUOT, errno.ENFILE, errno.EIO, errno.ENOLCK])
@@ -372,17 +295,6 @@ def test_no_function_lets_an_error_of_the_system_through(
         use(name, fd)
     monkeypatch.undo()
     assert isinstance(caught.value.__cause__, OSError)
-
-
-@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOSYS])
-@pytest.mark.parametrize("use", [shm.try_lock, shm.unlock, shm.is_locked])
-def test_a_system_without_such_locks_is_named_as_the_reason(
-    fd: int, monkeypatch: pytest.MonkeyPatch, use: Callable[[int, int], object], number: int
-) -> None:
-    monkeypatch.setattr(fcntl, "fcntl", fails(number))
-    with pytest.raises(CoreUnavailableError, match="this system has no open-file-description locks"):
-        use(fd, 0)
-    monkeypatch.undo()
 
 
 @needs_root
