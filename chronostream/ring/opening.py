@@ -98,7 +98,13 @@ def read_layout(name: str, fd: int) -> Layout | None:
             f"the segment of stream {name!r} begins with {header[:8]!r}, not with ChronoStream's mark: "
             "another program's? Remove it, or use another stream name"
         )
-    return Layout.from_header(header, os.fstat(fd).st_size)
+    remedy = f"remove it (`chronostream remove {name}`)"
+    try:
+        return Layout.from_header(header, os.fstat(fd).st_size)
+    except LayoutMismatchError as error:
+        raise LayoutMismatchError(f"stream {name!r}: {error}, or {remedy}") from error
+    except CorruptSegmentError as error:
+        raise CorruptSegmentError(f"stream {name!r}: {error}; {remedy}") from error
 
 
 def check_paid(name: str, fd: int, layout: Layout) -> None:

@@ -55,9 +55,16 @@ PREFIX = "chronostream."
 
 _DIRECTORY = Path("/dev/shm")  # noqa: S108 - where shm_open keeps its files, not a temporary file
 _MAX_NAME = 64
+_OWNER = 0o600
 _BLOCK = 512  # what `st_blocks` counts
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", re.ASCII)
 
+_KINDS = (
+    (stat.S_ISDIR, "directory"),
+    (stat.S_ISLNK, "symbolic link"),
+    (stat.S_ISFIFO, "FIFO"),
+    (stat.S_ISSOCK, "socket"),
+)
 _IRREGULAR = (errno.EISDIR, errno.ELOOP, errno.ENXIO)  # a directory, a symbolic link, a socket or a FIFO
 _ERRORS: dict[int | None, tuple[type[ChronoStreamError], str]] = {
     errno.EACCES: (AccessDeniedError, "Permission denied"),
@@ -77,7 +84,7 @@ _ERRORS: dict[int | None, tuple[type[ChronoStreamError], str]] = {
 
 
 @contextmanager
-def system_errors(what: str, path: os.PathLike[str] | None = None) -> Iterator[None]:
+def system_errors(what: str, path: Path | None = None) -> Iterator[None]:
     """Turn what the system says inside the block into an error of our tree.
 
     Args:
@@ -189,6 +196,11 @@ def permit(fd: int, mode: int, group: str | int | None) -> None:
     """
     if not isinstance(mode, int) or mode & ~0o777:
         raise InvalidValueError(f"mode is {mode!r}, expected permissions from 0 to 0o777")
+    if mode & _OWNER != _OWNER:
+        raise InvalidValueError(
+            f"mode is {mode:#o}, expected permissions by which the owner reads and writes, such as 0o600 or 0o640: the "
+            "producer opens its segment as everybody does"
+        )
     if group is not None:
         try:
             gid = group if isinstance(group, int) else grp.getgrnam(group).gr_gid
@@ -306,14 +318,24 @@ def _other_owner(fd: int) -> str | None:
 
 
 def _irregular(path: Path) -> AccessDeniedError:
-    return AccessDeniedError(f"{path} is not a regular file: remove it, or use another stream name")
+    """Say what is there instead of a segment, and whose it is."""
+    but = ""
+    with suppress(OSError):
+        found = path.lstat()
+        kind = next((kind for is_kind, kind in _KINDS if is_kind(found.st_mode)), "device")
+        but = f" but a {kind} of user {found.st_uid}"
+    return AccessDeniedError(f"{path} is not a regular file{but}: remove it, or use another stream name")
 
 
-def _owner_of(path: os.PathLike[str]) -> str:
+def _owner_of(path: Path) -> str:
     """Return whose a file is that this user may not use, to be appended to a message; "" if that is not known."""
     try:
-        found = os.stat(path, follow_symlinks=False)
+        found = path.lstat()
     except OSError:
         return ""
-    mode = stat.S_IMODE(found.st_mode)
-    return f": {path} belongs to user {found.st_uid} and has mode {mode:04o}; ask that user, or use another stream name"
+    facts = f": {path} belongs to user {found.st_uid} and has mode {stat.S_IMODE(found.st_mode):04o}"
+    if not stat.S_ISREG(found.st_mode):
+        return facts
+    if found.st_uid == os.geteuid():
+        return f"{facts}; give it mode 0600 (`chmod 600 {path}`)"
+    return f"{facts}; ask that user, or use another stream name"

@@ -253,6 +253,27 @@ def test_a_segment_cut_off_is_refused_on_both_sides(name: str, size: int) -> Non
     assert path_of(name).stat().st_size == size
 
 
+@pytest.mark.parametrize("opener", [Segment.attach, inspect, lambda name: own(name, LAYOUT, IDENTITY)])
+def test_another_layout_version_says_what_to_do_about_it(name: str, opener: Callable[[str], object]) -> None:
+    own(name, LAYOUT, IDENTITY).close()
+    overwrite(name, 8, (2).to_bytes(4, "little"))
+    with pytest.raises(
+        LayoutMismatchError,
+        match=rf"^stream '{name}': .* layout version 2, .*, or remove it \(`chronostream remove {name}`\)$",
+    ):
+        opener(name)
+
+
+@pytest.mark.parametrize("opener", [Segment.attach, inspect, lambda name: own(name, LAYOUT, IDENTITY)])
+def test_a_damaged_header_says_what_to_do_about_it(name: str, opener: Callable[[str], object]) -> None:
+    own(name, LAYOUT, IDENTITY).close()
+    overwrite(name, 24, bytes(8))
+    with pytest.raises(
+        CorruptSegmentError, match=rf"^stream '{name}': .* damaged: .*; remove it \(`chronostream remove {name}`\)$"
+    ):
+        opener(name)
+
+
 @pytest.mark.parametrize(
     ("what", "other"),
     [

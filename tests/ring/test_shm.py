@@ -103,6 +103,30 @@ def test_what_is_no_regular_file_is_refused_at_once(odd: str, writable: bool) ->
         shm.open_existing(odd, writable=writable)
 
 
+def test_what_is_there_instead_and_whose_it_is_are_told(odd: str) -> None:
+    kind = {stat.S_IFDIR: "directory", stat.S_IFLNK: "symbolic link", stat.S_IFIFO: "FIFO", stat.S_IFSOCK: "socket"}
+    found = path_of(odd).lstat()
+    for writable in (False, True):
+        with pytest.raises(
+            AccessDeniedError,
+            match=f"{odd} is not a regular file but a {kind[stat.S_IFMT(found.st_mode)]} of user {found.st_uid}:",
+        ):
+            shm.open_existing(odd, writable=writable)
+
+
+@needs_root
+def test_ones_own_segment_with_a_mode_that_keeps_its_owner_out_says_how_to_let_him_in(name: str, fd: int) -> None:
+    os.fchown(fd, NOBODY, NOBODY)
+    os.fchmod(fd, 0o060)
+
+    def child() -> None:
+        become_nobody()
+        with pytest.raises(AccessDeniedError, match=rf"has mode 0060; give it mode 0600 \(`chmod 600 {path_of(name)}`"):
+            shm.open_existing(name, writable=False)
+
+    assert in_fork(child) == 0
+
+
 def test_a_symlink_is_not_created_through(name: str, tmp_path: Path) -> None:
     path_of(name).symlink_to(tmp_path / "target")
     with pytest.raises(FileExistsError):
@@ -166,6 +190,12 @@ def test_a_group_that_is_none_is_refused(fd: int, group: Any) -> None:
 @pytest.mark.parametrize("mode", [-1, 0o1000, 0o4755, "600", None], ids=repr)
 def test_a_mode_that_is_none_is_refused(fd: int, mode: Any) -> None:
     with pytest.raises(InvalidValueError, match="expected permissions from 0 to 0o777"):
+        shm.permit(fd, mode, None)
+
+
+@pytest.mark.parametrize("mode", [0, 0o060, 0o200, 0o400, 0o466])
+def test_a_mode_by_which_the_owner_cannot_read_and_write_is_refused(fd: int, mode: int) -> None:
+    with pytest.raises(InvalidValueError, match=f"mode is {mode:#o}, expected .* by which the owner reads and writes"):
         shm.permit(fd, mode, None)
 
 
