@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 from functools import lru_cache
 from typing import Any
@@ -56,10 +57,11 @@ _WORDS = EVENT_DTYPE.itemsize // 8
 _TIMESTAMP_WORD, _SEQUENCE_WORD, _SEED_WORD = 0, 1, 2
 _BLOCK = 2048  # records, 256 KiB
 _UINT64 = (1 << 64) - 1
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Frequency(IntEnum):
-    """How often a stream's events come; the number is part of each event's id."""
+    """How often a stream's events come; the number is part of each event's id. As text it is its label."""
 
     UNKNOWN = 0
     SECOND = 1
@@ -71,6 +73,15 @@ class Frequency(IntEnum):
     def label(self) -> str:
         """The lower-case name: ``"second"``, ``"minute"``, ``"hour"`` or ``"day"``."""
         return self.name.lower()
+
+    def __str__(self) -> str:
+        return self.label
+
+    def __format__(self, spec: str) -> str:
+        try:
+            return format(self.label, spec)
+        except ValueError:  # It is meant for a number, such as "d".
+            return format(int(self), spec)
 
     @classmethod
     def parse(cls, value: str | int) -> Frequency:
@@ -114,6 +125,8 @@ _CHOICES = ", ".join(frequency.label for frequency in FREQUENCIES)
 class Event:
     """One aligned wall-clock boundary of one frequency, with its deterministic identity.
 
+    Events are equal if all their fields are; their order is that of timestamp, frequency and sequence.
+
     Attributes:
         id: ``"{numeric frequency}-{timestamp}-{sequence}"``.
         timestamp: the boundary, in Unix nanoseconds (int64).
@@ -133,6 +146,27 @@ class Event:
     schema_version: int
     producer_version: str
     instance_id: str
+
+    @property
+    def time(self) -> datetime:
+        """The boundary in UTC. Nanoseconds below the microsecond are in `timestamp` only."""
+        return _EPOCH + timedelta(microseconds=self.timestamp // 1000)
+
+    def __lt__(self, other: Event) -> bool:
+        return self._order < other._order if isinstance(other, Event) else NotImplemented
+
+    def __le__(self, other: Event) -> bool:
+        return self._order <= other._order if isinstance(other, Event) else NotImplemented
+
+    def __gt__(self, other: Event) -> bool:
+        return self._order > other._order if isinstance(other, Event) else NotImplemented
+
+    def __ge__(self, other: Event) -> bool:
+        return self._order >= other._order if isinstance(other, Event) else NotImplemented
+
+    @property
+    def _order(self) -> tuple[int, int, int]:
+        return self.timestamp, self.frequency, self.sequence
 
 
 def build_event(

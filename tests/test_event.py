@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import itertools
 import json
+import operator
 import pickle
 import struct
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +36,7 @@ from chronostream.event import (
 VECTORS = json.loads((Path(__file__).parent / "vectors" / "events.json").read_text(encoding="utf-8"))
 INT64_MIN, INT64_MAX, UINT64_MAX = -(1 << 63), (1 << 63) - 1, (1 << 64) - 1
 LAYOUT = "<qQqBBHI32s64s"
+COMPARISONS = (operator.lt, operator.le, operator.gt, operator.ge)
 
 
 def texts(room: int) -> st.SearchStrategy[str]:
@@ -182,6 +186,54 @@ def test_event_takes_no_further_attributes() -> None:
 
 def test_equal_events_are_one_in_a_set() -> None:
     assert len({event_of(), event_of(), event_of(sequence=2), event_of(instance_id="j")}) == 3
+
+
+def test_events_sort_by_boundary_then_frequency_then_sequence() -> None:
+    keys = [(9, "day", 1), (10, "second", 2), (10, "minute", 0), (10, "minute", 1), (11, "second", 0)]
+    events = [build_event(frequency, timestamp, sequence, "v", "i") for timestamp, frequency, sequence in keys]
+    assert sorted(events[i] for i in (3, 0, 4, 2, 1)) == events
+    for before, after in itertools.pairwise(events):
+        assert [compare(before, after) for compare in COMPARISONS] == [True, True, False, False]
+        assert [compare(after, before) for compare in COMPARISONS] == [False, False, True, True]
+
+
+def test_events_of_one_boundary_from_two_producers_differ_and_neither_comes_first() -> None:
+    one, other = (build_event("day", 0, 1, "v", instance) for instance in "ab")
+    assert one != other
+    assert [compare(one, other) for compare in COMPARISONS] == [False, True, False, True]
+
+
+@pytest.mark.parametrize("compare", COMPARISONS)
+def test_an_event_has_no_order_with_something_else(compare: Any) -> None:
+    with pytest.raises(TypeError, match="not supported between instances of 'Event' and 'int'"):
+        compare(build_event("day", 0, 1, "", ""), 7)
+
+
+@pytest.mark.parametrize(
+    ("timestamp", "time"),
+    [
+        (0, datetime(1970, 1, 1, tzinfo=UTC)),
+        (1_700_000_000_123_456_789, datetime(2023, 11, 14, 22, 13, 20, 123456, UTC)),
+        (-1, datetime(1969, 12, 31, 23, 59, 59, 999999, UTC)),
+        ((1 << 63) - 1, datetime(2262, 4, 11, 23, 47, 16, 854775, UTC)),
+        (-1 << 63, datetime(1677, 9, 21, 0, 12, 43, 145224, UTC)),
+    ],
+)
+def test_the_time_of_an_event_is_its_boundary_in_utc_down_to_the_microsecond(timestamp: int, time: datetime) -> None:
+    found = build_event("second", timestamp, 0, "", "").time
+    assert (found, found.utcoffset()) == (time, timedelta(0))
+
+
+def test_a_frequency_is_its_label_as_text_and_its_number_as_a_number() -> None:
+    frequency = Frequency.MINUTE
+    assert (f"{frequency}", f"{frequency:>8}", str(frequency)) == ("minute", "  minute", "minute")
+    assert (f"{frequency:d}", f"{frequency:03d}", f"{frequency:,}") == ("2", "002", "2")
+    assert operator.mod("%s is %d", (frequency, frequency)) == "minute is 2"
+    assert json.dumps({"frequency": frequency}) == '{"frequency": 2}'
+    assert (np.array([frequency]).tolist(), int(frequency), frequency + 1) == ([2], 2, 3)
+    assert repr(frequency) == "<Frequency.MINUTE: 2>"
+    with pytest.raises(ValueError, match="Unknown format code"):
+        format(frequency, "y")
 
 
 def test_event_survives_pickling_and_copying() -> None:
