@@ -24,6 +24,7 @@ from chronostream.errors import (
 )
 from chronostream.ring._handle import Handle
 from chronostream.ring.core import Core, IdleStrategy, Reader, load_core
+from chronostream.ring.inspect import RingStatus, segment_status
 from chronostream.ring.layout import CONSUMER_DTYPE, FREE_TAIL, LINE
 from chronostream.ring.segment import Segment
 
@@ -58,6 +59,7 @@ class Consumer(Handle):
     def __init__(self, segment: Segment, place: int | None, *, start: str, on_gone: str, idle: str, core: Core) -> None:
         super().__init__(segment)
         self.registered = place is not None
+        self._place = place
         self._on_gone = on_gone
         self._reader = core.Reader(segment.memory, segment.control, segment.layout, place, start == "oldest", idle)
         self.start = self._reader.position
@@ -156,6 +158,10 @@ class Consumer(Handle):
     def read_into(self, out: npt.NDArray[Any], /) -> int:
         """Copy records to the front of `out`, an array of the ring's dtype; return how many. Never blocks."""
         return self._reader.read_into(out)
+
+    def status(self) -> RingStatus:
+        """Return the status of this ring, as `chronostream.ring.inspect` does, without opening it once more."""
+        return segment_status(self._segment, self._place)
 
     def peek(self, limit: int | None = None) -> AbstractContextManager[npt.NDArray[Any]]:
         """Give records to read in place, without a copy; the consumer moves past them when the block ends.

@@ -16,8 +16,9 @@ from chronostream.errors import CorruptSegmentError, InvalidTypeError, InvalidVa
 
 __all__ = ["checked_dtype", "dtype_from_text", "dtype_to_text"]
 
-# Booleans, numbers, bytes, text, raw bytes and times; no objects, which are pointers into one process.
-_FORMAT = re.compile(r"[<>|=][biufcSUVmM]\d{1,9}(\[\d{0,9}[A-Za-zμ]{1,7}\])?", re.ASCII)
+# Booleans, numbers, bytes, text, raw bytes and times; no objects, which are pointers into one process, and no times
+# that count in steps of zero, which numpy can make but not copy.
+_FORMAT = re.compile(r"[<>|=][biufcSUVmM]\d{1,9}(\[(?!0)\d{0,9}[A-Za-zμ]{1,7}\])?", re.ASCII)
 _MAX_DEPTH = 8
 _MAX_ITEMSIZE = 1 << 30
 

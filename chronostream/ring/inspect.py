@@ -11,7 +11,7 @@ from chronostream.ring import shm
 from chronostream.ring.layout import CLOSED, FREE_TAIL
 from chronostream.ring.segment import Segment
 
-__all__ = ["ConsumerStatus", "RingStatus", "inspect", "list_names", "remove"]
+__all__ = ["ConsumerStatus", "RingStatus", "inspect", "list_names", "remove", "segment_status"]
 
 list_names = shm.list_names
 remove = Segment.remove
@@ -84,29 +84,34 @@ def inspect(name: str, *, any_owner: bool = False) -> RingStatus:
     """
     segment = Segment.attach(name, any_owner=any_owner)
     try:
-        header = segment.header
-        closed = int(header["state"]) == CLOSED
-        alive = segment.producer_alive()
-        return RingStatus(
-            name=name,
-            state="live" if alive and not closed else "closed" if closed else "dead",
-            pid=int(header["pid"]),
-            same_namespace=int(header["pid_namespace"]) == shm.pid_namespace(),
-            generation=int(header["generation"]),
-            started_ns=int(header["started_ns"]),
-            version=_text(header["version"]),
-            instance=_text(header["instance"]),
-            head=int(header["head"]),
-            capacity=segment.layout.capacity,
-            dtype=segment.layout.dtype,
-            segment_size=segment.layout.segment_size,
-            consumers=_consumers(segment, int(header["head"])),
-        )
+        return segment_status(segment)
     finally:
         segment.close()
 
 
-def _consumers(segment: Segment, head: int) -> tuple[ConsumerStatus, ...]:
+def segment_status(segment: Segment, own_place: int | None = None) -> RingStatus:
+    """Return the status of the ring in an open segment, whose handle has `own_place` in the table, if it has one."""
+    header = segment.header
+    closed = int(header["state"]) == CLOSED
+    alive = segment.producer_alive()
+    return RingStatus(
+        name=segment.name,
+        state="live" if alive and not closed else "closed" if closed else "dead",
+        pid=int(header["pid"]),
+        same_namespace=int(header["pid_namespace"]) == shm.pid_namespace(),
+        generation=int(header["generation"]),
+        started_ns=int(header["started_ns"]),
+        version=_text(header["version"]),
+        instance=_text(header["instance"]),
+        head=int(header["head"]),
+        capacity=segment.layout.capacity,
+        dtype=segment.layout.dtype,
+        segment_size=segment.layout.segment_size,
+        consumers=_consumers(segment, int(header["head"]), own_place),
+    )
+
+
+def _consumers(segment: Segment, head: int, own_place: int | None) -> tuple[ConsumerStatus, ...]:
     return tuple(
         ConsumerStatus(
             label=_text(entry["label"]),
@@ -117,7 +122,7 @@ def _consumers(segment: Segment, head: int) -> tuple[ConsumerStatus, ...]:
             place=place,
         )
         for place, entry in enumerate(segment.table)
-        if int(entry["tail"]) != FREE_TAIL and segment.place_taken(place)
+        if int(entry["tail"]) != FREE_TAIL and (place == own_place or segment.place_taken(place))
     )
 
 

@@ -7,7 +7,9 @@ import time
 import numpy as np
 import pytest
 
+from chronostream.errors import ClosedError
 from chronostream.ring import ConsumerStatus, RingStatus, inspect, list_names, remove
+from chronostream.ring.segment import Segment
 from tests.ring.harness import Handles, overwrite, path_of
 
 
@@ -31,6 +33,21 @@ def test_a_live_ring_says_what_it_is(ring: Handles, monkeypatch: pytest.MonkeyPa
         segment_size=path_of(ring.name).stat().st_size,
         consumers=(),
     )
+
+
+def test_a_consumer_says_the_same_of_its_ring_without_opening_it_again(
+    ring: Handles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    producer, consumer = ring.pair()
+    producer.publish_many(range(3))
+    expected = inspect(ring.name)
+    monkeypatch.setattr(Segment, "attach", None)
+    assert consumer.status() == expected
+    path_of(ring.name).unlink()
+    assert consumer.status() == expected
+    consumer.close()
+    with pytest.raises(ClosedError):
+        consumer.status()
 
 
 def test_a_closed_ring_is_closed(own: Handles) -> None:

@@ -392,6 +392,23 @@ def test_a_segment_removed_while_it_is_opened_is_not_found(
         Segment.attach(owned.name)
 
 
+@pytest.mark.parametrize("left", [0, 1024, LAYOUT.application_offset])
+def test_a_segment_cut_off_while_it_is_opened_is_damaged(
+    owned: Segment, monkeypatch: pytest.MonkeyPatch, left: int
+) -> None:
+    real_open = shm.open_existing
+    calls = iter([False, True])  # the second opens what is mapped
+
+    def open_existing(name: str, **options: Any) -> int:
+        if next(calls):
+            os.truncate(path_of(name), left)
+        return real_open(name, **options)
+
+    monkeypatch.setattr(shm, "open_existing", open_existing)
+    with pytest.raises(CorruptSegmentError, match=f"the segment of stream '{owned.name}' was cut off at this moment"):
+        Segment.attach(owned.name)
+
+
 def test_places_are_taken_in_order_and_by_one_each(owned: Segment) -> None:
     others = [Segment.attach(owned.name) for _ in range(3)]
     try:
