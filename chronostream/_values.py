@@ -58,16 +58,19 @@ _UNIT_NS = {
 _INSTANTS = "Unix nanoseconds, an aware datetime, a numpy.datetime64, or ISO 8601 text such as 2024-01-31T12:00:00Z"
 
 
-def checked_int(name: str, value: SupportsIndex, low: float = -math.inf, high: float = math.inf) -> int:
+def checked_int(
+    name: str, value: SupportsIndex, low: float = -math.inf, high: float = math.inf, *, kind: str = "an integer"
+) -> int:
     """Return an integer of any kind as a plain one, if it is within `low` to `high`; bools are rejected."""
     try:
         number = operator.index(value)
     except TypeError:
         number = None
     if number is None or isinstance(value, bool):
-        raise InvalidTypeError(f"{name} is {type(value).__name__}, expected an integer")
+        raise InvalidTypeError(f"{name} is {type(value).__name__}, expected {kind}")
     if not low <= number <= high:
-        raise InvalidValueError(f"{name} is {number}, expected {low} to {high}")
+        bounds = f"{low} or more" if high == math.inf else f"{low} to {high}"
+        raise InvalidValueError(f"{name} is {number}, expected {bounds}")
     return number
 
 

@@ -26,6 +26,7 @@ and `InvalidValueError` for a value out of its range::
     │   └── StartError
     ├── ClosedError
     ├── ForkedError
+    ├── BusyError
     ├── RecordingError
     ├── BridgeError
     ├── CoreUnavailableError
@@ -38,6 +39,7 @@ from __future__ import annotations
 __all__ = [
     "AccessDeniedError",
     "BridgeError",
+    "BusyError",
     "ChronoStreamError",
     "ClosedError",
     "ConfigError",
@@ -178,6 +180,10 @@ class ClosedError(ChronoStreamError):
 
 class ForkedError(ChronoStreamError):
     """The handle belongs to the parent of this process: open another one here."""
+
+
+class BusyError(ChronoStreamError):
+    """The handle is in the middle of another call, which something in the same thread interrupted."""
 
 
 class RecordingError(ChronoStreamError):

@@ -50,6 +50,8 @@ def test_an_integer_may_be_as_large_as_it_likes_unless_there_are_limits() -> Non
     for number in (0, 4):
         with pytest.raises(InvalidValueError, match=f"^count is {number}, expected 1 to 3$"):
             checked_int("count", number, 1, 3)
+    with pytest.raises(InvalidValueError, match=r"^count is 0, expected 1 or more$"):
+        checked_int("count", 0, 1)
 
 
 def test_nanoseconds_are_those_that_an_int64_holds() -> None:

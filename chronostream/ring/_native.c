@@ -312,22 +312,26 @@ static PyObject *writer_offer(PyObject *object, PyObject *record)
     return published < 0 ? NULL : PyBool_FromLong(published);
 }
 
+/* The bytes of many records, `*size` for each; `*view` is to be released afterwards. */
+static bool many_records(writer_object *self, PyObject *records, Py_buffer *view, uint64_t *size)
+{
+    *size = self->writer.ring.item_size;
+    if (taken(&self->base, records, 0, view))
+        return true;
+    *size = self->writer.ring.slot_size;
+    return converted(&self->base, self->base.state->records_bytes, records, view);
+}
+
 static PyObject *writer_publish_many(PyObject *object, PyObject *records)
 {
     writer_object *self = (writer_object *)object;
-    cs_ring *ring = &self->writer.ring;
     Py_buffer view = {0};
-    uint64_t size = ring->item_size;
-    if (refused(&self->base))
+    uint64_t size;
+    if (refused(&self->base) || !many_records(self, records, &view, &size))
         return NULL;
-    if (!taken(&self->base, records, 0, &view)) {
-        if (!converted(&self->base, self->base.state->records_bytes, records, &view))
-            return NULL;
-        size = ring->slot_size;
-    }
     const unsigned char *bytes = view.buf;
     /* Half a ring at a time, so that a reader that keeps up finds the other half whole. */
-    const uint64_t chunk = cs_max(1, ring->capacity / 2);
+    const uint64_t chunk = cs_max(1, self->writer.ring.capacity / 2);
     for (uint64_t left = (uint64_t)view.len / size; left > 0;) {
         const uint64_t count = cs_min(left, chunk);
         cs_publish(&self->writer, bytes, count, size);
@@ -358,19 +362,31 @@ static PyObject *writer_claim(PyObject *object, PyObject *number)
     uint64_t count;
     if (!checked_count(self, number, &count))
         return NULL;
+    PyObject *first = PyLong_FromUnsignedLongLong(self->writer.head);
+    if (first == NULL)
+        return NULL;
     cs_claim(&self->writer, count);
     cs_full_fence(); /* The caller writes with plain stores. */
-    Py_RETURN_NONE;
+    return first;
 }
 
-static PyObject *writer_commit(PyObject *object, PyObject *number)
+static PyObject *writer_commit(PyObject *object, PyObject *arguments)
 {
     writer_object *self = (writer_object *)object;
-    uint64_t count;
-    if (!checked_count(self, number, &count))
+    unsigned long long first;
+    PyObject *number, *rows;
+    uint64_t count, size = 0;
+    Py_buffer view = {0};
+    if (!PyArg_ParseTuple(arguments, "KOO:commit", &first, &number, &rows) || !checked_count(self, number, &count) ||
+        (rows != Py_None && !many_records(self, rows, &view, &size)))
         return NULL;
-    cs_commit(&self->writer, count);
-    Py_RETURN_NONE;
+    const bool ours = first == self->writer.head && (rows == Py_None || (uint64_t)view.len == count * size);
+    if (ours && rows == Py_None)
+        cs_commit(&self->writer, count);
+    else if (ours)
+        cs_publish(&self->writer, view.buf, count, size);
+    PyBuffer_Release(&view);
+    return PyBool_FromLong(ours);
 }
 
 static PyObject *writer_slowest(PyObject *object, PyObject *Py_UNUSED(none))
@@ -498,7 +514,8 @@ failed:
 static PyObject *reader_read(PyObject *object, PyObject *const *arguments, Py_ssize_t count, PyObject *keywords)
 {
     reader_object *self = (reader_object *)object;
-    uint64_t room, skip, good;
+    uint64_t room;
+    cs_copied found;
     if ((keywords != NULL || count > 1) && (count = only_limit("Consumer.read", count, keywords)) < 0)
         return NULL;
     if (!available(self, &room) || (count > 0 && !limited(self, arguments[0], &room)))
@@ -517,17 +534,24 @@ static PyObject *reader_read(PyObject *object, PyObject *const *arguments, Py_ss
         PyBuffer_Release(&view);
         goto failed;
     }
-    const bool sound = cs_read(&self->reader, view.buf, room, &skip, &good);
+    const bool sound = cs_copy(&self->reader, view.buf, room, &found);
     PyBuffer_Release(&view);
     if (!sound) {
-        damaged(self, cs_head(&self->reader));
+        damaged(self, found.head);
         goto failed;
     }
-    if (good == room)
-        return array;
-    PyObject *part = PySequence_GetSlice(array, (Py_ssize_t)skip, (Py_ssize_t)(skip + good));
-    Py_DECREF(array);
-    return part;
+    if (found.good != room) {
+        const int collects = PyGC_Disable(); /* or a finalizer might read here, what was copied above, once more */
+        PyObject *part = PySequence_GetSlice(array, (Py_ssize_t)found.skip, (Py_ssize_t)(found.skip + found.good));
+        if (collects)
+            PyGC_Enable();
+        Py_DECREF(array);
+        if (part == NULL)
+            return NULL;
+        array = part;
+    }
+    cs_take(&self->reader, &found);
+    return array;
 failed:
     Py_DECREF(array);
     return NULL;
@@ -537,7 +561,8 @@ static PyObject *reader_read_into(PyObject *object, PyObject *out)
 {
     reader_object *self = (reader_object *)object;
     const uint64_t size = self->reader.ring.item_size;
-    uint64_t room, skip = 0, good = 0;
+    uint64_t room;
+    cs_copied found;
     Py_buffer view = {0};
     if (refused(&self->base))
         return NULL;
@@ -551,16 +576,20 @@ static PyObject *reader_read_into(PyObject *object, PyObject *out)
         if (got < 0)
             return NULL;
     }
-    bool sound = available(self, &room);
-    if (sound) {
+    PyObject *count = NULL;
+    if (available(self, &room)) {
         unsigned char *bytes = view.buf;
-        sound = cs_read(&self->reader, bytes, cs_min(room, (uint64_t)view.len / size), &skip, &good) ||
-                !damaged(self, cs_head(&self->reader));
-        if (skip > 0)
-            memmove(bytes, bytes + skip * size, good * size);
+        if (cs_copy(&self->reader, bytes, cs_min(room, (uint64_t)view.len / size), &found)) {
+            if (found.skip > 0)
+                memmove(bytes, bytes + found.skip * size, found.good * size);
+            if ((count = PyLong_FromUnsignedLongLong(found.good)) != NULL)
+                cs_take(&self->reader, &found);
+        } else {
+            damaged(self, found.head);
+        }
     }
     PyBuffer_Release(&view);
-    return sound ? PyLong_FromUnsignedLongLong(good) : NULL;
+    return count;
 }
 
 static PyObject *reader_peek(PyObject *object, PyObject *limit)
@@ -573,13 +602,15 @@ static PyObject *reader_peek(PyObject *object, PyObject *limit)
     return Py_BuildValue("(KK)", (unsigned long long)self->reader.position, (unsigned long long)found);
 }
 
-static PyObject *reader_settle(PyObject *object, PyObject *number)
+static PyObject *reader_settle(PyObject *object, PyObject *arguments)
 {
     reader_object *self = (reader_object *)object;
+    unsigned long long first, count;
     uint64_t most;
-    const uint64_t count = PyLong_AsUnsignedLongLong(number);
-    if (PyErr_Occurred() || !available(self, &most))
+    if (!PyArg_ParseTuple(arguments, "KK:settle", &first, &count) || !available(self, &most))
         return NULL;
+    if (first != self->reader.position)
+        Py_RETURN_NONE;
     return PyLong_FromUnsignedLongLong(cs_settle(&self->reader, cs_min(count, most)));
 }
 
@@ -670,7 +701,7 @@ static PyMethodDef writer_methods[] = {
     {"publish_many", writer_publish_many, METH_O, publish_many_doc},
     {"offer", writer_offer, METH_O, NULL},
     {"claim", writer_claim, METH_O, NULL},
-    {"commit", writer_commit, METH_O, NULL},
+    {"commit", writer_commit, METH_VARARGS, NULL},
     {"slowest", writer_slowest, METH_NOARGS, NULL},
     {"close", writer_close, METH_NOARGS, NULL},
     {"refuse", refuse, METH_O, NULL},
@@ -698,7 +729,7 @@ static PyMethodDef reader_methods[] = {
     {"read", FAST(reader_read), METH_FASTCALL | METH_KEYWORDS, read_doc},
     {"read_into", reader_read_into, METH_O, read_into_doc},
     {"peek", reader_peek, METH_O, NULL},
-    {"settle", reader_settle, METH_O, NULL},
+    {"settle", reader_settle, METH_VARARGS, NULL},
     {"wait", reader_wait, METH_O, NULL},
     {"leave", reader_leave, METH_NOARGS, NULL},
     {"refuse", refuse, METH_O, NULL},

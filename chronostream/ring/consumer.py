@@ -273,9 +273,9 @@ class _Peek:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None:
             return
-        if self._reader.position != self._position:
+        lost = self._reader.settle(self._position, self._count)
+        if lost is None:
             raise InvalidValueError("the consumer read inside peek's block: read its rows, and nothing else, there")
-        lost = self._reader.settle(self._count)
         if lost:
             raise LostError(self._position, self._position + lost - 1)
 

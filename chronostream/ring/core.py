@@ -46,11 +46,19 @@ class Writer(Protocol):
     def offer(self, record: Any, /) -> bool:
         """Publish one record unless a registered consumer is a whole ring behind; return whether it was published."""
 
-    def claim(self, count: int, /) -> None:
-        """Claim the next `count` positions for writing, with a fence that orders all later stores behind it."""
+    def claim(self, count: int, /) -> int:
+        """Claim the next `count` positions for writing, with a fence that orders all later stores behind it.
 
-    def commit(self, count: int, /) -> None:
-        """Publish the `count` records that were written in place."""
+        Returns:
+            The first of them.
+        """
+
+    def commit(self, first: int, count: int, rows: npt.NDArray[Any] | None, /) -> bool:
+        """Publish the `count` records from `first` on: those that were written in place, or else `rows`.
+
+        Returns:
+            False, and nothing is published, if `first` is no longer the head.
+        """
 
     def slowest(self) -> tuple[int, int] | None:
         """Return the place and the tail of the registered consumer that is furthest behind, or None."""
@@ -93,8 +101,12 @@ class Reader(Protocol):
     def peek(self, limit: int | None, /) -> tuple[int, int]:
         """Return the position and the number of at most `limit` records that lie in one piece, to be read in place."""
 
-    def settle(self, count: int, /) -> int:
-        """Move past `count` records that were read in place; return how many of them were overwritten meanwhile."""
+    def settle(self, first: int, count: int, /) -> int | None:
+        """Move past the `count` records from `first` on, which were read in place.
+
+        Returns:
+            How many of them were overwritten meanwhile; None, and nothing moves, if `first` is no longer the position.
+        """
 
     def wait(self, timeout_s: float, /) -> bool:
         """Wait for something to read; false when the time is up or the stream is marked closed."""

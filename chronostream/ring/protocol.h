@@ -359,14 +359,19 @@ static inline void cs_pass_over(cs_reader *r, uint64_t position)
     r->position = position;
 }
 
-/* Copy up to `room` records to `out`; what is good of them is `*good`, behind `*skip` that are not. The caller has
- * seen a head that is not before the position; false if another look finds one that is. */
-static inline bool cs_read(cs_reader *r, unsigned char *out, uint64_t room, uint64_t *skip, uint64_t *good)
+/* What a copy found: the head, and how many good records lie behind how many to skip. */
+typedef struct {
+    uint64_t began, head, skip, good;
+} cs_copied;
+
+/* Copy up to `room` records to `out`, and move past what is lost, but not past what is good: that is for cs_take, when
+ * nothing can fail any more. The caller has seen a head that is not before the position; false if this one is. */
+static inline bool cs_copy(cs_reader *r, unsigned char *out, uint64_t room, cs_copied *found)
 {
-    const uint64_t capacity = r->ring.capacity, began = r->position;
-    *skip = *good = 0;
+    const uint64_t capacity = r->ring.capacity;
+    *found = (cs_copied){.began = r->position};
     for (int attempt = 0; attempt < CS_ATTEMPTS; attempt++) {
-        const uint64_t head = cs_head(r); /* C1 */
+        const uint64_t head = found->head = cs_head(r); /* C1 */
         if (head < r->position)
             return false;
         const uint64_t ahead = capacity - (capacity >> attempt);
@@ -383,18 +388,23 @@ static inline bool cs_read(cs_reader *r, unsigned char *out, uint64_t room, uint
         const uint64_t end = first + count;
         const uint64_t from = cs_min(cs_max(first, cs_oldest(r)), end); /* C3 */
         cs_pass_over(r, from);                                          /* C4 */
-        r->position = end;
         if (end != from || count == 0) {
-            *skip = from - first;
-            *good = end - from;
+            found->skip = from - first;
+            found->good = end - from;
             break;
         }
     }
+    return true;
+}
+
+/* Move past the good records of a copy. */
+static inline void cs_take(cs_reader *r, const cs_copied *found)
+{
     CS_STEP("C5");
-    if (r->position != began)
+    r->position += found->good;
+    if (r->position != found->began)
         cs_show_tail(r); /* C5 */
     CS_STEP("read");
-    return true;
 }
 
 /* Pass over what is overwritten already; return how many of at most `room` records lie readable in one piece. */

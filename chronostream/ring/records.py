@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 import numpy.typing as npt
 
+from chronostream._values import checked_int
 from chronostream.errors import InvalidTypeError, InvalidValueError, RecordError
 from chronostream.ring.layout import Layout
 
@@ -30,7 +31,7 @@ def record_bytes(record: Any, layout: Layout) -> memoryview:
         record = np.array(record, dtype)  # A number taken out of an array comes in the machine's byte order.
     if isinstance(record, np.ndarray | np.generic):
         if record.dtype == dtype and record.size == 1:
-            return _raw(np.asarray(record))
+            return _raw(np.asarray(record)).data
         if record.dtype != np.uint8:
             raise RecordError(
                 f"the record is of dtype {record.dtype} and shape {record.shape}, expected one row of {dtype}"
@@ -46,7 +47,7 @@ def record_bytes(record: Any, layout: Layout) -> memoryview:
                     f"the record is a buffer of {view.nbytes} bytes, expected {dtype.itemsize} in one piece"
                 )
             return np.frombuffer(view, np.uint8).data
-    return _raw(_converted([record], dtype, "the record"))
+    return _raw(_converted([record], dtype, "the record")).data
 
 
 def records_bytes(records: Any, layout: Layout) -> memoryview:
@@ -73,7 +74,7 @@ def records_bytes(records: Any, layout: Layout) -> memoryview:
             raise RecordError(
                 f"the records are of dtype {rows.dtype} and shape {rows.shape}, expected shape (n,) of {dtype}"
             )
-        raw = np.ascontiguousarray(rows).view(np.uint8) if len(rows) else np.empty(0, np.uint8)
+        raw = _raw(rows)
     if layout.record_size == dtype.itemsize:
         return raw.data
     padded = np.zeros((len(raw) // dtype.itemsize, layout.record_size), np.uint8)
@@ -81,20 +82,9 @@ def records_bytes(records: Any, layout: Layout) -> memoryview:
     return padded.reshape(-1).data
 
 
-def checked_limit(limit: int | None, available: int) -> int:
-    """Return how many of the `available` records a reader asked for.
-
-    Raises:
-        InvalidValueError: the limit is negative.
-        InvalidTypeError: it is not an integer.
-    """
-    if limit is None:
-        return available
-    if not isinstance(limit, int):
-        raise InvalidTypeError(f"limit is {type(limit).__name__}, expected an integer or None")
-    if limit < 0:
-        raise InvalidValueError(f"limit is {limit}, expected 0 or more")
-    return min(limit, available)
+def checked_limit(limit: SupportsIndex | None, available: int) -> int:
+    """Return how many of the `available` records a reader asked for; `limit` is an integer of any kind, or None."""
+    return available if limit is None else min(checked_int("limit", limit, 0, kind="an integer or None"), available)
 
 
 def checked_out(out: Any, layout: Layout) -> npt.NDArray[Any]:
@@ -130,5 +120,8 @@ def _is_row(row: Any, dtype: np.dtype[Any]) -> bool:
     return isinstance(row, tuple) or (isinstance(row, np.void) and row.dtype == dtype)
 
 
-def _raw(rows: npt.NDArray[Any]) -> memoryview:
-    return np.ascontiguousarray(rows).reshape(1).view(np.uint8).data
+def _raw(rows: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    """Return the bytes of rows, what stands between their fields included, which a copy as rows would leave out."""
+    if not rows.flags.c_contiguous:
+        rows = np.ascontiguousarray(rows.view(("V", rows.dtype.itemsize)))
+    return rows.reshape(-1).view(np.uint8)

@@ -75,15 +75,15 @@ static void *consume(void *number)
                                            cs_now_ns() + 100000000, &nap_ns);
         if (outcome == CS_ENDED)
             break;
-        uint64_t skip, good;
-        if (!cs_read(&reader, out, 1 + reader.position % CAPACITY, &skip, &good))
-            fail("head", 0, reader.position);
-        for (uint64_t i = 0; i < good; i++) {
+        cs_copied found;
+        if (!cs_copy(&reader, out, 1 + reader.position % CAPACITY, &found))
+            fail("head", found.head, reader.position);
+        for (uint64_t i = 0; i < found.good; i++) {
             uint64_t values[2];
-            const unsigned char *record = out + (skip + i) * ITEM;
+            const unsigned char *record = out + (found.skip + i) * ITEM;
             memcpy(values, record, sizeof values);
-            if (values[0] != reader.position - good + i)
-                fail("position", values[0], reader.position - good + i);
+            if (values[0] != reader.position + i)
+                fail("position", values[0], reader.position + i);
             if (values[1] != ~values[0] || record[ITEM - 1] != (unsigned char)values[0] ||
                 record[ITEM - 2] != (unsigned char)values[0])
                 fail("torn record", values[0], values[1]);
@@ -91,7 +91,8 @@ static void *consume(void *number)
                 fail("repeated record", values[0], expected);
             expected = values[0] + 1;
         }
-        received += good;
+        cs_take(&reader, &found);
+        received += found.good;
     }
     if (received + reader.lost != total - start)
         fail("received and lost", received + reader.lost, total - start);

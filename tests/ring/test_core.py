@@ -485,6 +485,27 @@ def test_records_of_any_fixed_width_come_back_as_they_were(ring: Handles, dtype:
     assert consumer.dtype == producer.dtype == np.dtype(dtype)
 
 
+def test_what_stands_between_the_fields_goes_through_the_ring_as_it_is(ring: Handles) -> None:
+    dtype = np.dtype({"names": ["a", "b"], "formats": ["u1", "<i8"], "offsets": [3, 16], "itemsize": 41})
+    producer, consumer = ring.pair(dtype, 8)
+    raw = np.random.default_rng(1).integers(1, 256, (12, 41), np.uint8)
+    rows = raw.reshape(-1).view(dtype)
+    out = np.zeros(8, dtype)
+
+    def same_bytes(found: npt.NDArray[Any], expected: npt.NDArray[np.uint8]) -> bool:
+        return found.view(np.uint8).tobytes() == expected.tobytes()
+
+    producer.publish(rows[0])
+    producer.publish(raw[1].tobytes())
+    producer.publish_many(rows[2:8:2])
+    assert same_bytes(consumer.read(2), raw[:2])
+    assert consumer.read_into(out) == 3
+    assert same_bytes(out[:3], raw[2:8:2])
+    with producer.claim(5) as claimed:  # it goes around the ring's end
+        claimed.view(np.uint8).reshape(5, 41)[:] = raw[7:]
+    assert same_bytes(consumer.read(), raw[7:])
+
+
 @pytest.mark.parametrize("method", ["publish", "publish_many", "offer"])
 @pytest.mark.parametrize(
     "wrong",
@@ -608,12 +629,12 @@ def test_after_the_end_every_method_says_why_and_says_it_again(ring: Handles) ->
     producer, consumer = ring.pair()
     of_the_cores: list[Callable[[], object]] = [
         lambda: consumer._reader.peek(None),
-        lambda: consumer._reader.settle(0),
+        lambda: consumer._reader.settle(0, 0),
         consumer._reader.leave,
         producer._writer.slowest,
         producer._writer.open,
         lambda: producer._writer.claim(1),
-        lambda: producer._writer.commit(1),
+        lambda: producer._writer.commit(0, 1, None),
         producer._writer.close,
     ]
     every = [*uses(producer, consumer), *of_the_cores]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import ctypes
 import errno
 import mmap
@@ -17,7 +18,7 @@ import numpy as np
 import pytest
 
 from chronostream.errors import ClosedError
-from chronostream.ring import _futex, _portable
+from chronostream.ring import _futex, _portable, _side
 from chronostream.ring.layout import CLAIM, CLOSED, HEAD, LIVE, STATE, WAITING, WAKE_SEQ
 from tests.ring.harness import TIMEOUT_S, Handles, forked, in_fork, wait_until
 
@@ -128,10 +129,10 @@ def test_the_claim_comes_before_the_data_and_the_head_after_it(own: Handles, mon
 
         monkeypatch.setattr(writer, method, spied)
 
-    for method in ("claim", "_pieces", "commit"):
+    for method in ("_claim", "_pieces", "_commit"):
         spy(method)
     producer.publish(7)
-    assert seen == [("claim", 0, 0, 0), ("_pieces", 1, 0, 0), ("commit", 1, 0, 7)]
+    assert seen == [("_claim", 0, 0, 0), ("_pieces", 1, 0, 0), ("_commit", 1, 0, 7)]
     assert words(producer) == (1, 1)
 
 
@@ -346,9 +347,11 @@ def test_the_state_is_what_the_header_says(own: Handles) -> None:
     assert memory[STATE] == CLOSED
 
 
-def test_a_fork_in_the_middle_of_a_fence_does_not_keep_the_child_from_its_own_ring(own: Handles, name: str) -> None:
+def test_a_fork_in_the_middle_of_a_fence_does_not_keep_the_child_from_its_own_ring(
+    own: Handles, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     producer = own.create()
-    writer: Any = producer._writer
+    statuses: list[int] = []
 
     def child() -> None:
         with Handles(f"{name}-child", "portable", "portable") as mine:
@@ -356,8 +359,14 @@ def test_a_fork_in_the_middle_of_a_fence_does_not_keep_the_child_from_its_own_ri
             inner.publish(1)
             assert consumer.read().tolist() == [1]
 
-    with writer._fence_lock:
-        assert in_fork(child) == 0
+    def fork_and_lock() -> Any:
+        monkeypatch.undo()
+        statuses.append(in_fork(child))
+        return _thread.allocate_lock()
+
+    monkeypatch.setattr(_side, "allocate_lock", fork_and_lock)
+    producer.publish(1)
+    assert statuses == [0]
 
 
 @pytest.fixture
