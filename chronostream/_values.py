@@ -21,6 +21,7 @@ from chronostream.errors import InvalidTypeError, InvalidValueError
 __all__ = [
     "INT64_MAX",
     "INT64_MIN",
+    "LONGEST_S",
     "SECOND_NS",
     "Instant",
     "checked_duration_ns",
@@ -36,12 +37,16 @@ __all__ = [
 
 INT64_MIN, INT64_MAX = -(1 << 63), (1 << 63) - 1
 SECOND_NS = 1_000_000_000
+LONGEST_S = INT64_MAX // SECOND_NS
+"""The longest duration in seconds whose nanoseconds an int64 holds: 292 years."""
 
 Instant: TypeAlias = SupportsIndex | str | datetime | np.datetime64
 """An instant as a person gives it; `instant_ns` says what each form means."""
 
+_PRINTABLE_BITS = 256
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DIGITS = re.compile(r"[+-]?\d+", re.ASCII)
+_MOST_DIGITS = 1000  # Python does not read an integer of some thousand digits.
 _DATE_DIGITS = 8  # 20240101 is a date in ISO 8601, and also 20 ms after 1970.
 _FINER_THAN_MICROSECONDS = re.compile(r"[.,]\d{7}")
 # Exact ratios: numpy's own conversion to nanoseconds wraps around without a word.
@@ -70,7 +75,9 @@ def checked_int(
         raise InvalidTypeError(f"{name} is {type(value).__name__}, expected {kind}")
     if not low <= number <= high:
         bounds = f"{low} or more" if high == math.inf else f"{low} to {high}"
-        raise InvalidValueError(f"{name} is {number}, expected {bounds}")
+        # Python itself refuses to write an integer of some thousand digits.
+        found = number if number.bit_length() <= _PRINTABLE_BITS else f"an integer of {number.bit_length()} bits"
+        raise InvalidValueError(f"{name} is {found}, expected {bounds}")
     return number
 
 
@@ -89,11 +96,13 @@ def checked_seconds(name: str, seconds: float) -> float:
 
 
 def checked_duration_ns(name: str, seconds: float) -> int:
-    """Return a finite number of seconds, 0 or more, in nanoseconds."""
+    """Return a finite number of seconds, 0 or more, in nanoseconds, if an int64 can hold them."""
     number = _real(name, seconds)
     if not 0 <= number < math.inf:
         shown = number if math.isinf(number) else seconds
         raise InvalidValueError(f"{name} is {shown}, expected a finite number of seconds from 0 on")
+    if number > LONGEST_S:
+        raise InvalidValueError(f"{name} is {number:g}, expected at most {LONGEST_S} seconds")
     return round(number * SECOND_NS)
 
 
@@ -169,6 +178,8 @@ def _parsed(name: str, value: str) -> int:
             raise InvalidValueError(
                 f"{name} is {text!r}, a date or {text} ns: write {text[:4]}-{text[4:6]}-{text[6:]} or 0{text}"
             )
+        if len(text) > _MOST_DIGITS:
+            raise InvalidValueError(f"{name} has {len(text)} digits, expected {INT64_MIN} to {INT64_MAX}")
         return int(text)
     try:
         if _FINER_THAN_MICROSECONDS.search(text):

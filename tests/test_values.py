@@ -14,6 +14,7 @@ from chronostream import Frequency
 from chronostream._values import (
     INT64_MAX,
     INT64_MIN,
+    LONGEST_S,
     Instant,
     checked_duration_ns,
     checked_int,
@@ -54,6 +55,12 @@ def test_an_integer_may_be_as_large_as_it_likes_unless_there_are_limits() -> Non
         checked_int("count", 0, 1)
 
 
+@pytest.mark.parametrize("digits", [400, 5000])
+def test_an_integer_too_long_to_be_written_is_refused_by_its_size(digits: int) -> None:
+    with pytest.raises(InvalidValueError, match=r"^count is an integer of \d+ bits, expected 1 to 3$"):
+        checked_int("count", 10**digits, 1, 3)
+
+
 def test_nanoseconds_are_those_that_an_int64_holds() -> None:
     assert [checked_ns("now_ns", number) for number in (INT64_MIN, INT64_MAX)] == [INT64_MIN, INT64_MAX]
     for number in (INT64_MIN - 1, INT64_MAX + 1):
@@ -90,6 +97,13 @@ def test_a_duration_becomes_nanoseconds(seconds: float, ns: int) -> None:
 def test_a_duration_beyond_reckoning_is_refused(seconds: float) -> None:
     with pytest.raises(InvalidValueError, match=r"^settle_s is .*, expected a finite number of seconds from 0 on$"):
         checked_duration_ns("settle_s", seconds)
+
+
+def test_a_duration_is_at_most_what_an_int64_of_nanoseconds_holds() -> None:
+    assert checked_duration_ns("settle_s", LONGEST_S) == LONGEST_S * 1_000_000_000 <= INT64_MAX
+    for seconds in (LONGEST_S + 1, 1e300):
+        with pytest.raises(InvalidValueError, match=rf"^settle_s is {re.escape(f'{seconds:g}')}, expected at most 92"):
+            checked_duration_ns("settle_s", seconds)
 
 
 @pytest.mark.parametrize(
@@ -144,6 +158,11 @@ def test_nanoseconds_that_a_type_counts_are_kept() -> None:
 def test_an_instant_that_is_ambiguous_or_beyond_int64_is_refused(value: Any, message: str) -> None:
     with pytest.raises(InvalidValueError, match=f"^start {message}|^start is .*{re.escape(message)}"):
         instant_ns("start", value)
+
+
+def test_an_instant_of_too_many_digits_is_refused_by_their_number() -> None:
+    with pytest.raises(InvalidValueError, match=r"^--from has 5000 digits, expected -9223372036854775808 to"):
+        instant_ns("--from", "9" * 5000)
 
 
 @pytest.mark.parametrize("value", ["yesterday", "", "2024-13-01", "12:00", "1.5", "2024-01-01T00:00:00.0000001Z"])
