@@ -20,12 +20,13 @@ import pytest
 
 import chronostream
 from chronostream.cli.app import app
+from chronostream.cli.options import stream_option
 from chronostream.clock import FakeClock
 from chronostream.producer.engine import Engine
 from chronostream.ring import inspect as inspect_ring
 from chronostream.ring import segment_name
 from chronostream.scheduler import Condition, FactKind
-from chronostream.stream.config import StreamConfig
+from chronostream.stream.config import OPTIONS, StreamConfig
 from tests.docs_harness import (
     ALONE,
     HEADING,
@@ -216,9 +217,25 @@ def test_the_options_in_the_documentation_have_the_defaults_that_it_gives() -> N
     assert all(option.removesuffix("_s") == flag.replace("-", "_") for option, flag, _ in table)
 
 
+def test_the_table_of_options_is_what_a_stream_declares() -> None:
+    written = re.findall(r"(?m)^\| (`[\w-]+` \| .* \| .* \| .*) \|$", _section("Configuration", "operating.md"))
+    declared = []
+    for field, option in OPTIONS.items():
+        if option.key:
+            choices = ("true", "false") if option.kind.name == "switch" else option.kind.choices
+            values = ", ".join(f"`{choice}`" for choice in choices) or option.kind.name
+            default = f"`{stream_option(field).default_text}`"
+            if option.kind.name == "switch":
+                default = f"`{option.default}`".lower()
+            elif option.words or option.default is None:
+                default = option.words or "none"
+            declared.append(f"`{option.key}` | {values} | {default} | {option.help}")
+    assert written == declared, 'bring the table of docs/operating.md, "Configuration", up to date'
+
+
 def test_the_commands_in_the_readme_are_all_there_are() -> None:
     described = re.findall(r"(?m)^\| `chronostream (\w+)\b", (ROOT / "README.md").read_text())
-    commands = [str(command.name) for command in app.registered_commands]
+    commands = list(app.commands)
     assert sorted(described) == sorted(commands), "bring the table of README.md up to date"
 
 
@@ -268,8 +285,8 @@ def _anchors(document: Path) -> set[str]:
     return anchors
 
 
-def _section(heading: str) -> str:
-    text = (ROOT / "docs/architecture.md").read_text()
+def _section(heading: str, document: str = "architecture.md") -> str:
+    text = (ROOT / "docs" / document).read_text()
     return text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import ast
 import inspect
 import json
+import re
 import subprocess
 import sys
+from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 import chronostream
 from tests.ring.harness import ROOT, TIMEOUT_S
@@ -61,7 +64,7 @@ def test_importing_the_package_loads_nothing_but_the_package() -> None:
 
 def test_a_consumer_does_not_load_the_parts_of_a_producer_or_of_the_command_line() -> None:
     loaded = loaded_after("import chronostream as cs; cs.subscribe, cs.Event, cs.ring")
-    assert {name.partition(".")[0] for name in loaded}.isdisjoint({"psutil", "typer", "rich", "tzdata", "asyncio"})
+    assert {name.partition(".")[0] for name in loaded}.isdisjoint({"psutil", "click", "rich", "tzdata", "asyncio"})
     parts = {name.removeprefix("chronostream.") for name in loaded if name.startswith("chronostream.")}
     assert {name.partition(".")[0] for name in parts}.isdisjoint({"producer", "scheduler", "calendar", "clock", "cli"})
     assert parts.isdisjoint({"boundaries", "stream.config", "stream.state"})
@@ -69,4 +72,26 @@ def test_a_consumer_does_not_load_the_parts_of_a_producer_or_of_the_command_line
 
 def test_the_command_line_loads_a_command_only_when_it_is_there_to_be_run() -> None:
     loaded = loaded_after("import chronostream.cli")
-    assert {"typer", "rich", "numpy"}.isdisjoint(loaded)
+    assert {"click", "rich", "numpy"}.isdisjoint(loaded)
+
+
+@pytest.mark.parametrize("arguments", [["list", "--nonsense"], ["nonsense"], ["tail"]], ids=" ".join)
+def test_wrong_usage_is_answered_without_what_the_command_needs_for_its_work(arguments: list[str]) -> None:
+    loaded = loaded_after(f"from chronostream.cli import main; assert main({arguments}) == 2")
+    assert {"rich", "psutil"}.isdisjoint(loaded)
+    assert ("numpy" in loaded) == (arguments == ["tail"])  # It takes an option of a stream.
+
+
+def test_a_subscriber_installs_ten_distributions_at_most() -> None:
+    installed: set[str] = set()
+    wanted = ["chronostream"]
+    while wanted:
+        name = re.sub(r"[-_.]+", "-", wanted.pop()).lower()
+        if name not in installed:
+            installed.add(name)
+            needed = map(Requirement, distribution(name).requires or ())
+            wanted += [each.name for each in needed if each.marker is None or each.marker.evaluate({"extra": ""})]
+    others = installed - {"chronostream"}
+    assert {"numpy", "psutil", "tzdata", "click", "rich"} <= others
+    assert len(others) <= 10
+    assert not any("pydantic" in name for name in others)

@@ -50,7 +50,7 @@ def replay(
     """Publish the events of a past range into a new stream, and close it; return how many they were.
 
     Byte for byte they are what a live producer with the boundary sequencer would have emitted. The stream is kept with
-    all that belongs to it: ``chronostream run`` with the same zone, frequencies, capacity and ``--sequence boundary``
+    all that belongs to it: ``chronostream run`` with the same zone, frequencies, capacity and ``--sequencer boundary``
     goes on where the range ends.
 
     Args:

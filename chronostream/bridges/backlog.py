@@ -124,7 +124,7 @@ class Backlog:
         if len(same) and (own := str(event_ids(same)[0])) != self._delivered.id:
             raise StreamMismatchError(
                 f"JetStream holds event {self._delivered.id}, and stream {self._name!r} has {own} for the same "
-                "boundary: another producer numbers differently; relay only one of them, or use --sequence boundary"
+                "boundary: another producer numbers differently; relay only one of them, or use --sequencer boundary"
             )
         return records[orders > self._floor]
 

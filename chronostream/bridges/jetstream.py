@@ -283,7 +283,7 @@ def _check_origin(stream: str, stored: Origin, origin: Origin, *, accept_zone_da
     for key in ("name", "frequencies", "sequencer", "instance"):
         if getattr(stored, key) != getattr(origin, key):
             advice = (
-                "each counting producer has its own numbers, so only one may be relayed; use --sequence boundary"
+                "each counting producer has its own numbers, so only one may be relayed; use --sequencer boundary"
                 if key == "instance"
                 else "all producers of one JetStream stream need the same configuration"
             )

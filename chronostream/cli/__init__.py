@@ -9,60 +9,87 @@ import io
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, TextIO
 
-from chronostream._stdio import silence
+if TYPE_CHECKING:
+    from click import UsageError
+
+from chronostream._stdio import discard_unwritten
 
 __all__ = ["main"]
 
+_NAME, _COMPLETE = "chronostream", "_CHRONOSTREAM_COMPLETE"
 _USERINFO = re.compile(r"(?<=//)[^/\s]*@")
 _FAILED, _WRONG_USAGE, _LIVE = 1, 2, 3
-_INTERRUPTED = 130  # what newer versions of typer make of Ctrl-C
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with these arguments, those of the process by default; return its exit status."""
     if sys.stdout is None:  # Who started us has closed it.
         sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # A stream's texts may have what the terminal has not.
     try:
-        # Here, so that Ctrl-C while they load is no traceback either.
-        from typer import Abort
-
-        from chronostream.cli.app import app
-        from chronostream.errors import ChronoStreamError
-
-        try:
-            status = app(arguments, prog_name="chronostream", standalone_mode=False)
-        except ChronoStreamError as error:
-            return _fail(str(error), _status_of(error))
-        except Abort:
-            status = _INTERRUPTED  # what older versions make of it
-        except OSError as error:
-            silence(1)
-            return _fail(str(error), _FAILED)
-        except Exception as error:
-            # What typer raises for wrong usage; which class that is depends on its version.
-            if not hasattr(error, "format_message"):
-                raise
-            message = error.format_message() or "Missing command."  # Without any, it has printed the help already.
-            context = getattr(error, "ctx", None)
-            command = context.command_path if context else "chronostream"
-            return _fail(f"{message} (see `{command} --help`)", _WRONG_USAGE)
+        with _escaping(sys.stdout):
+            return _run(sys.argv[1:] if arguments is None else [*arguments])
     except KeyboardInterrupt:
-        status = _INTERRUPTED
-    if status == _INTERRUPTED:
         return _fail("interrupted", _FAILED)
-    return status if isinstance(status, int) else 0
 
 
-def _status_of(error: Exception) -> int:
-    from chronostream.errors import InvalidTypeError, InvalidValueError, ProducerActiveError
+def _run(arguments: list[str]) -> int:
+    # Here, so that Ctrl-C while they load is no traceback either.
+    from click import Abort, UsageError
+    from click.exceptions import Exit
+    from click.shell_completion import shell_complete
 
-    if isinstance(error, ProducerActiveError):
-        return _LIVE
-    return _WRONG_USAGE if isinstance(error, InvalidValueError | InvalidTypeError) else _FAILED
+    from chronostream.cli.app import app
+    from chronostream.errors import ChronoStreamError, InvalidTypeError, InvalidValueError, ProducerActiveError
+
+    try:
+        if instruction := os.environ.get(_COMPLETE):
+            return shell_complete(app, {}, _NAME, _COMPLETE, instruction)
+        with app.make_context(_NAME, arguments) as context:
+            return app.invoke(context) or 0
+    except Exit as end:
+        return end.exit_code
+    except Abort:
+        raise KeyboardInterrupt from None
+    except UsageError as error:
+        message, status = _usage_message(error), _WRONG_USAGE
+    except (InvalidValueError, InvalidTypeError) as error:
+        message, status = str(error), _WRONG_USAGE
+    except ChronoStreamError as error:
+        message, status = str(error), _LIVE if isinstance(error, ProducerActiveError) else _FAILED
+    except OSError as error:
+        discard_unwritten(1)
+        message, status = str(error), _FAILED
+    return _fail(message, status)
+
+
+@contextmanager
+def _escaping(stream: TextIO) -> Iterator[None]:
+    """Escape what the stream's encoding cannot spell while the block runs: texts of streams may hold any character."""
+    if not isinstance(stream, io.TextIOWrapper):
+        yield
+        return
+    errors = stream.errors
+    stream.reconfigure(errors="backslashreplace")
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # It writes out what is left.
+            stream.reconfigure(errors=errors)
+
+
+def _usage_message(error: UsageError) -> str:
+    from click.exceptions import NoArgsIsHelpError
+
+    message = error.format_message()
+    if isinstance(error, NoArgsIsHelpError):
+        print(message, flush=True)
+        message = "Missing command."
+    command = error.ctx.command_path if error.ctx else _NAME
+    return f"{message} (see `{command} --help`)"
 
 
 def _fail(message: str, status: int) -> int:
@@ -71,5 +98,5 @@ def _fail(message: str, status: int) -> int:
     try:
         print("chronostream:", line, file=sys.stderr, flush=True)
     except OSError:
-        silence(2)
+        discard_unwritten(2)
     return status

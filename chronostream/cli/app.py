@@ -1,68 +1,283 @@
-"""The command line as a whole: which commands there are."""
+"""The command line as a whole: which commands there are, and what each of them takes."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
-from typing import Annotated
+from pathlib import Path
 
-import typer
+import click
 
-from chronostream.cli.doctor import doctor
-from chronostream.cli.examples import EXAMPLES
-from chronostream.cli.list import list_
-from chronostream.cli.metrics import metrics
-from chronostream.cli.mirror import mirror
-from chronostream.cli.record import record
-from chronostream.cli.relay import relay
-from chronostream.cli.remove import remove
-from chronostream.cli.replay import replay
-from chronostream.cli.run import run
-from chronostream.cli.status import status
-from chronostream.cli.tail import tail
-from chronostream.cli.top import top
-from chronostream.cli.verify import verify
+from chronostream.cli.command import Command, Group
+from chronostream.cli.options import (
+    ANY_OWNER,
+    CONNECTION,
+    FOR,
+    FORMAT,
+    FROM_NATS,
+    JETSTREAM,
+    NAME,
+    RANGE,
+    WAIT,
+    Argument,
+    Option,
+    run_options,
+    stream_option,
+)
+from chronostream.cli.types import DURATION, INTEGER, INTERVAL, SIZE, STREAM_NAME, Type
 from chronostream.version import __version__
 
 __all__ = ["app"]
 
-app = typer.Typer(
+_SERVERS = "URL of a NATS server, nats://HOST:PORT; several with commas in between."
+_URL, _NAME = Type("url"), Type("name")
+_DIRECTORY = click.Path(file_okay=False, path_type=Path)
+
+_COMMANDS = [
+    Command(
+        "run",
+        """Be the producer of a stream: emit its events until stopped.
+
+        SIGTERM and Ctrl-C stop it. A stream that was stopped before, or whose producer died, is continued where it
+        ended. If the name is live, the exit status is 3. Under systemd it reports that it is ready, and that it is
+        alive.
+
+        With --config and without a name, it emits all streams of the file, each by a process of its own that ends with
+        this one. If one fails, the others go on, and the exit status is 1 in the end.
+
+        An option is taken from the command line (--max-step 10m), or else from the environment
+        (CHRONOSTREAM_MAX_STEP=10m), or else from the file (max-step = "10m"), or else it has its default.
+        """,
+        run_options,
+    ),
+    Command(
+        "tail",
+        """Print the events of a stream as they come.
+
+        It ends when the stream is closed, or on Ctrl-C. A stream that is closed already is read to its end. Losses are
+        reported on stderr.
+        """,
+        lambda: [
+            NAME,
+            Option(
+                "--from start",
+                click.Choice(["next", "oldest"]),
+                "The first event: the next, or the oldest in the ring.",
+                "next",
+            ),
+            stream_option("frequencies", default_text="all"),
+            Option("--count", click.IntRange(1), "End after this many events."),
+            WAIT,
+            FORMAT,
+            ANY_OWNER,
+        ],
+    ),
+    Command(
+        "list",
+        """List all streams of this machine, one line each.
+
+        A stream is live; closed by its producer, and kept; dead, if its producer died without closing it; broken; or
+        denied to this user. `chronostream status` says why. LOST is what its present consumers have lost together.
+        """,
+        lambda: [FORMAT, ANY_OWNER],
+        "list_",
+    ),
+    Command(
+        "status",
+        """Show all streams, or one, in full.
+
+        It shows the producer and the ring, the clock as the scheduler sees it, for each frequency the last event,
+        missed boundaries and lateness, and the registered consumers with their lag and losses.
+        """,
+        lambda: [
+            Argument("name", STREAM_NAME, "Name of the stream; all streams without it.", required=False),
+            FORMAT,
+            ANY_OWNER,
+        ],
+    ),
+    Command(
+        "top",
+        """Watch all streams live, until q or Ctrl-C.
+
+        It shows the rate of each stream, how late its events are, how many boundaries it missed, and the lag and losses
+        of each consumer. The bars under SHAPE are the lateness of all events, from below 1 µs to above 4 s; each bar is
+        four times as late as the one before.
+
+        Keys: q ends, space holds the picture, up and down (or k and j) scroll. In a pipe, one picture is printed after
+        one interval.
+        """,
+        lambda: [
+            Argument("name", STREAM_NAME, "Names of streams; all streams without them.", required=False, nargs=-1),
+            Option("--interval interval_s", INTERVAL, "How often to look.", "1s"),
+            Option(
+                "--window window_s", DURATION, "Rates, losses and the last column of lateness cover this time.", "10s"
+            ),
+            Option("--once", None, "Print one picture and end, as in a pipe."),
+            ANY_OWNER,
+        ],
+    ),
+    Command(
+        "record",
+        """Record a stream into Parquet files.
+
+        It ends when the stream is closed, or on SIGTERM or Ctrl-C. Each file is complete or absent. When it is started
+        again, even after a crash, it continues after the last file, and reports what the ring no longer held. A file is
+        finished when its day is over, when it is old or large enough, when half a ring waits for it, and at the end.
+        Needs pyarrow: pip install 'chronostream[arrow]'.
+        """,
+        lambda: [
+            NAME,
+            Option("--to directory", _DIRECTORY, "Directory of the files; made if it does not exist.", required=True),
+            Option(
+                "--every every_s", DURATION, "The longest time that records wait for their file, such as 10m.", "1h"
+            ),
+            Option("--max-size max_bytes", SIZE, "About how large a file gets, such as 64MB."),
+            Option(
+                "--daily/--no-daily",
+                None,
+                "Begin a new file at midnight in the stream's time zone.",
+                default_text="daily",
+            ),
+            Option(
+                "--from start",
+                click.Choice(["oldest", "next"]),
+                "The first record of all: the oldest in the ring, or the next.",
+                "oldest",
+            ),
+            FOR,
+            WAIT,
+            FORMAT,
+            ANY_OWNER,
+        ],
+    ),
+    Command(
+        "replay",
+        """Publish the events of a past range into a new stream.
+
+        They are, to the last bit, those that `chronostream run --sequencer boundary` would have emitted, and that
+        command can continue the stream where the range ends. It does not wait for consumers. With --from-nats the
+        events come from JetStream instead of being computed, and --from and --to may be left out.
+        """,
+        lambda: [
+            Argument("name", _NAME, "Name of the new stream."),
+            *RANGE,
+            stream_option("frequencies", default_text="second, or the source's"),
+            stream_option("timezone", default_text="UTC, or the source's"),
+            Option("--speed", Type("speed"), "Times as fast as the clock, such as 1x or 60x; or max.", "max"),
+            *map(stream_option, ("capacity", "instance_id", "mode", "group", "remove")),
+            *FROM_NATS,
+            *CONNECTION,
+        ],
+    ),
+    Command(
+        "verify",
+        """Compare a stream with the events that it must have.
+
+        It looks at what the ring, or JetStream, holds. Absent, foreign, duplicate, altered and misplaced events are
+        faults: each is printed, and the exit status is 1. Of counted sequences it checks that they follow each other,
+        and that absent ones were counted as missed.
+        """,
+        lambda: [
+            NAME,
+            *RANGE,
+            *(stream_option(field, default_text="the stream's") for field in ("frequencies", "timezone", "sequencer")),
+            Option("--allow-missed", None, "Accept as many absent events as the producer counted as missed."),
+            Option("--limit", click.IntRange(0), "Most faults to print; all are counted.", "1000"),
+            FORMAT,
+            ANY_OWNER,
+            *FROM_NATS,
+            *CONNECTION,
+        ],
+    ),
+    Command(
+        "relay",
+        """Deliver the events of a stream to NATS JetStream, each once.
+
+        It begins where JetStream ends, and goes on until the stream is closed, or until SIGTERM or Ctrl-C. If it could
+        not deliver all events, the exit status is 1.
+        """,
+        lambda: [
+            NAME,
+            Option("--to", _URL, _SERVERS, required=True),
+            Option("--as as_", _NAME, "Name of the stream there.", default_text="NAME"),
+            JETSTREAM,
+            Option(
+                "--encoding", Type(choices=("json", "record")), "Payload: JSON, or the record of 128 bytes.", "json"
+            ),
+            Option("--replicas", INTEGER, "Servers that hold each event.", default_text="1"),
+            Option("--max-age max_age_s", DURATION, "How long JetStream holds an event, such as 7d."),
+            Option("--max-messages", INTEGER, "Most events that it holds."),
+            Option("--max-bytes", SIZE, "Most bytes that they take, such as 1GB."),
+            Option("--patience patience_s", DURATION, "How long another relay has to fill a gap of this one.", "5s"),
+            Option("--accept-zone-data", None, "Accept the zone data of this host from now on."),
+            WAIT,
+            ANY_OWNER,
+            *CONNECTION,
+        ],
+    ),
+    Command(
+        "mirror",
+        """Fill a ring with what a relay delivers to NATS JetStream.
+
+        It ends on SIGTERM or Ctrl-C. The ring is kept, and the next run continues after its last event. If the name is
+        live, the exit status is 3.
+        """,
+        lambda: [
+            Argument("url", _URL, _SERVERS),
+            Argument("name", _NAME, "Name of the stream there."),
+            Option("--as as_", _NAME, "Name of the ring on this host.", default_text="NAME"),
+            JETSTREAM,
+            stream_option("capacity"),
+            Option(
+                "--stale-after stale_after_s",
+                DURATION,
+                "How late an event may be before the stream is marked stale.",
+                "5s",
+            ),
+            stream_option("mode"),
+            stream_option("group"),
+            *CONNECTION,
+        ],
+    ),
+    Command(
+        "metrics",
+        """Answer Prometheus at /metrics until SIGTERM or Ctrl-C.
+
+        Each scrape reports all streams of this machine: events, missed boundaries, lateness, state, and the lag and
+        losses of consumers. A broken stream does not fail it. Needs prometheus-client: pip install
+        'chronostream[metrics]'.
+        """,
+        lambda: [
+            Option("--port", click.IntRange(0, 65535), "TCP port to answer on; 0 for any that is free.", "9464"),
+            Option("--address", Type("address"), "Address to answer on; 0.0.0.0 for all of this machine.", "127.0.0.1"),
+            ANY_OWNER,
+        ],
+    ),
+    Command(
+        "doctor",
+        """Check whether this machine is fit for exact time.
+
+        It checks the core in use, the kernel, shared memory, the clock and how to wait for it, permissions, the zone
+        data and the streams of this machine, and it tries a stream of its own.
+
+        Each finding has a verdict and, unless all is well, advice. If one is bad, streams do not work, and the exit
+        status is 1.
+        """,
+        lambda: [FORMAT],
+    ),
+    Command(
+        "remove",
+        """Delete a stream, with its events and its sequences.
+
+        While its producer lives, this is refused with exit status 3, unless --force stops the producer first.
+        """,
+        lambda: [NAME, Option("--force", None, "If its producer is live, stop it first.")],
+    ),
+]
+
+app = Group(
+    "chronostream",
+    commands=_COMMANDS,
     help="One heartbeat for every process on this machine: aligned wall-clock events in a shared-memory ring.",
     epilog="Exit statuses: 0 done, 1 failed, 2 wrong usage, 3 the name is live already.",
     no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
 )
-
-
-def _show_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"chronostream {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _options(
-    _version: Annotated[
-        bool, typer.Option("--version", help="Show the version and end.", callback=_show_version, is_eager=True)
-    ] = False,
-) -> None:
-    pass
-
-
-def _help(command: Callable[..., object]) -> str:
-    """Return a command's docstring with each paragraph in one line, which the terminal's width then breaks."""
-    text = (inspect.getdoc(command) or "").replace("[", "\\[")  # It is no markup.
-    return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
-
-
-def _examples(name: str) -> str:
-    return "\n".join(
-        ["Examples", *(f"  [dim]# {meaning}[/]\n  chronostream {arguments}" for arguments, meaning in EXAMPLES[name])]
-    )
-
-
-_COMMANDS = (run, tail, list_, status, top, record, replay, verify, relay, mirror, metrics, doctor, remove)
-for command in _COMMANDS:
-    name = command.__name__.rstrip("_")
-    app.command(name, help=_help(command), epilog=_examples(name))(command)
+click.version_option(__version__, message="%(prog)s %(version)s", help="Show the version and exit.")(app)

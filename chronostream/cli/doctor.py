@@ -8,9 +8,8 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict
 
-import typer
+import click
 
-from chronostream.cli.options import Format, FormatOption
 from chronostream.observe.doctor import Finding, Verdict, examine
 
 __all__ = ["doctor"]
@@ -18,18 +17,11 @@ __all__ = ["doctor"]
 _COLOURS = {Verdict.OK: "green", Verdict.WARN: "yellow", Verdict.BAD: "red"}
 
 
-def doctor(format_: FormatOption = Format.TEXT) -> int:
-    """Look whether this machine is fit for exact time.
-
-    It looks at the core in use, the kernel, shared memory, the clock and how one waits for it, permissions, the zone
-    data and the streams that there are, and tries a stream of its own.
-
-    Each finding has a verdict and, unless all is well, what to do. With a bad one streams do not work, and the exit
-    status is 1.
-    """
+def doctor(format_: str) -> int:
+    """Print what is found; return 1 if something is bad."""
     findings = examine()
-    if format_ is Format.JSON:
-        typer.echo(json.dumps([asdict(finding) for finding in findings]))
+    if format_ == "json":
+        click.echo(json.dumps([asdict(finding) for finding in findings]))
     else:
         _show(findings)
     return 1 if any(finding.verdict is Verdict.BAD for finding in findings) else 0

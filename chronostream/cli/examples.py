@@ -1,4 +1,4 @@
-"""Examples for the help of each command: what people want to do, and how to say it."""
+"""Examples for the help of each command."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ __all__ = ["EXAMPLES"]
 EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "run": (
         ("run market-clock -f second -f minute", "seconds and minutes of UTC"),
-        ("run billing -f day --timezone Europe/Berlin --sequence boundary", "days, numbered alike on every host"),
+        ("run billing -f day --timezone Europe/Berlin --sequencer boundary", "days, numbered alike on every host"),
         ("run --config streams.toml", "all streams of a file"),
-        ("run market-clock --config streams.toml --capacity 1024", "one of them, with another ring"),
+        ("run market-clock --config streams.toml --capacity 1024", "one of them, with a smaller ring"),
     ),
     "tail": (
-        ("tail market-clock", "what comes from now on"),
-        ("tail market-clock -f minute --from oldest --count 10", "ten minutes, from the oldest that is left"),
-        ("tail market-clock --wait 30s --format json", "JSON lines, once the stream is there"),
+        ("tail market-clock", "events from now on"),
+        ("tail market-clock -f minute --from oldest --count 10", "ten minutes, from the oldest in the ring"),
+        ("tail market-clock --wait 30s --format json", "JSON lines, once the stream exists"),
     ),
     "list": (
         ("list", "a table"),
@@ -35,9 +35,9 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "replay": (
         ("replay last-week --from 2026-02-13 --to 2026-02-20 -f hour", "the hours of a week, at once"),
-        ("replay rehearsal --from 2026-02-20T09:00 --to 2026-02-20T10:00 -f second --speed 60x", "an hour in a minute"),
+        ("replay drill --from 2026-02-20T09 --to 2026-02-20T10 --speed 60x", "an hour in a minute"),
     ),
-    "verify": (("verify market-clock", "what the ring holds, against what it must be"),),
+    "verify": (("verify market-clock", "the events in the ring, against those that must be there"),),
     "relay": (("relay market-clock --to nats://127.0.0.1:4222", "every event into JetStream, once"),),
     "mirror": (("mirror nats://127.0.0.1:4222 market-clock", "the same stream on this host"),),
     "metrics": (
@@ -49,8 +49,8 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("doctor --format json", "for programs"),
     ),
     "remove": (
-        ("remove market-clock", "a stream that is closed or dead"),
-        ("remove market-clock --force", "one that lives, too"),
+        ("remove market-clock", "a closed or dead stream"),
+        ("remove market-clock --force", "a live one, too"),
     ),
 }
 """By command: its arguments, and what they are for."""

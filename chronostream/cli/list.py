@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import typer
+import click
 
 from chronostream.cli.figures import NO_STREAMS
-from chronostream.cli.options import AnyOwner, Format, FormatOption
 from chronostream.event import EVENT_DTYPE
 from chronostream.observe.survey import Unreadable, survey
 from chronostream.stream.status import StreamStatus
@@ -19,23 +18,18 @@ _COLUMNS = ("name", "state", "pid", "carries", "head", "capacity", "consumers", 
 _NUMBERS = ("pid", "head", "capacity", "consumers", "lost")
 
 
-def list_(format_: FormatOption = Format.TEXT, any_owner: AnyOwner = False) -> None:
-    """List all streams of this machine, one line each.
-
-    A stream is live; or closed by its producer, and kept; or dead, its producer having died without closing it; or
-    broken, or another user's and denied, and then `chronostream status` says why. LOST is what its consumers of now
-    have lost together.
-    """
+def list_(format_: str, any_owner: bool = False) -> None:
+    """Print a line for each stream, and one above them."""
     found = survey(any_owner=any_owner)
     rows = sorted(
         [_row(stream) for stream in found.streams] + [_unreadable(stream) for stream in found.unreadable], key=_name
     )
-    if format_ is Format.JSON:
-        typer.echo(json.dumps(rows))
+    if format_ == "json":
+        click.echo(json.dumps(rows))
     elif not rows:
-        typer.echo(NO_STREAMS, err=True)
+        click.echo(NO_STREAMS, err=True)
     else:
-        typer.echo(_table([dict(zip(_COLUMNS, map(str.upper, _COLUMNS), strict=True)), *map(_texts, rows)]))
+        click.echo(_table([dict(zip(_COLUMNS, map(str.upper, _COLUMNS), strict=True)), *map(_texts, rows)]))
 
 
 def _row(stream: StreamStatus) -> dict[str, Any]:

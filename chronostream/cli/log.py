@@ -6,7 +6,7 @@ import logging
 import sys
 import time
 
-from chronostream._stdio import silence
+from chronostream._stdio import discard_unwritten
 
 __all__ = ["log_to_stderr"]
 
@@ -27,6 +27,6 @@ class _Handler(logging.Handler):
         try:
             print(self.format(record), file=sys.stderr, flush=True)
         except OSError:
-            silence(2)  # The terminal is gone: nobody reads there any more.
+            discard_unwritten(2)  # The terminal is gone: nobody reads there any more.
         except Exception:  # noqa: BLE001 - as every handler: an error in logging is no error of what is logged
             self.handleError(record)

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import logging
 import select
-from typing import Annotated
-
-import typer
 
 from chronostream._extras import require
 from chronostream.cli.log import log_to_stderr
-from chronostream.cli.options import AnyOwner
 from chronostream.errors import InvalidValueError
 from chronostream.producer.life import stopped_by_signals
 
@@ -18,16 +14,9 @@ __all__ = ["metrics"]
 
 _log = logging.getLogger("chronostream")
 
-_Port = Annotated[int, typer.Option(help="TCP port to answer on; 0 takes a free one.", min=0, max=65535)]
-_Address = Annotated[str, typer.Option(help="Address to answer on; 0.0.0.0 for all of this machine's.")]
 
-
-def metrics(port: _Port = 9464, address: _Address = "127.0.0.1", any_owner: AnyOwner = False) -> None:
-    """Answer Prometheus at /metrics until SIGTERM or Ctrl-C.
-
-    All streams of this machine as they are when it asks: events, missed boundaries, lateness, state, and consumers' lag
-    and losses. A stream that is broken fails no scrape. Needs prometheus-client: pip install 'chronostream[metrics]'.
-    """
+def metrics(port: int, address: str, any_owner: bool = False) -> None:
+    """Answer until a signal ends it."""
     client = require("prometheus_client", "chronostream[metrics]")
     from chronostream.observe.metrics import StreamCollector
 

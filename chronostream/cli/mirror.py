@@ -3,57 +3,22 @@
 from __future__ import annotations
 
 import logging
-from typing import Annotated
+from typing import Any
 
-import typer
-
-from chronostream.cli.nats import Connect, JetStream, run_until_signal, takes_connection
-from chronostream.cli.options import Capacity, Group, Mode, Name, octal, seconds_of
+from chronostream.cli.nats import connection_of, run_until_signal, split_options
 
 __all__ = ["mirror"]
 
 _log = logging.getLogger("chronostream")
 
-_Url = Annotated[
-    str,
-    typer.Argument(help="URL of a NATS server, nats://HOST:PORT; of more with commas in between.", show_default=False),
-]
-_As = Annotated[
-    str | None, typer.Option("--as", help="The ring's name on this host; the same by default.", show_default=False)
-]
-_StaleAfter = Annotated[str, typer.Option(help="How late an event may come before the stream is marked stale.")]
 
-
-@takes_connection
-def mirror(
-    url: _Url,
-    name: Name,
-    connect: Connect,
-    as_: _As = None,
-    stream: JetStream = None,
-    capacity: Capacity = 65536,
-    stale_after: _StaleAfter = "5s",
-    mode: Mode = "600",
-    group: Group = None,
-) -> None:
-    """Fill a ring with what a relay delivers to NATS JetStream.
-
-    It goes on until SIGTERM or Ctrl-C. The ring is kept, and the next run goes on behind its last event. A name that is
-    live is refused with exit status 3.
-    """
-    connection = connect(url)
+def mirror(url: str, name: str, as_: str | None = None, **options: Any) -> None:
+    """Mirror until a signal comes; `options` are those of `connection_of` and of `Mirror`."""
+    connection, others = split_options(options)
+    connection_options = connection_of(url, **connection)
     from chronostream.bridges.mirror import Mirror
 
-    mirror = Mirror(
-        name,
-        connection,
-        local_name=as_,
-        stream=stream,
-        capacity=capacity,
-        stale_after_s=seconds_of("--stale-after", stale_after),
-        mode=octal("--mode", mode),
-        group=group,
-    )
+    mirror = Mirror(name, connection_options, local_name=as_, **others)
     if run_until_signal(mirror.run):
         _log.info("stopped: stream %r closed, and kept for the next run", as_ or name)
     else:

@@ -1,101 +1,182 @@
-"""What several commands take: options that mean the same everywhere, and how their values are read."""
+"""How commands declare what they take: the parameters that several of them share, and the options of a stream.
+
+What an option of a stream is, `chronostream.stream.config.StreamConfig` declares; here it becomes a flag.
+"""
 
 from __future__ import annotations
 
-import math
-import re
-from enum import StrEnum
-from typing import Annotated
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
-import typer
+import click
 
-from chronostream.errors import InvalidValueError
+from chronostream.cli.types import DURATION, INSTANT, STREAM_NAME, Type, type_of
 
 __all__ = [
-    "AnyOwner",
-    "Capacity",
-    "For",
-    "Format",
-    "FormatOption",
-    "Frequencies",
-    "Group",
-    "Mode",
-    "Name",
-    "RangeEnd",
-    "RangeStart",
-    "Start",
-    "Wait",
-    "octal",
-    "seconds_of",
-]
-
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?", re.ASCII)
-_UNITS_S = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
-
-
-class Format(StrEnum):
-    """How a command writes what it found."""
-
-    TEXT = "text"
-    JSON = "json"
-
-
-class Start(StrEnum):
-    """Where a command begins to read."""
-
-    NEXT = "next"
-    OLDEST = "oldest"
-
-
-Name = Annotated[str, typer.Argument(help="The stream's name.", show_default=False)]
-Frequencies = Annotated[
-    list[str] | None,
-    typer.Option("--frequency", "-f", help="second, minute, hour or day; give it again for more.", show_default=False),
-]
-FormatOption = Annotated[Format, typer.Option("--format", help="For people, or as JSON for programs.")]
-AnyOwner = Annotated[bool, typer.Option("--any-owner", help="Also trust a stream that another user made.")]
-Capacity = Annotated[int, typer.Option(help="Events that the ring holds, a power of two.")]
-Mode = Annotated[str, typer.Option(help="Permissions of the segment, octal.")]
-Group = Annotated[str | None, typer.Option(help="Group of the segment.", show_default=False)]
-RangeStart = Annotated[
-    str | None,
-    typer.Option(
-        "--from",
-        help="Where the range begins: ISO 8601 such as 2024-01-31T12:00Z, or Unix nanoseconds.",
-        show_default=False,
-    ),
-]
-RangeEnd = Annotated[
-    str | None, typer.Option("--to", help="Where it ends, likewise; itself not part of it.", show_default=False)
-]
-For = Annotated[
-    str | None, typer.Option("--for", help="Stop by itself after this long, such as 10s.", show_default=False)
-]
-Wait = Annotated[
-    str, typer.Option(help="Wait this long, such as 10s, for a stream that is not there yet.", show_default=False)
+    "ANY_OWNER",
+    "CONNECTION",
+    "FOR",
+    "FORMAT",
+    "FROM_NATS",
+    "JETSTREAM",
+    "NAME",
+    "RANGE",
+    "WAIT",
+    "Argument",
+    "Option",
+    "run_options",
+    "stream_option",
+    "variable_of",
 ]
 
 
-def seconds_of(option: str, text: str) -> float:
-    """Return a duration such as ``10s``, ``500ms``, ``5m``, ``1h`` or ``2.5`` (seconds) in seconds.
+class Argument(click.Argument):
+    """An argument with a help text."""
 
-    Raises:
-        InvalidValueError: it is none.
+    def __init__(self, name: str, type_: Type, help_: str, *, section: str = "Arguments", **attributes: Any) -> None:
+        super().__init__([name], type=type_, **attributes)
+        self.help = help_
+        self.section = section
+
+    def get_error_hint(self, ctx: click.Context | None) -> str:
+        """Return what messages call it."""
+        return f"'{self.name}'"
+
+
+class Option(click.Option):
+    """An option with a place in the help.
+
+    Args:
+        names: flags, with their letters; and the parameter of the command's function, if it is called otherwise.
+        type_: what it takes; None if it is a flag that takes nothing.
+        help_: what it means.
+        default: the text that it has if it is not given.
+        default_text: what happens without it, in words.
+        section: where the help lists it.
+        former: flags of earlier releases, still understood.
+        attributes: what else `click.Option` takes.
     """
-    match = _DURATION.fullmatch(text.strip())
-    seconds = float(match[1]) * _UNITS_S[match[2] or "s"] if match else math.inf
-    if math.isinf(seconds):
-        raise InvalidValueError(f"{option} is {text!r}, expected a duration such as 10s, 500ms, 5m or 1h")
-    return seconds
+
+    def __init__(
+        self,
+        names: str,
+        type_: click.ParamType[Any] | None,
+        help_: str,
+        default: str | None = None,
+        *,
+        default_text: str | None = None,
+        section: str = "Options",
+        former: Sequence[str] = (),
+        **attributes: Any,
+    ) -> None:
+        if type_ is None:
+            attributes |= {"is_flag": True, "default": None}  # rather than False: it was not given
+        elif default is not None:
+            attributes["default"] = default
+        super().__init__([*names.split(), *former], type=type_, help=help_, **attributes)
+        self.section = section
+        self.default_text = default_text or default
+        self.former = former
 
 
-def octal(option: str, text: str) -> int:
-    """Return permissions such as ``640``.
+def variable_of(key: str) -> str:
+    """Return the environment variable of an option of ``chronostream run``."""
+    return f"CHRONOSTREAM_{key.upper().replace('-', '_')}"
 
-    Raises:
-        InvalidValueError: it is none.
+
+def stream_option(field: str, *, environment: bool = False, **changes: Any) -> Option:
+    """Return the flag of a field of `StreamConfig`.
+
+    Args:
+        field: which one.
+        environment: whether a variable may give it, too.
+        changes: what a command says otherwise to `Option`.
     """
-    try:
-        return int(text, 8)
-    except ValueError:
-        raise InvalidValueError(f"{option} is {text!r}, expected octal permissions such as 600 or 640") from None
+    from chronostream.stream.config import OPTIONS
+
+    declared = OPTIONS[field]
+    key, type_ = declared.key or field, type_of(declared.kind)
+    names, text = f"--{key} {field}", declared.words
+    if declared.letter:
+        names = f"-{declared.letter} {names}"
+    if declared.kind.name == "switch":
+        off = declared.off or f"no-{key}"
+        names, text = f"--{key}/--{off} {field}", key if declared.default else off
+    elif text is None and declared.default is not None:
+        text = type_.write(declared.default)
+    attributes: dict[str, Any] = {
+        "default_text": text,
+        "former": [f"--{each}" for each in declared.former],
+        "multiple": type_.multiple,
+    }
+    if environment:
+        variables = [variable_of(each) for each in (key, *declared.former)]
+        attributes |= {"envvar": variables, "show_envvar": True, "section": declared.section}
+    flag = declared.kind.name == "switch"
+    return Option(names, None if flag else type_, declared.help, **(attributes | changes))
+
+
+def run_options() -> list[click.Parameter]:
+    """Return what ``chronostream run`` takes: each field of `StreamConfig` that has a flag, and some more."""
+    from chronostream.stream.config import OPTIONS
+    from chronostream.stream.options import Section
+
+    return [
+        Argument(
+            "name",
+            STREAM_NAME,
+            "Name of the stream; with --config, run only this one.",
+            required=False,
+            section=Section.STREAM,
+        ),
+        Option(
+            "--config",
+            _FILE,
+            "TOML file with a table [streams.NAME] for each stream.",
+            section=Section.STREAM,
+            envvar=variable_of("config"),
+            show_envvar=True,
+        ),
+        *(stream_option(field, environment=True) for field, declared in OPTIONS.items() if declared.key),
+        Option("--for for_s", DURATION, _FOR, section=Section.PROCESS),
+    ]
+
+
+def _connection(names: str, type_: click.ParamType[Any] | None, help_: str) -> Option:
+    return Option(names, type_, help_, section="How to reach NATS")
+
+
+_FOR = "Stop after this long, such as 10s."
+_FILE = click.Path(dir_okay=False, path_type=Path)
+_NAME = Type("name")
+
+NAME = Argument("name", STREAM_NAME, "Name of the stream.")
+FORMAT = Option("--format format_", click.Choice(["text", "json"]), "Text for people, or JSON for programs.", "text")
+ANY_OWNER = Option("--any-owner", None, "Also accept a stream that another user owns.")
+FOR = Option("--for for_s", DURATION, _FOR)
+WAIT = Option("--wait wait_s", DURATION, "Wait up to this long, such as 10s, until the stream exists.")
+RANGE = (
+    Option("--from start_ns", INSTANT, "Start of the range: ISO 8601 such as 2024-01-31T12:00Z, or Unix nanoseconds."),
+    Option("--to end_ns", INSTANT, "End of the range (exclusive)."),
+)
+JETSTREAM = Option(
+    "--stream", Type("stream"), "Name of the JetStream stream.", default_text="CHRONOSTREAM_ and the stream's name"
+)
+FROM_NATS = (
+    Option("--from-nats", Type("url"), "Take the events from JetStream, by the URL of a NATS server."),
+    Option("--nats-name", _NAME, "Name of the stream there.", default_text="NAME"),
+    JETSTREAM,
+)
+CONNECTION = (
+    _connection("--user", Type("user"), "User name, with --password-file; the URL may hold both instead."),
+    _connection("--password-file", _FILE, "File with the user's password."),
+    _connection("--token-file", _FILE, "File with a token."),
+    _connection("--creds credentials", _FILE, "File with a JWT and the seed of its key."),
+    _connection("--nkey nkey_seed", _FILE, "File with the seed of a key."),
+    _connection("--tls-ca", _FILE, "Certificates to trust instead of the system's."),
+    _connection("--tls-cert tls_certificate", _FILE, "Certificate of this side."),
+    _connection("--tls-key", _FILE, "Key of that certificate."),
+    _connection("--tls-first", None, "Begin with TLS; the server must do the same."),
+)
+"""How to be let in. Secrets come from files: everybody on the machine can read the command line."""

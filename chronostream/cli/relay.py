@@ -3,75 +3,29 @@
 from __future__ import annotations
 
 import logging
-from typing import Annotated
+from typing import Any
 
-import typer
-
-from chronostream.cli.nats import Connect, JetStream, run_until_signal, takes_connection
-from chronostream.cli.options import AnyOwner, Name, Wait, seconds_of
+from chronostream.cli.nats import connection_of, run_until_signal, split_options
 
 __all__ = ["relay"]
 
 _log = logging.getLogger("chronostream")
 
-_To = Annotated[str, typer.Option(help="URL of a NATS server, nats://HOST:PORT; of more with commas in between.")]
-_As = Annotated[
-    str | None, typer.Option("--as", help="The stream's name there; the same by default.", show_default=False)
-]
-_Encoding = Annotated[str, typer.Option(help="Payload: json, or record for the 128 bytes as they stand.")]
-_Replicas = Annotated[int | None, typer.Option(help="Servers that hold each event; 1 by default.", show_default=False)]
-_MaxAge = Annotated[str | None, typer.Option(help="How long JetStream holds an event, such as 7d.", show_default=False)]
-_MaxMessages = Annotated[int | None, typer.Option(help="How many events it holds.", show_default=False)]
-_MaxBytes = Annotated[int | None, typer.Option(help="How many bytes they may take.", show_default=False)]
-_Patience = Annotated[str, typer.Option(help="How long another relay is given to fill a gap of this one.")]
-_AcceptZoneData = Annotated[
-    bool, typer.Option("--accept-zone-data", help="Take this host's zone data for right from now on.")
-]
+_LIMITS = ("replicas", "max_age_s", "max_messages", "max_bytes")
 
 
-@takes_connection
-def relay(
-    name: Name,
-    to: _To,
-    connect: Connect,
-    as_: _As = None,
-    stream: JetStream = None,
-    encoding: _Encoding = "json",
-    replicas: _Replicas = None,
-    max_age: _MaxAge = None,
-    max_messages: _MaxMessages = None,
-    max_bytes: _MaxBytes = None,
-    patience: _Patience = "5s",
-    accept_zone_data: _AcceptZoneData = False,
-    wait: Wait = "0s",
-    any_owner: AnyOwner = False,
-) -> int:
-    """Deliver the events of a stream to NATS JetStream, each once.
+def relay(name: str, to: str, as_: str | None = None, stream: str | None = None, **options: Any) -> int:
+    """Deliver until the stream is closed or a signal comes; return 1 if something could not be.
 
-    It begins where JetStream ends, and goes on until the stream is closed, or until SIGTERM or Ctrl-C. The exit status
-    is 1 if there were events that it could not deliver.
+    `options` are those of `connection_of`, of `Limits` and of `Relay`.
     """
-    connection = connect(to)
+    connection, others = split_options(options)
+    connection_options = connection_of(to, **connection)
     from chronostream.bridges.jetstream import Limits
     from chronostream.bridges.relay import Relay
 
-    relay = Relay(
-        name,
-        connection,
-        to_name=as_,
-        to_stream=stream,
-        limits=Limits(
-            replicas=replicas,
-            max_age_s=None if max_age is None else seconds_of("--max-age", max_age),
-            max_messages=max_messages,
-            max_bytes=max_bytes,
-        ),
-        encoding=encoding,
-        patience_s=seconds_of("--patience", patience),
-        accept_zone_data=accept_zone_data,
-        any_owner=any_owner,
-        wait_s=seconds_of("--wait", wait),
-    )
+    limits = Limits(**{each: others.pop(each) for each in _LIMITS if each in others})
+    relay = Relay(name, connection_options, to_name=as_, to_stream=stream, limits=limits, **others)
     report = run_until_signal(relay.run)
     lost = sum(report.lost.values())
     _log.info("stopped: %d events delivered, %d could not be", report.delivered, lost)

@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Annotated
 
-import typer
+import click
 
 from chronostream import ring
-from chronostream.cli.options import Name
 from chronostream.errors import ProducerActiveError, StreamNotFoundError
 from chronostream.producer.process import stop_producer
 
 __all__ = ["remove"]
 
-_Force = Annotated[bool, typer.Option("--force", help="Stop its producer first, if it lives.")]
 
-
-def remove(name: Name, force: _Force = False) -> None:
-    """Delete a stream, with its events and its sequences.
-
-    Refused with exit status 3 while its producer lives, unless --force stops that first.
-    """
+def remove(name: str, force: bool = False) -> None:
+    """Delete a stream; with `force` stop its producer first."""
     try:
         ring.remove(name)
     except ProducerActiveError:
@@ -30,4 +23,4 @@ def remove(name: Name, force: _Force = False) -> None:
         stop_producer(name)
         with suppress(StreamNotFoundError):  # It may have been started with --remove.
             ring.remove(name)
-    typer.echo(f"stream {name!r} removed")
+    click.echo(f"stream {name!r} removed")

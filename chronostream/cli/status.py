@@ -4,42 +4,34 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import Annotated
 
-import typer
+import click
 
 from chronostream import ring
 from chronostream._values import utc_text
 from chronostream.cli.figures import NO_STREAMS, duration_text, printable_text, size_text
-from chronostream.cli.options import AnyOwner, Format, FormatOption
 from chronostream.observe.survey import survey
 from chronostream.stream.status import EngineStatus, FrequencyStatus, MirrorStatus, StreamStatus, stream_status
 
 __all__ = ["status"]
 
-_Name = Annotated[str | None, typer.Argument(help="The stream's name; all of them without it.", show_default=False)]
 
-
-def status(name: _Name = None, format_: FormatOption = Format.TEXT, any_owner: AnyOwner = False) -> None:
-    """Show all streams, or one, in full.
-
-    The producer and the ring, the clock as the scheduler sees it, for each frequency the last event, what was missed
-    and how late events were, and the registered consumers with their lag and losses.
-    """
+def status(format_: str, name: str | None = None, any_owner: bool = False) -> None:
+    """Print one stream, or all, in full."""
     if name is not None:
         found = stream_status(name, any_owner=any_owner)
-        typer.echo(json.dumps(found.as_dict()) if format_ is Format.JSON else _text(found))
+        click.echo(json.dumps(found.as_dict()) if format_ == "json" else _text(found))
         return
     everything = survey(any_owner=any_owner)
     shown = [(each.ring.name, _text(each), each.as_dict()) for each in everything.streams]
     shown += [(each.name, f"{each.name}  {each.state}\n  {each.error}", asdict(each)) for each in everything.unreadable]
     shown.sort(key=lambda each: each[0])
-    if format_ is Format.JSON:
-        typer.echo(json.dumps([plain for _, _, plain in shown]))
+    if format_ == "json":
+        click.echo(json.dumps([plain for _, _, plain in shown]))
     elif not shown:
-        typer.echo(NO_STREAMS, err=True)
+        click.echo(NO_STREAMS, err=True)
     else:
-        typer.echo("\n\n".join(text for _, text, _ in shown))
+        click.echo("\n\n".join(text for _, text, _ in shown))
 
 
 def _text(stream: StreamStatus) -> str:

@@ -6,13 +6,10 @@ import json
 import select
 import signal
 import sys
-from typing import Annotated
+from typing import Literal
 
-import typer
-
-from chronostream._stdio import silence
+from chronostream._stdio import discard_unwritten
 from chronostream._values import utc_text
-from chronostream.cli.options import AnyOwner, Format, FormatOption, Frequencies, Name, Start, Wait, seconds_of
 from chronostream.errors import LostError
 from chronostream.event import Event, to_events
 from chronostream.stream.events import EventStream, subscribe
@@ -23,32 +20,23 @@ _BATCH = 1024
 # How soon a closed pipe is noticed while nothing comes.
 _LOOK_S = 0.5
 
-_From = Annotated[
-    Start, typer.Option("--from", help="next: what comes from now on; oldest: also what the ring still holds.")
-]
-_Count = Annotated[int | None, typer.Option(help="End after so many events.", min=1, show_default=False)]
-
 
 def tail(
-    name: Name,
-    from_: _From = Start.NEXT,
-    frequency: Frequencies = None,
-    count: _Count = None,
-    wait: Wait = "0s",
-    format_: FormatOption = Format.TEXT,
-    any_owner: AnyOwner = False,
+    name: str,
+    start: Literal["next", "oldest"],
+    format_: str,
+    frequencies: tuple[str, ...] | None = None,
+    count: int | None = None,
+    wait_s: float = 0,
+    any_owner: bool = False,
 ) -> None:
-    """Print the events of a stream as they come.
-
-    It ends when the stream is closed, or by Ctrl-C; one that is closed already is drained first. Losses are reported on
-    stderr.
-    """
+    """Print events until the stream is closed, or until nobody wants more."""
     try:
         with subscribe(
             name,
-            frequency or None,
-            from_,  # type: ignore[arg-type]  # one of its values
-            wait_s=seconds_of("--wait", wait),
+            frequencies,
+            start,
+            wait_s=wait_s,
             on_lost="raise",
             label="chronostream tail",
             any_owner=any_owner,
@@ -57,10 +45,10 @@ def tail(
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Once is enough, and twice is no traceback.
     except BrokenPipeError:
-        silence(1)  # Whoever read has enough.
+        discard_unwritten(1)  # Whoever read has enough.
 
 
-def _print_all(events: EventStream, count: int | None, form: Format) -> None:
+def _print_all(events: EventStream, count: int | None, format_: str) -> None:
     left = count
     while left is None or left > 0:
         try:
@@ -73,7 +61,7 @@ def _print_all(events: EventStream, count: int | None, form: Format) -> None:
             print(f"chronostream: {lost}", file=sys.stderr, flush=True)
             continue
         for event in to_events(records):
-            print(_json(event) if form is Format.JSON else _text(event), flush=True)
+            print(_json(event) if format_ == "json" else _text(event), flush=True)
         if left is not None:
             left -= len(records)
 

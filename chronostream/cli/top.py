@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import typer
-
-from chronostream.cli.options import AnyOwner, seconds_of
-from chronostream.errors import InvalidValueError
 from chronostream.observe.change import History
 from chronostream.observe.survey import survey
 from chronostream.ring import segment_name
@@ -23,40 +20,19 @@ if TYPE_CHECKING:
 
 __all__ = ["top"]
 
-_SHORTEST_S = 0.05
 _PAPER_WIDTH = 120  # of a pipe, which has none of its own
 _PAGE = 10
 _MOVES = {"up": -1, "k": -1, "down": 1, "j": 1, "page up": -_PAGE, "page down": _PAGE}
 _QUITS = ("quit", "q", "Q")
 
-_Names = Annotated[list[str] | None, typer.Argument(help="Only these streams.", show_default=False)]
-_Interval = Annotated[str, typer.Option(help="How often to look, such as 500ms or 2s.")]
-_Window = Annotated[str, typer.Option(help="Rates, losses and the last column of lateness are of this long.")]
-_Once = Annotated[bool, typer.Option("--once", help="Print one picture and end, as happens in a pipe anyway.")]
-
 
 def top(
-    name: _Names = None,
-    interval: _Interval = "1s",
-    window: _Window = "10s",
-    once: _Once = False,
-    any_owner: AnyOwner = False,
+    interval_s: float, window_s: float, name: tuple[str, ...] = (), once: bool = False, any_owner: bool = False
 ) -> None:
-    """Watch all streams live, until q or Ctrl-C.
-
-    For each: its rate, how late its events are, what was missed, and how far each consumer is behind and what it lost.
-    The bars under SHAPE are the lateness of all events, from below 1 µs to above 4 s, each bar four times the one
-    before.
-
-    Keys: q ends, space holds the picture, up and down (or k and j) move when there is more than fits. In a pipe, one
-    picture is printed after one interval.
-    """
+    """Show these streams, or all, until somebody has seen enough."""
     from rich.console import Console
 
-    interval_s, window_s = seconds_of("--interval", interval), seconds_of("--window", window)
-    if interval_s < _SHORTEST_S:
-        raise InvalidValueError(f"--interval is {interval!r}, expected {_SHORTEST_S:g}s or more")
-    for each in name or ():
+    for each in name:
         segment_name(each)  # An error now, not a stream that is not there.
     watch = _Watch(name or None, interval_s, window_s, any_owner=any_owner)
     interactive = sys.stdout.isatty() and not once
@@ -72,7 +48,7 @@ def top(
 class _Watch:
     """What is on the screen: the last look, and how far its reader has moved down."""
 
-    def __init__(self, names: list[str] | None, interval_s: float, window_s: float, *, any_owner: bool) -> None:
+    def __init__(self, names: Sequence[str] | None, interval_s: float, window_s: float, *, any_owner: bool) -> None:
         self.interval_s = interval_s
         self._names = names
         self._any_owner = any_owner

@@ -2,22 +2,40 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, get_args
 
-from chronostream.errors import ConfigError, InvalidTypeError
-from chronostream.event import EVENT_DTYPE, Frequency, encode_text
+from chronostream.errors import InvalidTypeError
+from chronostream.event import EVENT_DTYPE, Frequency
 from chronostream.ring import Layout, Producer, segment_name
 from chronostream.scheduler import Coalesce, Scheduler, SchedulerState
+from chronostream.stream.options import (
+    DURATION,
+    FREQUENCIES,
+    GROUP,
+    INTEGER,
+    PERMISSIONS,
+    PROCESSOR,
+    SWITCH,
+    ZONE,
+    Section,
+    choice,
+    declared_options,
+    option,
+    text,
+)
 from chronostream.stream.state import STATE_SIZE
 from chronostream.version import __version__
 
-__all__ = ["SequencerKind", "StreamConfig", "checked_config", "default_instance"]
+__all__ = ["OPTIONS", "SequencerKind", "StreamConfig", "checked_config", "default_instance"]
 
-_PERMISSIONS, _OWNER = 0o777, 0o600
+_STREAM, _CLOCK, _ACCESS, _PROCESS = Section
+_INSTANCE, _VERSION = (text(EVENT_DTYPE[field].itemsize) for field in ("instance_id", "producer_version"))
 SequencerKind = Literal["counting", "boundary"]
+_SEQUENCER, _COALESCE = choice(*get_args(SequencerKind)), choice(*get_args(Coalesce))
 
 
 def default_instance() -> str:
@@ -29,69 +47,61 @@ def default_instance() -> str:
 class StreamConfig:
     """What a stream is to be.
 
-    Attributes:
-        name: 1 to 64 letters, digits, ``.``, ``_`` or ``-``.
-        frequencies: one or more of `Frequency`, as such, by name or by number.
-        timezone: the IANA zone of hours and days.
-        capacity: events that the ring holds, a power of two.
-        instance_id: who emits them, in every event; at most 64 bytes of UTF-8, the host's name by default.
-        producer_version: version of the program, in every event; at most 32 bytes of UTF-8.
-        sequencer: ``"counting"``, or ``"boundary"``, which numbers alike on every host.
-        coalesce: which of several boundaries that passed at once is emitted: ``"earliest"``, ``"latest"``, ``"all"``.
-        catch_up_window_s: how far back ``"all"`` goes.
-        max_step_s: how far the clock may go forward, unconfirmed, and be believed at once.
-        max_hold_s: how long the clock may be behind before the status calls for somebody to look at it.
-        settle_s: how long a clock that went further than `max_step_s` must stay there to be believed.
-        max_consumers: places in the table of registered consumers.
-        mode: permissions of the stream's segment.
-        group: its group, by name or number.
-        remove: delete the stream when it stops, instead of keeping it for the next run.
-        realtime: ask for real-time scheduling of the scheduler process; an `Engine` in this process does not.
-        cpu: the only processor that the scheduler process runs on; likewise.
-
-    Raises:
-        InvalidValueError: something is out of its range; the message says what, and what was expected.
-        InvalidTypeError: something is of the wrong kind.
+    An `Engine` ignores `realtime` and `cpu`: they are for a scheduler process.
     """
 
     name: str
-    frequencies: Iterable[Frequency | str | int] = (Frequency.SECOND,)
-    timezone: str = "UTC"
-    capacity: int = 65536
-    instance_id: str = field(default_factory=default_instance)
-    producer_version: str = __version__
-    sequencer: SequencerKind = "counting"
-    coalesce: Coalesce = "earliest"
-    catch_up_window_s: float = 3600
-    max_step_s: float = 3600
-    max_hold_s: float = 300
-    settle_s: float = 10
-    max_consumers: int = 64
-    mode: int = 0o600
-    group: str | int | None = None
-    remove: bool = False
-    realtime: bool = False
-    cpu: int | None = None
+    frequencies: Iterable[Frequency | str | int] = option(
+        "frequency", FREQUENCIES, (Frequency.SECOND,), _STREAM, "Frequencies of the events.", letter="f"
+    )
+    timezone: str = option("timezone", ZONE, "UTC", _STREAM, "IANA time zone of hours and days.")
+    capacity: int = option("capacity", INTEGER, 65536, _STREAM, "Events that the ring holds, a power of two.")
+    instance_id: str = option(
+        "instance-id",
+        _INSTANCE,
+        default_instance,
+        _STREAM,
+        "Name of the emitter, in every event.",
+        words="the host's name",
+    )
+    producer_version: str = option(None, _VERSION, __version__, _STREAM, "Version of the emitter, in every event.")
+    sequencer: SequencerKind = option(
+        "sequencer",
+        _SEQUENCER,
+        "counting",
+        _STREAM,
+        "How to number events: counting (1, 2, 3, …), or boundary: from the time alone, the same on every host.",
+        former=("sequence",),
+    )
+    coalesce: Coalesce = option(
+        "coalesce", _COALESCE, "earliest", _CLOCK, "Which of several boundaries that passed at once to emit."
+    )
+    catch_up_window_s: float = option("catch-up-window", DURATION, 3600, _CLOCK, "How far back coalesce 'all' emits.")
+    max_step_s: float = option(
+        "max-step", DURATION, 3600, _CLOCK, "The largest jump ahead of the clock that is believed at once."
+    )
+    max_hold_s: float = option(
+        "max-hold", DURATION, 300, _CLOCK, "How long the clock may be behind before the status says 'held'."
+    )
+    settle_s: float = option("settle", DURATION, 10, _CLOCK, "How long the clock must be stable after a larger jump.")
+    max_consumers: int = option(None, INTEGER, 64, _ACCESS, "Slots for registered consumers.")
+    mode: int = option("mode", PERMISSIONS, 0o600, _ACCESS, "Permissions of the segment, octal.")
+    group: str | int | None = option("group", GROUP, None, _ACCESS, "Group of the segment, by name or number.")
+    remove: bool = option(
+        "remove", SWITCH, False, _PROCESS, "Delete the stream at the end, or keep it for the next run.", off="keep"
+    )
+    realtime: bool = option(
+        "realtime", SWITCH, False, _PROCESS, "Request real-time scheduling (SCHED_FIFO); warn if it is not permitted."
+    )
+    cpu: int | None = option("cpu", PROCESSOR, None, _PROCESS, "Run on this processor only.")
 
     def __post_init__(self) -> None:
-        """Check everything, and put the frequencies into their order."""
+        """Check everything, and bring each value into its plain form."""
         segment_name(self.name)
-        object.__setattr__(self, "frequencies", self.scheduler().frequencies)
+        for name, declared in OPTIONS.items():
+            object.__setattr__(self, name, declared.check(name, getattr(self, name)))
+        self.scheduler()  # It checks the zone.
         Layout.plan(EVENT_DTYPE, self.capacity, 0, self.max_consumers)
-        encode_text("instance_id", self.instance_id)
-        encode_text("producer_version", self.producer_version)
-        if self.sequencer not in get_args(SequencerKind):
-            raise ConfigError(f"sequencer is {self.sequencer!r}, expected one of {', '.join(get_args(SequencerKind))}")
-        for what, flag in (("remove", self.remove), ("realtime", self.realtime)):
-            if not isinstance(flag, bool):
-                raise InvalidTypeError(f"{what} is {type(flag).__name__}, expected True or False")
-        if not isinstance(self.mode, int) or self.mode & ~_PERMISSIONS or self.mode & _OWNER != _OWNER:
-            shown = f"{self.mode:#o}" if isinstance(self.mode, int) else repr(self.mode)
-            raise ConfigError(
-                f"mode is {shown}, expected permissions such as 0o600 or 0o640, by which its owner reads and writes"
-            )
-        if self.cpu is not None and (not isinstance(self.cpu, int) or isinstance(self.cpu, bool) or self.cpu < 0):
-            raise ConfigError(f"cpu is {self.cpu!r}, expected the number of a processor, from 0 on")
 
     def scheduler(self, state: SchedulerState | None = None, *, same_boot: bool = True) -> Scheduler:
         """Return the scheduler of this stream, from `state` on."""
@@ -133,3 +143,15 @@ def checked_config(config: StreamConfig) -> StreamConfig:
     if not isinstance(config, StreamConfig):
         raise InvalidTypeError(f"config is {type(config).__name__}, expected a StreamConfig")
     return config
+
+
+OPTIONS = declared_options(StreamConfig)
+"""What each field but the name is declared as."""
+if StreamConfig.__doc__:  # Python keeps none under -OO.
+    StreamConfig.__doc__ = "\n".join(
+        [
+            f"{inspect.cleandoc(StreamConfig.__doc__)}\n\nAttributes:",
+            "    name: 1 to 64 letters, digits, ``.``, ``_`` or ``-``.",
+            *(f"    {name}: {declared.help}" for name, declared in OPTIONS.items()),
+        ]
+    )

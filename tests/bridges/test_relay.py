@@ -160,7 +160,7 @@ def test_a_second_counting_producer_is_refused(url: str, name: str) -> None:
     for side in "ab":
         emit(f"{name}-{side}", 3, sequencer="counting", instance_id=side)
     deliver(Relay(f"{name}-a", options_of(url), to_name=name))
-    with pytest.raises(StreamMismatchError, match="only one may be relayed; use --sequence boundary"):
+    with pytest.raises(StreamMismatchError, match="only one may be relayed; use --sequencer boundary"):
         deliver(Relay(f"{name}-b", options_of(url), to_name=name))
 
 

@@ -11,8 +11,8 @@ import sys
 from importlib.metadata import entry_points
 from typing import Any
 
+import click
 import pytest
-import typer
 
 from chronostream import ring
 from chronostream.cli import app, main
@@ -27,7 +27,7 @@ from tests.ring.harness import TIMEOUT_S, path_of
 
 Capture = pytest.CaptureFixture[str]
 DAY = ["--from", "2024-01-01", "--to", "2024-01-02"]
-COMMANDS: dict[str, Any] = typer.main.get_command(app.app).commands  # type: ignore[attr-defined]
+COMMANDS = app.app.commands
 
 
 def refused(capfd: Capture, *arguments: str) -> tuple[int, str]:
@@ -54,7 +54,7 @@ def refused(capfd: Capture, *arguments: str) -> tuple[int, str]:
             "unknown frequency 'weekly': choose one of second, minute, hour, day",
         ),
         (["run", "NAME", "--timezone", "Mars/Olympus"], "Mars/Olympus"),
-        (["run", "NAME", "--sequence", "random"], "sequencer is 'random', expected one of counting, boundary"),
+        (["run", "NAME", "--sequencer", "random"], "sequencer is 'random', expected one of counting, boundary"),
         (["run", "NAME", "--coalesce", "some"], "coalesce is 'some', expected one of earliest, latest, all"),
         (["run", "NAME", "--instance-id", "x" * 65], "instance_id"),
         (["run", "NAME", "--for", "soon"], "--for is 'soon', expected a duration such as 10s"),
@@ -190,6 +190,29 @@ def test_what_the_output_cannot_spell_is_escaped(name: str, monkeypatch: pytest.
     assert "\\u0142ód\\u017a" in out.read()
 
 
+def test_the_outputs_of_the_program_are_as_they_were(programs: Programs, name: str) -> None:
+    """It may be a notebook, or a test, that calls it."""
+    program = programs.python(
+        "-c",
+        f"""
+import os, sys
+from chronostream._stdio import discard_unwritten
+from chronostream.cli import main
+def outputs():
+    return [(os.fstat(fd).st_dev, os.fstat(fd).st_ino) for fd in (1, 2)], sys.stdout.errors, sys.stderr.errors
+before, open_before = outputs(), len(os.listdir("/proc/self/fd"))
+for arguments in ["--version"], ["nonsense"], ["status", "{name}"], ["list"]:
+    main(arguments)
+discard_unwritten(1)
+discard_unwritten(2)
+assert (outputs(), len(os.listdir("/proc/self/fd"))) == (before, open_before)
+print("still here")
+""",
+    )
+    assert program.wait() == 0
+    assert program.out.rest().endswith("still here\n")
+
+
 def test_without_an_output_nothing_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdout", None)
     assert main(["top", "--once", "--interval", "50ms"]) == 0
@@ -207,7 +230,7 @@ def test_any_output_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
     ("error", "status", "message"),
     [
         (KeyboardInterrupt(), 1, "interrupted"),
-        (typer.Abort(), 1, "interrupted"),
+        (click.Abort(), 1, "interrupted"),
         (OSError(28, "No space left on device"), 1, "[Errno 28] No space left on device"),
     ],
     ids=repr,
@@ -218,8 +241,8 @@ def test_what_the_system_does_to_a_command_is_no_traceback(
     def fail(*_: Any, **__: Any) -> None:
         raise error
 
-    monkeypatch.setattr(app, "app", fail)
-    assert refused(capfd) == (status, f"chronostream: {message}\n")
+    monkeypatch.setattr(app.app, "invoke", fail)
+    assert refused(capfd, "list") == (status, f"chronostream: {message}\n")
 
 
 def test_ctrl_c_within_a_command_is_status_1(capfd: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,9 +254,9 @@ def test_a_mistake_of_our_own_keeps_its_traceback(monkeypatch: pytest.MonkeyPatc
     def fail(*_: Any, **__: Any) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(app, "app", fail)
+    monkeypatch.setattr(app.app, "invoke", fail)
     with pytest.raises(ZeroDivisionError):
-        main([])
+        main(["list"])
 
 
 def test_a_failure_that_nobody_can_be_told_of_has_its_status(programs: Programs) -> None:

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-import importlib
 import re
 import signal
 import socket
+import sys
 import urllib.request
 
 import pytest
@@ -54,9 +54,6 @@ def test_a_port_that_is_taken_is_one_clear_line_and_status_2(capfd: pytest.Captu
 def test_without_its_package_it_says_what_to_install(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def missing(name: str) -> None:
-        raise ModuleNotFoundError(name=name)
-
-    monkeypatch.setattr(importlib, "import_module", missing)
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
     assert main(["metrics"]) == 1
     assert "pip install 'chronostream[metrics]'" in capfd.readouterr().err

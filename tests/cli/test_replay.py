@@ -72,7 +72,7 @@ def test_what_a_live_stream_missed_is_absent_unless_that_is_allowed(capfd: Captu
         assert done(capfd, "verify", run.name, "--allow-missed")[0] == 0
 
 
-@pytest.mark.parametrize("arguments", [["--sequence", "other"], ["--timezone", "Mars"]], ids=" ".join)
+@pytest.mark.parametrize("arguments", [["--sequencer", "other"], ["--timezone", "Mars"]], ids=" ".join)
 def test_what_nothing_can_be_compared_with_is_wrong_usage(name: str, capfd: Capture, arguments: list[str]) -> None:
     replay(name, START_NS, START_NS + SECOND_NS)
     status, out, err = done(capfd, "verify", name, *arguments)

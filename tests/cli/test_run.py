@@ -26,7 +26,7 @@ STAMP = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
 
 def test_the_options_make_the_stream(name: str) -> None:
     options = "--frequency minute -f second --timezone Europe/Berlin --capacity 32 --instance-id me --mode 640"
-    assert main(["run", name, *options.split(), "--sequence", "boundary", "--for", "50ms"]) == 0
+    assert main(["run", name, *options.split(), "--sequencer", "boundary", "--for", "50ms"]) == 0
     status = stream_status(name)
     of, engine = status.ring, status.engine
     assert engine is not None

@@ -69,7 +69,7 @@ def test_every_option_of_a_stream_can_be_set_by_the_environment(
         "TIMEZONE": "Europe/Berlin",
         "CAPACITY": "32",
         "INSTANCE_ID": "me",
-        "SEQUENCE": "boundary",
+        "SEQUENCER": "boundary",
         "COALESCE": "latest",
         "CATCH_UP_WINDOW": "2h",
         "MAX_STEP": "10m",

@@ -3,8 +3,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 from typing import Any
 
+import numpy as np
 import pytest
 
 from chronostream.errors import (
@@ -16,7 +18,7 @@ from chronostream.errors import (
 )
 from chronostream.event import Frequency
 from chronostream.scheduler import FrequencyState, SchedulerState
-from chronostream.stream.config import StreamConfig
+from chronostream.stream.config import OPTIONS, StreamConfig
 from chronostream.version import __version__
 
 SECOND, MINUTE = Frequency.SECOND, Frequency.MINUTE
@@ -84,15 +86,52 @@ def test_a_config_goes_through_json_unchanged() -> None:
         ({"mode": 0o440}, ConfigError, "mode is 0o440, expected permissions .* by which its owner reads and writes"),
         ({"remove": "no"}, InvalidTypeError, "remove is str, expected True or False"),
         ({"realtime": "no"}, InvalidTypeError, "realtime is str, expected True or False"),
+        ({"capacity": True}, InvalidTypeError, "capacity is bool, expected an integer"),
+        ({"capacity": 10**400}, InvalidValueError, r"capacity is an integer of \d+ bits, expected 1 to \d+$"),
+        (
+            {"max_consumers": 10**5000},
+            InvalidValueError,
+            r"max_consumers is an integer of \d+ bits, expected 1 to \d+$",
+        ),
+        ({"max_step_s": 1e300}, InvalidValueError, r"max_step_s is 1e\+300, expected at most 9223372036 seconds"),
+        ({"settle_s": True}, InvalidTypeError, "settle_s is bool, expected a number of seconds"),
+        ({"mode": True}, ConfigError, "mode is 0o1, expected permissions such as 0o600"),
+        ({"group": True}, InvalidTypeError, "group is bool, expected an integer"),
+        ({"group": -1}, InvalidValueError, "group is -1, expected 0 to 4294967294"),
+        ({"cpu": 10**5000}, ConfigError, r"cpu is an integer of \d+ bits, expected 0 to"),
+        ({"remove": 1}, InvalidTypeError, "remove is int, expected True or False"),
         ({"mode": "600"}, ConfigError, "mode is '600', expected permissions such as 0o600"),
     ],
-    ids=str,
+    ids=lambda value: str(value)[:60] if not isinstance(value, dict) else next(iter(value)),
 )
 def test_what_cannot_be_is_refused_before_anything_is_made(
     options: dict[str, Any], error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
         StreamConfig(**{"name": "clock"} | options)
+
+
+def test_numbers_of_any_kind_become_plain_ones() -> None:
+    given: dict[str, Any] = {
+        "capacity": np.int64(64),
+        "max_consumers": np.uint8(8),
+        "max_step_s": np.float32(2.5),
+        "settle_s": np.int32(3),
+        "mode": np.int16(0o640),
+        "group": np.uint32(0),
+        "cpu": np.int8(0),
+    }
+    config = StreamConfig(name="clock", **given)
+    assert json.loads(json.dumps(dataclasses.asdict(config))) == dataclasses.asdict(config) | {"frequencies": [1]}
+    assert (config.capacity, config.max_step_s, config.mode, config.group, config.cpu) == (64, 2.5, 0o640, 0, 0)
+
+
+def test_every_field_but_the_name_is_declared_and_documented() -> None:
+    names = [field.name for field in dataclasses.fields(StreamConfig)]
+    assert ["name", *OPTIONS] == names
+    assert re.findall(r"(?m)^    (\w+): \S", StreamConfig.__doc__ or "") == names
+    keys = [declared.key for declared in OPTIONS.values() if declared.key]
+    assert len(set(keys)) == len(keys)
 
 
 def test_the_scheduler_has_the_options_of_the_config() -> None:

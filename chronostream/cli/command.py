@@ -1,0 +1,64 @@
+"""What a command is: declared without its work, which is loaded when it runs, so that help and errors are quick."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import click
+
+__all__ = ["Command", "Group"]
+
+
+class _Documented(click.Command):
+    """Has the help that `chronostream.cli.help` makes."""
+
+    def get_help(self, ctx: click.Context) -> str:
+        """Return it."""
+        from chronostream.cli.help import help_text
+
+        return help_text(self, ctx)
+
+
+class Command(_Documented):
+    """A command whose work is a function of the module of its name.
+
+    The function is given what was given to the command: what was not is left to its own defaults.
+
+    Args:
+        name: of the command and of its module.
+        help_: what it does, the first paragraph in one short sentence.
+        declare: returns its parameters; called when they are first needed, since those of a stream take a while.
+        function: the function's name, if it is not that of the command.
+    """
+
+    def __init__(
+        self, name: str, help_: str, declare: Callable[[], Iterable[click.Parameter]], function: str | None = None
+    ) -> None:
+        super().__init__(name, help=help_, callback=self._work)
+        self._declare = declare
+        self._function = function or name
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """Return its parameters."""
+        self.params = self.params or [*self._declare()]
+        return super().get_params(ctx)
+
+    def work(self) -> Callable[..., int | None]:
+        """Return the function that does its work, which may return an exit status."""
+        work: Callable[..., int | None] = getattr(
+            importlib.import_module(f"chronostream.cli.{self.name}"), self._function
+        )
+        return work
+
+    def _work(self, **arguments: Any) -> int | None:
+        return self.work()(**{name: value for name, value in arguments.items() if value not in (None, ())})
+
+
+class Group(_Documented, click.Group):
+    """Commands in the order in which they are declared."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return their names."""
+        return list(self.commands)
