@@ -17,7 +17,7 @@ def silence(fd: int) -> None:
 
 
 def discard_unwritten(fd: int) -> None:
-    """Drop what Python has buffered for an output that cannot be written to, so that flushing it at exit reports nothing."""
+    """Drop what is buffered for an output that cannot be written to, so that flushing it at exit reports nothing."""
     stream = sys.stdout if fd == 1 else sys.stderr
     with suppress(OSError, ValueError):  # It may be closed.
         before = os.dup(fd)
