@@ -50,6 +50,18 @@ class Stop:
             raise ClosedError("this Stop was closed, and a wait needs an open one: make a new Stop")
         return self._read_fd
 
+    def wakeup_fileno(self) -> int:
+        """Return the descriptor for `signal.set_wakeup_fd`: a byte in it ends every wait, as the flag does.
+
+        Python runs a handler in the main thread, when that comes back from its wait; a signal that came to another
+        thread, or in the instant before the wait, does not end it. The handler must set the flag.
+
+        Raises:
+            ClosedError: the flag was closed.
+        """
+        self.fileno()
+        return self._write_fd
+
     def close(self) -> None:
         """Close the descriptor while nothing waits on it; the flag itself keeps working."""
         with self._lock:

@@ -83,8 +83,10 @@ def stopped_by_signals(*, for_good: bool = False) -> Iterator[Stop]:
         numbers.append(signal.SIGHUP)
     with Stop() as stop:
         before = {number: signal.signal(number, lambda *_: stop.set()) for number in numbers}
+        wakeup_fd = signal.set_wakeup_fd(stop.wakeup_fileno(), warn_on_full_buffer=False)
         try:
             yield stop
         finally:
+            signal.set_wakeup_fd(wakeup_fd)
             for number, handler in before.items():
                 signal.signal(number, signal.SIG_IGN if for_good else handler)

@@ -35,6 +35,15 @@ def test_setting_it_twice_writes_once() -> None:
         assert os.read(stop.fileno(), 10) == b"\0"
 
 
+def test_what_a_signal_writes_ends_a_wait_as_well() -> None:
+    with Stop() as stop:
+        os.write(stop.wakeup_fileno(), b"\x0f")
+        assert _readable(stop)
+        assert not stop.is_set()
+    with pytest.raises(ClosedError):
+        stop.wakeup_fileno()
+
+
 def test_setting_it_after_close_still_sets_the_flag() -> None:
     stop = Stop()
     stop.close()

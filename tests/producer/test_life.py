@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
+import threading
 from typing import Any
 
 import pytest
 
 from chronostream.errors import InvalidValueError
-from chronostream.producer.life import run
+from chronostream.producer.life import run, stopped_by_signals
 from tests.process_harness import config, state
-from tests.ring.harness import path_of
+from tests.ring.harness import TIMEOUT_S, path_of
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
@@ -20,6 +22,19 @@ def test_a_signal_stops_it_and_its_handlers_are_put_back(name: str, number: sign
     run(config(name), on_ready=lambda _: os.kill(os.getpid(), number))
     assert state(name) == "closed"
     assert signal.getsignal(number) is before
+
+
+def test_a_signal_that_comes_to_another_thread_ends_a_wait_at_once() -> None:
+    def interrupt() -> None:
+        signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+
+    with stopped_by_signals() as stop:
+        thread = threading.Timer(0.05, interrupt)
+        thread.start()
+        assert select.select([stop], [], [], TIMEOUT_S)[0]
+        thread.join()
+        assert stop.is_set()
+    assert signal.set_wakeup_fd(-1) == -1
 
 
 def test_a_hangup_that_nohup_turned_off_stays_so(name: str) -> None:
