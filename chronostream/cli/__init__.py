@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TextIO
 if TYPE_CHECKING:
     from click import UsageError
 
-from chronostream._stdio import discard_unwritten
+from chronostream._stdio import discard_unwritten, open_closed
 
 __all__ = ["main"]
 
@@ -27,8 +27,7 @@ _FAILED, _WRONG_USAGE, _LIVE = 1, 2, 3
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with these arguments, those of the process by default; return its exit status."""
-    if sys.stdout is None:  # Who started us has closed it.
-        sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    open_closed()
     try:
         with _escaping(sys.stdout):
             return _run(sys.argv[1:] if arguments is None else [*arguments])

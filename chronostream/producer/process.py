@@ -39,10 +39,11 @@ _STOP_TIMEOUT_S = 5.0
 _ALIVE_CHECK_S = 0.5
 _LOOK_S = 0.01
 # A process that is to stay is forked off here, while there are no threads yet. The child sees the modules that its
-# parent sees, wherever those come from.
+# parent sees, wherever those come from. It opens nothing before its standard streams are open.
 _BOOT = (
     "import json, os, sys; order = json.loads(sys.stdin.readline()); order['detach'] and os.fork() and os._exit(0); "
-    "sys.path[:] = order['path']; from chronostream.producer.child import child_main; sys.exit(child_main(order))"
+    "sys.path[:] = order['path']; from chronostream._stdio import open_closed; open_closed(); "
+    "from chronostream.producer.child import child_main; sys.exit(child_main(order))"
 )
 
 

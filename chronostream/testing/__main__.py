@@ -15,6 +15,7 @@ from typing import Any, get_args
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from chronostream._stdio import open_closed
 from chronostream.errors import InvalidTypeError, InvalidValueError, SimulationError
 from chronostream.scheduler import Coalesce
 from chronostream.stream.config import SequencerKind
@@ -33,6 +34,7 @@ _LONG: tuple[dict[str, Any], ...] = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the requested simulations and return the exit status. `arguments` are by default those of the process."""
+    open_closed()
     parser = _parser()
     options = vars(parser.parse_args(arguments))
     seed, seeds, is_long = (options.pop(name) for name in ("seed", "seeds", "long"))

@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -89,6 +90,18 @@ def test_a_mirror_of_nothing_claims_no_stream_when_it_is_told_to_stop(url: str, 
     assert "connected to NATS" in mirror.err.line()
     mirror.stop()
     assert "stopped: nothing was there to mirror" in mirror.err.rest()
+
+
+@pytest.mark.parametrize("streams", ["<&- >&- 2>&-", "2>&-", ">&-", "<&-"])
+def test_without_their_standard_streams_both_do_the_same(url: str, name: str, programs: Programs, streams: str) -> None:
+    command = f"exec {sys.executable} -W error -m chronostream"
+    emit(name, 10)
+    relay = programs.start("/bin/sh", "-c", f"{command} relay {name} --to {url} {streams}")
+    assert (relay.wait(), stored_ids(url, stream_for(name))) == (0, ids_between(1, 11))
+    mirror = programs.start("/bin/sh", "-c", f"{command} mirror {url} {name} --as {name}-mirror {streams}")
+    wait_until(lambda: head_of(f"{name}-mirror") == 10)
+    assert (mirror.stop()[0], inspect(f"{name}-mirror").state) == (0, "closed")
+    assert relay.out.rest() + mirror.out.rest() == ""
 
 
 def test_a_hangup_that_nohup_turned_off_stays_so(monkeypatch: pytest.MonkeyPatch) -> None:
