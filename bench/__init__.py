@@ -1,11 +1,11 @@
-"""ChronoStream measured beside what one would use instead: `python -m bench`, and bench/README.md for what it means.
+"""Measures ChronoStream beside its alternatives: `python -m bench`. bench/README.md explains the results.
 
 ::
 
-    __main__.py ── runner.py ── scenarios/  what is measured, one module for a kind
-                     │            peers/      the same operations for each ring or queue, one module a peer
-                     │            tickers/    the same for each way to be woken at a second
-                     │            limits.py   what the machine itself can do (limits.c)
-                     │          processes.py each contender in processes of its own, pinned, with a time limit
+    __main__.py ── runner.py ── scenarios/  what is measured, one module for each kind
+                     │            peers/      the same operations for each ring or queue, one module for each
+                     │            tickers/    the same for each way to wake up at a second
+                     │            limits.py   the limits of the machine (limits.c)
+                     │          processes.py processes for each contender, pinned, with a time limit
                      └─ results.py ── report.py, figures.py, pictures.py
 """

@@ -1,4 +1,4 @@
-"""The door: every process that measures something imports this module again, so nothing else belongs here."""
+"""The entry point. Every measuring process imports this module again, so it contains nothing else."""
 
 from __future__ import annotations
 

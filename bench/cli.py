@@ -1,4 +1,4 @@
-"""The command: measure ChronoStream beside its peers on this machine, and write a report."""
+"""Measure ChronoStream beside its peers on this machine, and write a report."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from bench.effort import FULL, QUICK, SMOKE
 from bench.host import find_cores
 from bench.limits import Limits
 from bench.report import write_report
-from bench.runner import Run, lines_of, run_scenario
+from bench.runner import Run, load_contenders, run_scenario
 from bench.scenario import Bench, Scenario
 from bench.scenarios import SCENARIOS
 
 __all__ = ["main"]
 
-_INTERRUPTED = 130  # what a shell makes of SIGINT
+_INTERRUPTED = 130  # A shell reports this after SIGINT.
 _RESULTS = Path(__file__).with_name("results")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run what was asked for; return the exit status."""
+    """Run the requested scenarios; return the exit status."""
     options = _parse(arguments)
     scenarios = [SCENARIOS[name] for name in options.scenarios or SCENARIOS]
     cores = find_cores()
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with Limits(cores) as limits:
         bench = Bench(options.effort, cores, limits)
         run = Run.begin(bench)
-        line = lines_of(options.peers, run)
+        contenders = load_contenders(options.peers, run)
         if limits.unavailable is not None:
             run.absent["the machine's limits"] = limits.unavailable
         if not pictures.AVAILABLE:
@@ -45,12 +45,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.results.mkdir(parents=True, exist_ok=True)
         try:
             for scenario in scenarios:
-                run.summaries += run_scenario(scenario, line.of(scenario), bench, _progress)
-                # Written each time: whatever comes later, this is not lost.
+                run.summaries += run_scenario(scenario, contenders.of(scenario), bench, _progress)
+                # Written after each scenario, so that a later failure loses nothing.
                 drawn |= pictures.draw(run, scenario, options.results)
                 _write(run, scenarios, drawn, options.results)
         except KeyboardInterrupt:
-            print("\ninterrupted; what was measured until then is written", file=sys.stderr)
+            print("\ninterrupted; the results so far are written", file=sys.stderr)
             return _INTERRUPTED
     _progress(f"done in {time.monotonic() - started_s:.0f} s: {options.results / 'report.md'}\n")
     return 0
@@ -64,19 +64,19 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "scenarios",
         nargs="*",
         metavar="scenario",
-        help=f"what to measure, everything if not given: {', '.join(SCENARIOS)}",
+        help=f"what to measure; everything by default: {', '.join(SCENARIOS)}",
     )
     parser.add_argument(
         "--peers",
         nargs="+",
         choices=known,
         metavar="PEER",
-        help=f"who to measure beside our own, everybody if not given: {', '.join(known)}",
+        help=f"peers to measure beside ChronoStream; all by default: {', '.join(known)}",
     )
-    parser.add_argument("--results", type=Path, help="directory of the report; bench/results/EFFORT if not given")
+    parser.add_argument("--results", type=Path, help="directory of the report; bench/results/EFFORT by default")
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--quick", dest="effort", action="store_const", const=QUICK, help="four peers, a few minutes")
-    size.add_argument("--smoke", dest="effort", action="store_const", const=SMOKE, help="only show that it works")
+    size.add_argument("--smoke", dest="effort", action="store_const", const=SMOKE, help="only check the bench")
     parser.set_defaults(effort=FULL)
     options = parser.parse_args(arguments)
     for name in options.scenarios:
@@ -94,7 +94,7 @@ def _write(run: Run, scenarios: Sequence[Scenario], drawn: dict[str, Path], dire
 
 
 def _progress(text: str) -> None:
-    """Show what goes on: in one line of a terminal, in a line each elsewhere."""
+    """Show the progress: on one line of a terminal, elsewhere on a line each."""
     if sys.stdout.isatty():
         print(f"\r\033[K{text}", end="", flush=True)
     else:

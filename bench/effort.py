@@ -1,4 +1,4 @@
-"""How much is measured: a full run, a quick one of a few minutes, and one that only shows that everything works."""
+"""How much a run measures: a full run, a quick one of a few minutes, and a smoke run that only checks the bench."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ class Effort:
 
     Attributes:
         name: ``"full"``, ``"quick"`` or ``"smoke"``.
-        rounds: how often each contender's turn comes in each scenario.
-        budget_s: how long one measurement of a cost or a throughput goes on.
-        checked: records whose every word is compared after each measurement of throughput.
+        rounds: turns of each contender in each scenario.
+        budget_s: duration of one measurement of a cost or a throughput.
+        checked: records compared word by word after each measurement of throughput.
         spins: messages of a latency measurement with a spinning receiver.
-        sleeps: messages of one with a sleeping receiver, one every millisecond.
-        idle_s: how long a consumer sleeps on a stream of one record a second.
-        ticks: second boundaries in a row of one turn.
-        events: how many are generated at once.
-        consumers: how many at once, in the scenarios with many.
+        sleeps: messages of a latency measurement with a sleeping receiver.
+        idle_s: duration of the idle measurement.
+        ticks: consecutive second boundaries of one turn.
+        events: events generated at once.
+        consumers: numbers of consumers, in the scenarios with several.
         sizes: bytes of a record.
         capacities: records that the ring holds, powers of two.
     """
@@ -40,7 +40,7 @@ class Effort:
     capacities: tuple[int, ...]
 
 
-# Half an hour, a third of it for the seconds to pass.
+# Half an hour, a third of it in the tick scenario.
 FULL = Effort(
     name="full",
     rounds=4,

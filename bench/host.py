@@ -1,4 +1,4 @@
-"""The machine that a run is made on: which cores to use, and the facts without which a figure says nothing."""
+"""The machine of a run: the cores to use, and the facts that the report needs."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ __all__ = ["Cores", "find_cores", "host_facts", "l2_bytes", "pin", "version_of"]
 
 @dataclass(frozen=True, slots=True)
 class Cores:
-    """Where processes are pinned; None where that is not possible.
+    """The cores of processes; None where a process cannot be pinned.
 
     Attributes:
-        producer: the core of whoever sends, and of whoever is measured alone.
-        consumer: the core of whoever receives, however many they are.
-        note: the same in words.
+        producer: core of the sender, and of a process that is measured alone.
+        consumer: core of all receivers.
+        note: description of the cores.
     """
 
     producer: int | None
@@ -31,28 +31,28 @@ class Cores:
 
     @property
     def apart(self) -> bool:
-        """Whether sender and receivers have a core each."""
+        """Whether sender and receivers have different cores."""
         return self.producer is not None and self.producer != self.consumer
 
 
 def find_cores() -> Cores:
-    """Return two cores of this process's own that do not share an execution unit, if there are two."""
+    """Return two cores, different physical ones if possible, of those that this process may use."""
     usable = sorted(os.sched_getaffinity(0))
     producer = usable[0]
     others = [core for core in usable[1:] if core not in _siblings(producer)] or usable[1:]
     if not others:
-        return Cores(producer, producer, f"one core only: producer and consumers take turns on core {producer}")
+        return Cores(producer, producer, f"one core only: producer and consumers share core {producer}")
     return Cores(producer, others[0], f"producer on core {producer}, consumers on core {others[0]}")
 
 
 def pin(core: int | None) -> None:
-    """Keep this process, and what it starts, on one core."""
+    """Pin this process and its children to a core."""
     if core is not None:
         os.sched_setaffinity(0, {core})
 
 
 def version_of(distribution: str | None) -> str | None:
-    """Return the installed version of a distribution; None if there is none, the interpreter's for its own parts."""
+    """Return the version of a distribution, or of Python if it is None; None if it is not installed."""
     if distribution is None:
         return f"Python {platform.python_version()}"
     try:
@@ -62,7 +62,7 @@ def version_of(distribution: str | None) -> str | None:
 
 
 def host_facts(cores: Cores) -> dict[str, str]:
-    """Return what a reader must know of this machine, in words."""
+    """Return the facts about this machine that the report shows."""
     return {
         "host": platform.node(),
         "when": time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime()),
@@ -78,7 +78,7 @@ def host_facts(cores: Cores) -> dict[str, str]:
 
 
 def l2_bytes() -> int:
-    """Return the size of a core's second cache; a modest guess where the system does not say."""
+    """Return the size of a core's L2 cache; a low estimate where it is unknown."""
     try:
         text = Path("/sys/devices/system/cpu/cpu0/cache/index2/size").read_text("ascii").strip()
     except OSError:
@@ -87,7 +87,7 @@ def l2_bytes() -> int:
 
 
 def _siblings(core: int) -> set[int]:
-    """Return the threads of the physical core that this one is of."""
+    """Return all hardware threads of the physical core of this one."""
     try:
         text = Path(f"/sys/devices/system/cpu/cpu{core}/topology/thread_siblings_list").read_text("ascii")
     except OSError:

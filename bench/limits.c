@@ -1,11 +1,11 @@
-/* What the machine itself can do, without any ring: the limits that bench/ prints beside its contenders.
+/* Measures the limits of the machine, which bench/ prints beside its contenders.
  *
- *   limits memcpy FILL|DRAIN BYTES RING REPEATS   ns a copy of BYTES into (out of) a ring of RING bytes
+ *   limits memcpy FILL|DRAIN BYTES RING REPEATS   ns per copy of BYTES into (out of) a ring of RING bytes
  *   limits line CORE CORE COUNT                   ns one way of a cache line between two spinning processes
  *   limits futex CORE CORE COUNT PERIOD_NS        ns from a store and FUTEX_WAKE to the sleeper's next instruction
  *   limits timer COUNT PERIOD_NS                  ns that a timerfd on CLOCK_REALTIME is late, at multiples of PERIOD_NS
  *
- * One number a line. A core below zero: not pinned. Linux only.
+ * It prints one number per line. A process is not pinned if its core is below zero.
  */
 #define _GNU_SOURCE
 #include <linux/futex.h>
@@ -49,7 +49,7 @@ static void pin(int core) {
     if (sched_setaffinity(0, sizeof set, &set)) fail("sched_setaffinity");
 }
 
-static void *map(int file, size_t size) { /* below zero: of no file */
+static void *map(int file, size_t size) { /* anonymous if file is below zero */
     int flags = MAP_SHARED | MAP_POPULATE | (file < 0 ? MAP_ANONYMOUS : 0);
     void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, flags, file, 0);
     if (memory == MAP_FAILED) fail("mmap");
@@ -70,8 +70,8 @@ static long futex(_Atomic uint32_t *word, int operation, uint32_t value) {
     return syscall(SYS_futex, word, operation, value, NULL, NULL, 0);
 }
 
-/* The ring is filled through one mapping and drained through another, in turn, as by a producer and a consumer: by what
- * address a line was used last is half of what it costs to use it again. */
+/* The ring is filled through one mapping and drained through another, as by a producer and a consumer: the cost of a
+ * cache line depends strongly on the address that was last used for it. */
 static void do_memcpy(int fill, size_t bytes, size_t ring, long repeats) {
     int memory = memfd_create("limits", 0);
     if (memory < 0 || ftruncate(memory, (off_t)ring)) fail("memfd_create");

@@ -1,4 +1,4 @@
-"""What the machine itself can do, from a small program in C (limits.c) that is compiled when a run begins."""
+"""The limits of the machine, measured by a small C program (limits.c) that is compiled at the start of a run."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from bench.processes import FailedError
 __all__ = ["Copy", "Limits"]
 
 Copy = Literal["FILL", "DRAIN"]
-"""Into a ring, or out of it."""
+"""The direction: into a ring, or out of it."""
 
 _SOURCE = Path(__file__).with_name("limits.c")
 _BUILD_LIMIT_S = 60.0
 
 
 class Limits:
-    """The compiled program, for as long as the block lasts.
+    """The compiled program, a context manager that deletes it at the end.
 
     Attributes:
-        unavailable: why there is none, None if there is.
+        unavailable: why it could not be compiled; None if it was.
     """
 
     def __init__(self, cores: Cores) -> None:
@@ -39,36 +39,36 @@ class Limits:
         self.unavailable = self._build()
 
     def memcpy(self, how: Copy, size: int, ring: int, repeats: int) -> npt.NDArray[np.float64]:
-        """Return ns for a copy of `size` bytes into or out of the next place of a ring, for many of them."""
+        """Return the ns of each copy of `size` bytes into or out of the next slot of a ring."""
         return self._run(30.0, "memcpy", how, size, ring, repeats)
 
     def line(self, count: int) -> npt.NDArray[np.float64]:
-        """Return ns that a cache line takes from core to core."""
+        """Return the ns that a cache line takes from core to core, `count` times."""
         if not self._cores.apart:
             raise FailedError("two spinning processes need two cores")
         return self._run(30.0, "line", self._cores.producer, self._cores.consumer, count)
 
     def futex(self, count: int, period_ns: int) -> npt.NDArray[np.float64]:
-        """Return ns from a futex's wake on one core to the sleeper on the other."""
+        """Return the ns from a futex wake on one core to the waiter on the other, `count` times."""
         cores = (-1 if core is None else core for core in (self._cores.producer, self._cores.consumer))
         return self._run(30.0 + count * period_ns / 1e9, "futex", *cores, count, period_ns)
 
     def timer(self, count: int, period_ns: int) -> npt.NDArray[np.float64]:
-        """Return ns that a timer on the wall clock is late at multiples of `period_ns`."""
+        """Return by how many ns a timer on the wall clock is late at multiples of `period_ns`, `count` times."""
         return self._run(30.0 + count * period_ns / 1e9, "timer", count, period_ns)
 
     def __enter__(self) -> Self:
-        """Return the program."""
+        """Return itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Delete it."""
+        """Delete the program."""
         self._directory.cleanup()
 
     def _build(self) -> str | None:
         compiler = shlex.split(os.environ.get("CC", "cc"))
         if not compiler or shutil.which(compiler[0]) is None:
-            return f"no C compiler {' '.join(compiler)!r}: install one, or name one in CC"
+            return f"no C compiler {' '.join(compiler)!r}: install one, or set CC"
         command = [*compiler, "-std=gnu11", "-O2", "-o", str(self._program), str(_SOURCE)]
         try:
             built = subprocess.run(command, capture_output=True, text=True, timeout=_BUILD_LIMIT_S, check=False)

@@ -1,8 +1,8 @@
-"""What every peer is asked to do, so that all of them are measured by the same program.
+"""The operations of every peer, so that the same program measures all of them.
 
-A message is what one call of the peer carries: `Spec.batch` records. A peer that takes many records in one call does
-so; one that only has messages is sent the whole batch as one, which is the fastest that can be done with it. In both
-cases the records are in memory of the receiver's own afterwards: looking at them in place is not measured.
+A message is what one call of the peer carries: `Spec.batch` records. A peer whose calls take several records gets them
+so; a peer that only has messages gets the batch as one message, its fastest way. The receiver always copies the records
+into its own memory; reading them in place is not measured.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from bench.records import Rows
 __all__ = ["FULL_S", "Contender", "Peer", "Receiver", "Sender", "Spec", "fan_out"]
 
 FULL_S = 20e-6
-"""How long a sender sleeps that was refused: less than any queue takes to drain, and threads get their turn."""
+"""How long a sender sleeps when the queue is full: less than a queue takes to drain, and enough for threads to run."""
 
 _BURST = 256
 _numbers = itertools.count()
@@ -29,15 +29,15 @@ _numbers = itertools.count()
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """What is sent, through what.
+    """The records and the ring or queue of a measurement.
 
     Attributes:
         record_size: bytes, a multiple of 8.
         batch: records in a message.
-        capacity: records that the ring or queue is to hold; a power of two.
-        take: the most records that a receiver that can take several messages at once takes; `batch` if 0.
-        readers: how many receivers there are.
-        blocking: whether receivers sleep, by the peer's own means, or ask again and again.
+        capacity: records that the ring or queue holds; a power of two.
+        take: the most records that a receiver takes at once, if it can take several messages; `batch` if 0.
+        readers: number of receivers.
+        blocking: whether receivers sleep by the peer's own means, or poll.
     """
 
     record_size: int = 64
@@ -49,22 +49,22 @@ class Spec:
 
     @property
     def message_size(self) -> int:
-        """Bytes of a message."""
+        """The bytes of a message."""
         return self.record_size * self.batch
 
     @property
     def messages(self) -> int:
-        """Messages that the ring or queue is to hold."""
+        """The messages that the ring or queue holds."""
         return max(2, self.capacity // self.batch)
 
     @property
     def room(self) -> int:
-        """Records that a receiver takes at most at once."""
+        """The most records that a receiver takes at once."""
         return self.take or self.batch
 
 
 class Sender:
-    """The sending side. `send` is the peer's own call wherever that is possible, for a message that surely fits."""
+    """The sending side. `send` is the peer's own call wherever possible; its message always fits."""
 
     send: Callable[[Any], object]
 
@@ -73,58 +73,58 @@ class Sender:
         self.channel = channel
 
     def message(self, rows: Rows) -> Any:
-        """Return these records, shape ``(batch, words)``, as `send` takes them; never part of what is timed."""
+        """Return records, shape ``(batch, words)``, as `send` takes them; this is never timed."""
         return rows.tobytes()
 
     def offer(self, message: Any) -> bool:
-        """Send unless there is no room; a peer that never refuses overwrites or drops instead."""
+        """Send a message unless the queue is full; return whether it was sent. A ring overwrites or drops instead."""
         self.send(message)
         return True
 
-    def settle(self) -> None:
-        """Wait until each receiver would get what is sent now."""
+    def wait_for_receivers(self) -> None:
+        """Wait until each receiver would get a message sent now."""
 
     def close(self) -> None:
-        """Let go of everything, names included."""
+        """Release everything, including names."""
 
 
 class Receiver:
     """The receiving side."""
 
     receive: Callable[[], Any]
-    """Ask once; a false value means that there was nothing."""
+    """Receive once without waiting; a false value means that there was nothing."""
 
     def __init__(self, spec: Spec, channel: Any) -> None:
         self.spec = spec
         self.channel = channel
 
-    def told(self, _received: int) -> int | None:
-        """Return how many records the peer says were lost so far, after so many came; None if it never says."""
+    def reported_lost(self, _received: int) -> int | None:
+        """Return how many records the peer has reported as lost; None if it does not report losses."""
         return None
 
     def wait(self, timeout_s: float) -> Any:
-        """Sleep until there is something, by the peer's own means, and return what `receive` would."""
+        """Sleep by the peer's own means until there is something, and return what `receive` would."""
         raise NotImplementedError
 
     def count(self, _received: Any) -> int:
-        """Return how many records `receive` gave."""
+        """Return the number of records that `receive` returned."""
         return self.spec.batch
 
     def data(self, received: Any) -> Any:
-        """Return them as bytes, end to end; good until the next call."""
+        """Return those records as consecutive bytes, valid until the next call."""
         return received
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Release everything."""
 
 
 class Contender:
-    """Anything that is measured.
+    """Something that is measured.
 
     Attributes:
-        name: what it is called in options and tables.
-        distribution: the package that it comes from, None for parts of Python.
-        how: how it is used here, in a few words.
+        name: in options and tables.
+        distribution: its package; None for parts of Python.
+        how: how the bench uses it.
     """
 
     name: ClassVar[str]
@@ -132,25 +132,25 @@ class Contender:
     how: ClassVar[str] = ""
 
     def absent(self) -> str | None:
-        """Return why it cannot run here at all, None if it can."""
+        """Return why it cannot run here; None if it can."""
         return None
 
     @property
     def version(self) -> str:
-        """The version of what is measured."""
+        """Its version."""
         return version_of(self.distribution) or "not installed"
 
 
 class Peer(Contender):
-    """A ring or a queue between processes. Without state, since each process of a measurement gets its own copy.
+    """A ring or a queue between processes. It has no state, because each process of a measurement has its own copy.
 
     Attributes:
-        module: what a program that uses it imports.
-        broadcast: whether every receiver of one channel gets everything. Where not, each gets a channel of its own.
-        blocking: whether a receiver can sleep until something comes.
-        threads: whether sending only hands the message to a thread, which then competes for the sender's core.
-        sending: the class of its sending side, which is opened first.
-        receiving: that of its receiving side, which gets what is sent from then on.
+        module: the module that a program imports.
+        broadcast: whether every receiver of a channel gets every message. If not, each receiver has its own channel.
+        blocking: whether a receiver can sleep until a message arrives.
+        threads: whether `send` only passes the message to a thread, which then competes for the sender's core.
+        sending: class of the sending side, which is opened first.
+        receiving: class of the receiving side.
     """
 
     module: ClassVar[str]
@@ -161,19 +161,19 @@ class Peer(Contender):
     receiving: ClassVar[type[Receiver]]
 
     def unable(self, spec: Spec) -> str | None:
-        """Return why it cannot do this, None if it can."""
+        """Return why it cannot do this; None if it can."""
         return "it has no receive that sleeps" if spec.blocking and not self.blocking else None
 
     def fit(self, spec: Spec) -> Spec:
-        """Return what it does instead where it can do almost this; `how` says so."""
+        """Return the closest possible specification; `how` mentions a difference."""
         return spec
 
     def burst(self, spec: Spec) -> int:
-        """Return how many messages fit while nobody receives."""
+        """Return how many messages fit while no receiver takes any."""
         return max(1, min(_BURST, spec.messages // 2))
 
     def channel(self, _spec: Spec, _context: BaseContext) -> Any:
-        """Return what sender and receivers need to find each other: a name of this measurement's own."""
+        """Return what connects sender and receivers: by default a unique name."""
         return f"bench-{os.getpid()}-{next(_numbers)}"
 
     def sender(self, spec: Spec, channel: Any) -> Sender:
@@ -185,11 +185,11 @@ class Peer(Contender):
         return self.receiving(spec, channel)
 
     def discard(self, channel: Any) -> None:
-        """Remove what processes that were killed left of a channel; no error if there is nothing."""
+        """Remove what killed processes left of a channel, if anything."""
 
 
 class _FanOut(Sender):
-    """One sender for several channels: each message goes into each."""
+    """One sender that sends each message into several channels."""
 
     def __init__(self, senders: list[Sender]) -> None:
         self._senders = senders
@@ -208,9 +208,9 @@ class _FanOut(Sender):
                 time.sleep(FULL_S)
         return True
 
-    def settle(self) -> None:
+    def wait_for_receivers(self) -> None:
         for sender in self._senders:
-            sender.settle()
+            sender.wait_for_receivers()
 
     def close(self) -> None:
         for sender in self._senders:

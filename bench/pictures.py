@@ -1,4 +1,4 @@
-"""Pictures of the scenarios, with matplotlib if it is there."""
+"""Pictures of the scenarios, if matplotlib is installed."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ _PEER_COLOURS = (
     "#1f77b4", "#2ca02c", "#9467bd", "#8c564b", "#e377c2", "#bcbd22", "#17becf",
     "#aec7e8", "#98df8a", "#c5b0d5", "#c49c94", "#f7b6d2", "#dbdb8d",
 )  # fmt: skip
-_WIDE = 30  # from here on, a linear axis hides the smaller ones
-_FEW = 50  # points of a line, which would not be seen without a mark
-_DOTS = 110
+_LOG_RATIO = 30  # values that differ by more need a logarithmic axis
+_FEW_POINTS = 50  # a line of fewer points needs markers
+_DPI = 110
 
 
 def draw(run: Run, scenario: Scenario, directory: Path) -> dict[str, Path]:
-    """Draw a scenario's picture; return it under the scenario's name, nothing if there is none."""
+    """Draw a scenario's picture; return its path under the scenario's name, or an empty dict."""
     summaries = [summary for summary in run.summaries if summary.scenario == scenario.name and summary.spreads]
     if not AVAILABLE or scenario.draw is None or not summaries:
         return {}
@@ -50,13 +50,13 @@ def draw(run: Run, scenario: Scenario, directory: Path) -> dict[str, Path]:
     axes.set_title(f"{scenario.name}: {scenario.title}", fontsize=9, loc="left", wrap=True)
     axes.grid(visible=True, which="major", alpha=0.3)
     path = directory / f"{scenario.name}.png"
-    figure.savefig(path, dpi=_DOTS, bbox_inches="tight")
+    figure.savefig(path, dpi=_DPI, bbox_inches="tight")
     plt.close(figure)
     return {scenario.name: path}
 
 
 def _bars(axes: Axes, scenario: Scenario, summaries: list[Summary]) -> None:
-    """Draw the first metric: a bar for each contender and case, best on top, with the spread of the rounds."""
+    """Draw the first metric: a bar for each contender and case, the best on top, with the spread of the rounds."""
     metric = scenario.metrics[0]
     ordered = sorted(
         summaries, key=lambda summary: summary.spreads[metric.key].median, reverse=bool(metric.less_is_better)
@@ -64,18 +64,18 @@ def _bars(axes: Axes, scenario: Scenario, summaries: list[Summary]) -> None:
     names = [f"{summary.contender} {case_text(summary.case)}".strip() for summary in ordered]
     spreads = [summary.spreads[metric.key] for summary in ordered]
     values = [spread.median for spread in spreads]
-    reach = [[spread.median - spread.low for spread in spreads], [spread.high - spread.median for spread in spreads]]
+    errors = [[spread.median - spread.low for spread in spreads], [spread.high - spread.median for spread in spreads]]
     axes.barh(
         names,
         values,
-        xerr=reach,
+        xerr=errors,
         color=[_colour(summary.contender, summaries) for summary in ordered],
         ecolor="#444444",
     )
-    for place, value in enumerate(values):
-        axes.annotate(f" {value_text(value, metric.unit)}", (max(value, 0), place), fontsize=8, va="bottom")
+    for row, value in enumerate(values):
+        axes.annotate(f" {value_text(value, metric.unit)}", (max(value, 0), row), fontsize=8, va="bottom")
     positive = [value for value in values if value > 0]
-    if positive and max(positive) > _WIDE * min(positive):
+    if positive and max(positive) > _LOG_RATIO * min(positive):
         axes.set_xscale("log")
         axes.set_xlim(left=min(positive) / 2)
     axes.margins(x=0.12)
@@ -84,7 +84,7 @@ def _bars(axes: Axes, scenario: Scenario, summaries: list[Summary]) -> None:
 
 
 def _lines(axes: Axes, scenario: Scenario, summaries: list[Summary]) -> None:
-    """Draw the first metric over what the scenario varies, in its first kind of case."""
+    """Draw the first metric over the first variable of the scenario's cases."""
     metric = scenario.metrics[0]
     varied = next(iter(summaries[0].case))
     for contender in dict.fromkeys(summary.contender for summary in summaries):
@@ -111,7 +111,7 @@ def _lines(axes: Axes, scenario: Scenario, summaries: list[Summary]) -> None:
 
 
 def _latencies(axes: Axes, scenario: Scenario, summaries: list[Summary]) -> None:
-    """Draw how large a part of the messages took longer than what: the whole distribution of each contender."""
+    """Draw the distribution of each contender: the share of messages that were at least so late."""
     for summary in summaries:
         assert summary.histogram is not None
         total = summary.histogram.get_total_count()
@@ -124,13 +124,13 @@ def _latencies(axes: Axes, scenario: Scenario, summaries: list[Summary]) -> None
         ]
         style = "--" if summary.contender.startswith(LIMIT) else "-"
         colour = _colour(summary.contender, summaries)
-        marker = "." if len(points) < _FEW else ""
+        marker = "." if len(points) < _FEW_POINTS else ""
         axes.step(*zip(*points, strict=True), style, marker=marker, where="pre", label=summary.contender, color=colour)
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} %"))
     axes.yaxis.set_minor_formatter(NullFormatter())
-    axes.set_ylabel("of all, at least as late")
+    axes.set_ylabel("share at least as late")
     _label(axes.xaxis, scenario.metrics[0], axes.set_xlabel, "late by")
     axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
 

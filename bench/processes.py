@@ -1,7 +1,7 @@
-"""Contenders in processes of their own: pinned, in step with each other, under a time limit, gone with their parent.
+"""Runs contenders in processes of their own: pinned, synchronised, with a time limit.
 
-Processes are forked from a server that has loaded numpy and nothing of any peer, so that they start in milliseconds and
-none inherits what another one loaded. One that does not end in time kills itself; the parent's death kills it too.
+Processes are forked from a server that has loaded numpy and no peer. So they start in milliseconds, and none inherits
+what another one loaded. A process is killed at its time limit, and when its parent dies.
 """
 
 from __future__ import annotations
@@ -36,20 +36,20 @@ _GRACE_S = 5.0
 
 
 class FailedError(Exception):
-    """A measurement did not come about; the message says why."""
+    """A measurement failed; the message says why."""
 
 
 @dataclass
 class Station:
-    """What the processes of one measurement share.
+    """The state that the processes of one measurement share.
 
     Attributes:
         peer: what is measured.
-        spec: what is sent.
+        spec: the records, and the ring or queue.
         channels: one for all receivers, or one for each.
-        options: what else the measurement needs to know.
-        board: 64-bit words that all of them see.
-        barrier: where they wait for each other.
+        options: further parameters of the measurement.
+        board: shared 64-bit words.
+        barrier: for all processes.
     """
 
     peer: Peer
@@ -61,10 +61,10 @@ class Station:
 
     @classmethod
     def plan(cls, peer: Peer, spec: Spec, **options: Any) -> Station:
-        """Return a station with the channels that this peer needs for so many receivers.
+        """Return a station with the channels that this peer needs.
 
         Raises:
-            FailedError: it cannot do this.
+            FailedError: the peer cannot do this.
         """
         spec = peer.fit(spec)
         if reason := peer.unable(spec):
@@ -74,48 +74,48 @@ class Station:
 
     def open_sender(self) -> Sender:
         """Open the sending side of all channels."""
-        return fan_out([self.peer.sender(self._spec_of_one(), channel) for channel in self.channels])
+        return fan_out([self.peer.sender(self._channel_spec(), channel) for channel in self.channels])
 
     def open_receiver(self, index: int) -> Receiver:
         """Open one receiving side."""
-        return self.peer.receiver(self._spec_of_one(), self.channels[0 if self.peer.broadcast else index])
+        return self.peer.receiver(self._channel_spec(), self.channels[0 if self.peer.broadcast else index])
 
-    def open_sender_first(self) -> Sender:
-        """Open the sending side, have every receiver open its own, and wait until each would get what is sent."""
+    def open_sender_and_wait(self) -> Sender:
+        """Open the sending side, then wait until every receiver is open and would get a message."""
         sender = self.open_sender()
         self.meet()
         self.meet()
-        sender.settle()
+        sender.wait_for_receivers()
         return sender
 
-    def open_receiver_next(self, index: int) -> Receiver:
-        """Open one receiving side in the meantime."""
+    def open_receiver_in_turn(self, index: int) -> Receiver:
+        """Open one receiving side after the sender is open."""
         self.meet()
         receiver = self.open_receiver(index)
         self.meet()
         return receiver
 
     def words(self) -> memoryview:
-        """Return the board."""
+        """Return the board as unsigned 64-bit words."""
         return memoryview(self.board).cast("B").cast("Q")
 
     def meet(self) -> None:
-        """Wait until every process of the measurement has come here."""
+        """Wait for all processes of the measurement."""
         self.barrier.wait()
 
     def discard(self) -> None:
-        """Remove what killed processes left behind."""
+        """Remove what killed processes left."""
         for channel in self.channels:
             self.peer.discard(channel)
 
-    def _spec_of_one(self) -> Spec:
-        """Return what is sent through one channel."""
+    def _channel_spec(self) -> Spec:
+        """Return the specification of one channel."""
         return self.spec if self.peer.broadcast else replace(self.spec, readers=1)
 
 
 @dataclass(frozen=True)
 class Job:
-    """One process: what it does, where, and with what arguments beside the station."""
+    """A process: its function, its core, and its arguments after the station."""
 
     function: Callable[..., Any]
     core: int | None
@@ -123,10 +123,10 @@ class Job:
 
 
 def run_jobs(jobs: Sequence[Job], station: Station | None, limit_s: float) -> list[Any]:
-    """Run each job in a process of its own, all at once, and return what they return.
+    """Run all jobs at once, each in its own process, and return their results.
 
     Raises:
-        FailedError: one of them raised, died, or was not done after `limit_s` seconds.
+        FailedError: a job raised, died, or did not end within `limit_s`.
     """
     if station is not None:
         station.barrier = CONTEXT.Barrier(len(jobs), timeout=limit_s)
@@ -174,8 +174,8 @@ def _collect(connections: list[Connection], limit_s: float) -> list[Any]:
 
 
 def _main(job: Job, station: Station | None, connection: Connection, limit_s: float) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's affair, which kills this process then.
-    signal.setitimer(signal.ITIMER_REAL, limit_s)  # Nobody handles SIGALRM.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # On Ctrl-C the parent kills this process.
+    signal.setitimer(signal.ITIMER_REAL, limit_s)  # SIGALRM kills this process.
     threading.Thread(target=_die_with_parent, daemon=True).start()
     pin(job.core)
     gc.freeze()
@@ -183,17 +183,17 @@ def _main(job: Job, station: Station | None, connection: Connection, limit_s: fl
     try:
         arguments = job.arguments if station is None else (station, *job.arguments)
         connection.send((None, job.function(*arguments)))
-    except BaseException as error:  # noqa: BLE001 - whatever it is, the parent reports it
+    except BaseException as error:  # noqa: BLE001 - the parent reports any error
         frames = traceback.extract_tb(error.__traceback__)
-        where = [frame for frame in frames if Path(frame.filename).is_relative_to(_HERE)][-1]
-        connection.send((f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})", None))
+        frame = [frame for frame in frames if Path(frame.filename).is_relative_to(_HERE)][-1]
+        connection.send((f"{type(error).__name__}: {error} ({Path(frame.filename).name}:{frame.lineno})", None))
     connection.close()
-    # Not through what a peer registered for the end of the interpreter: some of them wait there for what never comes.
+    # Skips the exit handlers of peers: some of them wait forever.
     os._exit(0)
 
 
 def _die_with_parent() -> None:
-    # Not by the parent-death signal: this process's parent is the server, and that lives as long as its children.
+    # The parent-death signal does not help: the parent of this process is the fork server, which outlives its children.
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()

@@ -1,6 +1,6 @@
-"""The records that are sent: each says its position in its first word, and every other word follows from it.
+"""The records that are sent. The first word of a record is its position, and all other words follow from it.
 
-So whoever receives one can tell whether it is whole, whether it came before, and how many are missing in between.
+So a receiver can tell whether a record is complete or repeated, and how many are missing.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ __all__ = ["FIRST", "WORD", "Checks", "Rows", "check", "make_rows", "positions_o
 
 WORD = 8
 FIRST = 1
-"""The first position: every word of record 0 would be 0, as in memory that nobody wrote."""
+"""The first position. Record 0 would look like memory that was never written."""
 
 Rows = npt.NDArray[np.uint64]
 _ODD = 0x9E3779B97F4A7C15
@@ -23,79 +23,79 @@ _ODD = 0x9E3779B97F4A7C15
 
 @dataclass(frozen=True, slots=True)
 class Checks:
-    """What became of the records that were sent.
+    """Counts of records.
 
     Attributes:
-        sent: records that the sender got rid of, for each receiver.
-        received: records that arrived, whole or not.
-        told: records that the peer itself says were lost; None if it never says.
-        torn: records whose words do not belong together.
-        repeated: records that came again, or after a later one.
+        sent: records sent to each receiver.
+        received: records that arrived, complete or not.
+        reported: records that the peer itself reported as lost; None if it does not report losses.
+        torn: records with words of several records.
+        repeated: records that arrived again, or after a later one.
     """
 
     sent: int
     received: int
-    told: int | None
+    reported: int | None
     torn: int
     repeated: int
 
     @property
     def missing(self) -> int:
-        """How many never came whole."""
+        """Records that never arrived complete."""
         return self.sent - (self.received - self.torn - self.repeated)
 
     @property
-    def untold(self) -> int:
-        """How many of them the peer did not speak of; below zero, it spoke of too many."""
-        return self.missing - (self.told or 0)
+    def unreported(self) -> int:
+        """Missing records that the peer did not report; below zero, it reported too many."""
+        return self.missing - (self.reported or 0)
 
     @property
     def right(self) -> bool:
-        """Whether all came whole, once and in order, or else each absent one was told of."""
-        return not (self.torn or self.repeated or self.untold)
+        """Whether all records arrived complete, once and in order, except for those reported as lost."""
+        return not (self.torn or self.repeated or self.unreported)
 
     @property
     def verdict(self) -> str:
-        """The same in words."""
+        """The result as text."""
         if self.right:
-            return f"right; {self.missing:,} lost, all told" if self.missing else "right"
+            return f"right; {self.missing:,} lost, all reported" if self.missing else "right"
         faults = [(self.torn, "torn"), (self.repeated, "repeated")]
-        if self.untold > 0:
-            faults.append((self.untold, "lost without a word" if self.told is None else "lost beyond what it told"))
-        elif self.untold < 0:
-            faults.append((-self.untold, "told lost that were not"))
+        if self.unreported > 0:
+            faults.append((self.unreported, "lost silently" if self.reported is None else "lost but not reported"))
+        elif self.unreported < 0:
+            faults.append((-self.unreported, "reported lost but not lost"))
         return "WRONG: " + ", ".join(f"{count:,} {what}" for count, what in faults if count)
 
     def __add__(self, other: Checks) -> Checks:
-        told = None if self.told is None or other.told is None else self.told + other.told
+        reported = None if self.reported is None or other.reported is None else self.reported + other.reported
         return Checks(
             self.sent + other.sent,
             self.received + other.received,
-            told,
+            reported,
             self.torn + other.torn,
             self.repeated + other.repeated,
         )
 
 
 def make_rows(first: int, count: int, size: int) -> Rows:
-    """Return the records from position `first` on: shape ``(count, size // 8)``."""
+    """Return `count` records from position `first` on, shape ``(count, size // 8)``."""
     positions = np.arange(first, first + count, dtype=np.uint64)
     return positions[:, None] * _factors(size)
 
 
 def positions_of(data: Any, size: int) -> npt.NDArray[np.int64]:
-    """Return the positions that records of `size` bytes, end to end in `data`, claim for themselves."""
+    """Return the positions of consecutive records of `size` bytes."""
     return _rows_of(data, size)[:, 0].astype(np.int64)
 
 
-def check(data: Any, size: int, *, sent: int, told: int | None) -> Checks:
-    """Compare what one receiver got, end to end in the order of its arrival, with what was sent."""
+def check(data: Any, size: int, *, sent: int, reported: int | None) -> Checks:
+    """Compare the consecutive records that one receiver got, in order of arrival, with those that were sent."""
     rows = _rows_of(data, size)
     whole = (rows == rows[:, :1] * _factors(size)).all(axis=1) & (rows[:, 0] >= FIRST)
     positions = rows[whole, 0].astype(np.int64)
     latest = np.maximum.accumulate(positions)
     repeated = int((positions[1:] <= latest[:-1]).sum())
-    return Checks(sent, len(rows), told, int((~whole).sum()), repeated)
+    return Checks(sent, len(rows), reported, int((~whole).sum()), repeated)
 
 
 def _rows_of(data: Any, size: int) -> Rows:

@@ -1,4 +1,4 @@
-"""The report in Markdown: the machine, who took part, a table for each scenario, and what comes of it in words."""
+"""The report in Markdown: the machine, the contenders, the verdicts, and a table for each scenario."""
 
 from __future__ import annotations
 
@@ -16,19 +16,18 @@ from bench.text import value_text
 __all__ = ["write_report"]
 
 _INTRODUCTION = (
-    "A {} run of `python -m bench`; what each scenario means, and what not, is told in "
-    "[bench/README.md](../../README.md). Every value is the median of the rounds, the least and the greatest of them "
-    "in brackets."
+    "A {} run of `python -m bench`. [bench/README.md](../../README.md) explains each scenario. Every value is the "
+    "median of the rounds, with the minimum and the maximum in brackets."
 )
 
 
 def write_report(run: Run, scenarios: Sequence[Scenario], pictures: dict[str, Path], path: Path) -> None:
-    """Write everything that was measured so far."""
+    """Write the report of everything measured so far."""
     parts = [
         "# ChronoStream measured",
         _INTRODUCTION.format(run.effort),
         _table(["machine", ""], [[name, text] for name, text in run.facts.items()]),
-        "## Who took part",
+        "## Contenders",
         _table(
             ["contender", "version", "how it is used"],
             [[name, run.versions[name], run.how[name]] for name in run.versions]
@@ -49,8 +48,8 @@ def write_report(run: Run, scenarios: Sequence[Scenario], pictures: dict[str, Pa
 def _verdicts(verdicts: Iterable[Verdict]) -> str:
     words = {True: "yes", False: "**no**", None: "not measured"}
     return _table(
-        ["what", "wanted", "measured", "met"],
-        [[verdict.what, verdict.wanted, verdict.measured, words[verdict.met]] for verdict in verdicts],
+        ["what", "target", "measured", "met"],
+        [[verdict.what, verdict.target, verdict.measured, words[verdict.met]] for verdict in verdicts],
     )
 
 
@@ -67,28 +66,28 @@ def _scenario(scenario: Scenario, summaries: list[Summary], picture: Path | None
             table = _case_table(cases, measured, partial(_metric_text, metric=metric))
             parts += [f"{metric.title[0].upper()}{metric.title[1:]}:", table]
         if any(summary.checks for summary in measured):
-            parts += ["What arrived:", _case_table(cases, measured, _verdict_text)]
+            parts += ["Records:", _case_table(cases, measured, _verdict_text)]
     if threaded:
         parts.append(
-            f"What sending costs {', '.join(sorted(threaded))} is not to be seen here: it only hands the message to a "
-            "thread, and is not compared. one-to-one and one-to-many have the processor time of both."
+            f"For {', '.join(sorted(threaded))}, this is only the cost of passing the message to a thread. It is not "
+            "compared. one-to-one and one-to-many show the processor time of the whole process."
         )
     failed = [summary for summary in summaries if summary.failure is not None]
     if failed:
-        parts.append("\n".join(f"- {_who(summary)}: {summary.failure}" for summary in failed))
+        parts.append("\n".join(f"- {_label(summary)}: {summary.failure}" for summary in failed))
     return parts
 
 
 def _one_table(scenario: Scenario, summaries: list[Summary]) -> str:
     checked = any(summary.checks for summary in summaries)
-    said = sorted({key for summary in summaries for key in summary.texts})
-    heads = ["", *(metric.title for metric in scenario.metrics), *(["what arrived"] if checked else []), *said]
+    text_keys = sorted({key for summary in summaries for key in summary.texts})
+    heads = ["", *(metric.title for metric in scenario.metrics), *(["records"] if checked else []), *text_keys]
     rows = [
         [
             _bold(summary.contender),
             *(_metric_text(summary, metric) for metric in scenario.metrics),
             *([_verdict_text(summary)] if checked else []),
-            *(summary.texts.get(key, "") for key in said),
+            *(summary.texts.get(key, "") for key in text_keys),
         ]
         for summary in _ranked(summaries, scenario.metrics[0])
     ]
@@ -112,7 +111,7 @@ def _ranked(summaries: list[Summary], metric: Metric) -> list[Summary]:
     return sorted(summaries, key=lambda summary: sign * summary.spreads[metric.key].median)
 
 
-def _who(summary: Summary) -> str:
+def _label(summary: Summary) -> str:
     case = case_text(summary.case)
     return f"{summary.contender} ({case})" if case else summary.contender
 

@@ -1,4 +1,4 @@
-"""What was measured: samples, one for each turn, and what they come to for each contender and case."""
+"""Results: a sample for each turn, and a summary for each contender and case."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bench.records import Checks
 __all__ = ["Case", "Sample", "Spread", "Summary", "case_text", "histogram_of", "summarise"]
 
 Case = dict[str, int]
-"""What a scenario varies, such as the number of consumers."""
+"""The variables of a scenario, such as the number of consumers."""
 
 _LOWEST_NS, _HIGHEST_NS, _DIGITS = 1, 60_000_000_000, 3
 
@@ -26,11 +26,11 @@ class Sample:
     """One turn of one contender in one case of a scenario.
 
     Attributes:
-        values: what was measured, by the key of a metric.
-        latencies_ns: one for each message, in the order they were sent.
-        checks: what became of the records.
-        texts: what is said in words.
-        failure: why there is nothing else.
+        values: by the key of the metric.
+        latencies_ns: of each message, in the order of sending.
+        checks: of the records.
+        texts: further results as text.
+        failure: why there are no other results.
     """
 
     values: dict[str, float] = field(default_factory=dict)
@@ -49,8 +49,8 @@ class Spread:
     high: float
 
     @classmethod
-    def of(cls, values: Iterable[float]) -> Spread:
-        """Return the median, the least and the greatest."""
+    def from_values(cls, values: Iterable[float]) -> Spread:
+        """Return the median, the minimum and the maximum."""
         ordered = sorted(values)
         return cls(statistics.median(ordered), ordered[0], ordered[-1])
 
@@ -71,7 +71,7 @@ class Summary:
     failure: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the same as plain values for JSON; the histogram in HdrHistogram's own encoding."""
+        """Return the summary as values for JSON; the histogram in HdrHistogram's own encoding."""
         plain: dict[str, Any] = {"scenario": self.scenario, "contender": self.contender, "case": self.case}
         if self.failure is not None:
             plain["failure"] = self.failure
@@ -82,15 +82,16 @@ class Summary:
         if self.histogram is not None:
             plain["histogram"] = self.histogram.encode().decode("ascii")
         if self.checks is not None:
-            fields = ("sent", "received", "told", "torn", "repeated", "missing", "untold", "verdict")
-            plain["checks"] = {name: getattr(self.checks, name) for name in fields}
+            fields = ("sent", "received", "reported", "torn", "repeated", "missing", "unreported", "verdict")
+            former = {"reported": "told", "unreported": "untold"}  # The names in the file stay.
+            plain["checks"] = {former.get(name, name): getattr(self.checks, name) for name in fields}
         if self.texts:
             plain["texts"] = self.texts
         return plain
 
 
 def summarise(scenario: str, contender: str, case: Case, samples: list[Sample]) -> Summary:
-    """Bring the rounds together; those that failed count only if all did, but are spoken of."""
+    """Combine the rounds. Failed rounds are mentioned, but add no values."""
     good = [sample for sample in samples if sample.failure is None]
     failures = [sample.failure for sample in samples if sample.failure is not None]
     summary = Summary(scenario, contender, case)
@@ -98,7 +99,7 @@ def summarise(scenario: str, contender: str, case: Case, samples: list[Sample]) 
         summary.failure = failures[0] if not good else f"{len(failures)} of {len(samples)} rounds: {failures[0]}"
     for key in good[0].values if good else ():
         summary.rounds[key] = [sample.values[key] for sample in good]
-        summary.spreads[key] = Spread.of(summary.rounds[key])
+        summary.spreads[key] = Spread.from_values(summary.rounds[key])
     summary.turns_ns = [sample.latencies_ns for sample in good if sample.latencies_ns is not None]
     if summary.turns_ns:
         summary.histogram = histogram_of(np.concatenate(summary.turns_ns))
@@ -110,7 +111,7 @@ def summarise(scenario: str, contender: str, case: Case, samples: list[Sample]) 
 
 
 def histogram_of(latencies_ns: npt.NDArray[np.int64]) -> HdrHistogram:
-    """Return a histogram of three significant digits, 1 ns to a minute."""
+    """Return a histogram from 1 ns to a minute with three significant digits."""
     histogram = HdrHistogram(_LOWEST_NS, _HIGHEST_NS, _DIGITS)
     values, counts = np.unique(latencies_ns.clip(_LOWEST_NS, _HIGHEST_NS), return_counts=True)
     for value, count in zip(values.tolist(), counts.tolist(), strict=True):
@@ -119,5 +120,5 @@ def histogram_of(latencies_ns: npt.NDArray[np.int64]) -> HdrHistogram:
 
 
 def case_text(case: Case) -> str:
-    """Return a case in words, such as ``"8 consumers"``; empty if the scenario has but one."""
+    """Return a case as text, such as ``"8 consumers"``; empty if the scenario has only one case."""
     return ", ".join(f"{count:,} {key.removesuffix('s') if count == 1 else key}" for key, count in case.items())

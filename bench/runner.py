@@ -1,4 +1,4 @@
-"""The run: every contender's turn in every case, round after round, so that a machine that drifts is fair to all."""
+"""A run: in each round every contender has its turn in every case, so that a drifting machine affects all alike."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from bench.results import Case, Sample, Summary, case_text, summarise
 from bench.scenario import Bench, Scenario
 from bench.scenarios.own import ChronoStream
 
-__all__ = ["LIMIT", "Line", "Run", "lines_of", "run_scenario"]
+__all__ = ["LIMIT", "Contenders", "Run", "load_contenders", "run_scenario"]
 
 LIMIT = "limit: "
-"""What the name of something that is the machine's own begins with."""
+"""The prefix of the names of the machine's limits."""
 
 
 @dataclass(slots=True)
 class Run:
-    """Everything that one run found out.
+    """The results of one run.
 
     Attributes:
         facts: about the machine.
-        effort: how much was measured.
-        versions: of each contender.
-        how: how each of them is used.
-        threaded: those that only hand a message to a thread of their own when they send.
-        absent: why those that are not there are not.
-        summaries: what was measured.
+        effort: name of the effort.
+        versions: of the contenders.
+        how: how the bench uses each contender.
+        threaded: contenders that only pass a message to a thread when they send.
+        absent: why contenders are absent.
+        summaries: of everything measured.
     """
 
     facts: dict[str, str]
@@ -43,18 +43,18 @@ class Run:
 
     @classmethod
     def begin(cls, bench: Bench) -> Run:
-        """Return a run with nothing measured yet."""
+        """Return a run without results."""
         return cls(host_facts(bench.cores), bench.effort.name)
 
     def find(self, scenario: str, contender: str, case: Case | None = None) -> Summary | None:
-        """Return what was measured, None if it was not, or failed."""
+        """Return a summary; None if there is none, or it has no values."""
         for summary in self.summaries:
             if (summary.scenario, summary.contender, summary.case) == (scenario, contender, case or {}):
                 return summary if summary.spreads else None
         return None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the same as plain values for JSON."""
+        """Return the run as values for JSON."""
         return {
             "facts": self.facts,
             "effort": self.effort,
@@ -66,14 +66,14 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """Who takes part: contenders by kind."""
+class Contenders:
+    """The contenders of a run."""
 
     peers: tuple[Contender, ...]
     tickers: tuple[Contender, ...]
 
     def of(self, scenario: Scenario) -> tuple[Contender, ...]:
-        """Return those of one scenario."""
+        """Return the contenders of a scenario."""
         if scenario.contenders == "tickers":
             return self.tickers
         if scenario.contenders == "own":
@@ -81,37 +81,37 @@ class Line:
         return tuple(peer for peer in self.peers if scenario.contenders == "peers" or peer.name in peers.OWN)
 
 
-def lines_of(wanted: Iterable[str], run: Run) -> Line:
-    """Return our own and the wanted contenders; note in `run` which there are, and why others are not."""
-    names = set(wanted)
-    return Line(
+def load_contenders(names: Iterable[str], run: Run) -> Contenders:
+    """Return ChronoStream and the named contenders; enter in `run` which are present, and why others are absent."""
+    names = set(names)
+    return Contenders(
         _load((*peers.OWN, *peers.PEERS), names | set(peers.OWN), "bench.peers", peers.PEERS, run),
         _load(tickers.TICKERS, names | set(tickers.OWN), "bench.tickers", tickers.TICKERS, run),
     )
 
 
 def run_scenario(
-    scenario: Scenario, line: Sequence[Contender], bench: Bench, progress: Callable[[str], None]
+    scenario: Scenario, contenders: Sequence[Contender], bench: Bench, progress: Callable[[str], None]
 ) -> list[Summary]:
-    """Measure one scenario: in each round every contender has its turn, each round beginning with another one."""
-    turns: list[Contender | str] = [*line, *scenario.limits]
+    """Measure one scenario. In each round every contender has its turn, and each round begins with another one."""
+    turns: list[Contender | str] = [*contenders, *scenario.limits]
     cases = scenario.cases(bench.effort)
     rounds = min(bench.effort.rounds, scenario.rounds or bench.effort.rounds)
     samples: dict[tuple[int, int], list[Sample]] = {}
     for number in range(rounds):
         for offset in range(len(turns)):
             turn = (number + offset) % len(turns)
-            for at, case in enumerate(cases):
-                taken = samples.setdefault((turn, at), [])
+            for index, case in enumerate(cases):
+                taken = samples.setdefault((turn, index), [])
                 if taken and taken[-1].failure is not None:
-                    continue  # It would only fail again, and some take half a minute to do so.
+                    continue  # It would fail again, which may take half a minute.
                 what = f"{_name(turns[turn])} {case_text(case)}".strip()
                 progress(f"{scenario.name}, round {number + 1} of {rounds}: {what}")
                 taken.append(scenario.turn(bench, turns[turn], case))
     return [
-        summarise(scenario.name, _name(contender), case, samples[turn, at])
+        summarise(scenario.name, _name(contender), case, samples[turn, index])
         for turn, contender in enumerate(turns)
-        for at, case in enumerate(cases)
+        for index, case in enumerate(cases)
     ]
 
 
@@ -120,11 +120,11 @@ def _name(contender: Contender | str) -> str:
 
 
 def _load(
-    names: Iterable[str], wanted: set[str], package: str, table: dict[str, tuple[str, str]], run: Run
+    names: Iterable[str], chosen: set[str], package: str, table: dict[str, tuple[str, str]], run: Run
 ) -> tuple[Contender, ...]:
     contenders = []
     for name in dict.fromkeys(names):
-        if name not in wanted:
+        if name not in chosen:
             continue
         contender = peers.load(name, package, table)
         if isinstance(contender, str):

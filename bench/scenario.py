@@ -1,4 +1,4 @@
-"""What a scenario is: its name, what it varies, how one contender is measured in one case, and what comes out."""
+"""What a scenario is: its name, its cases, its metrics, and how it measures one contender in one case."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class Metric:
 
     Attributes:
         key: of `Sample.values`.
-        title: the column's head.
-        unit: what the value is in.
-        less_is_better: False where more is; None where neither is.
+        title: heading of the column.
+        unit: of the values.
+        less_is_better: False if more is better; None if neither is.
     """
 
     key: str
@@ -40,26 +40,26 @@ class Metric:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """What every scenario works with."""
+    """What every scenario needs."""
 
     effort: Effort
     cores: Cores
     limits: Limits
 
     def alone(self, function: Callable[..., _Result], *arguments: Any, limit_s: float = _LIMIT_S) -> _Result:
-        """Return what `function` returns in a process of its own, on the producer's core."""
+        """Run `function` in a process of its own on the producer's core, and return its result."""
         result: _Result = run_jobs([Job(function, self.cores.producer, arguments)], None, limit_s)[0]
         return result
 
     def solo(self, peer: Peer, spec: Spec, role: Callable[[Station], _Result], **options: Any) -> _Result:
-        """Return what `role` returns, both sides of the peer in one process."""
+        """Run `role` with both sides of the peer in one process, and return its result."""
         result: _Result = run_jobs([Job(role, self.cores.producer)], Station.plan(peer, spec, **options), _LIMIT_S)[0]
         return result
 
     def apart(
         self, peer: Peer, spec: Spec, produce: Callable[..., Any], consume: Callable[..., Any], **options: Any
     ) -> tuple[Any, list[Any]]:
-        """Return what the producer and each of the consumers return, each in a process of its own."""
+        """Run the producer and the consumers in processes of their own, and return their results."""
         station = Station.plan(peer, spec, **options)
         jobs = [Job(produce, self.cores.producer)]
         jobs += [Job(consume, self.cores.consumer, (index,)) for index in range(spec.readers)]
@@ -69,19 +69,19 @@ class Bench:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """One thing that is measured.
+    """A kind of measurement.
 
     Attributes:
-        name: as in options and headings.
+        name: in options and headings.
         title: what it measures, in one sentence.
-        contenders: ``"peers"`` of the ring, ``"tickers"``, or only what ChronoStream has, by its ``"cores"`` or its
+        contenders: ``"peers"`` of the ring, ``"tickers"``, or only ChronoStream: each of its ``"cores"``, or its
             ``"own"`` default.
-        metrics: what comes out; the first is the one that is compared.
-        cases: what it varies.
-        measure: one turn of one contender in one case.
-        limits: the same of the machine itself, by what it does there.
-        rounds: how often, if not as often as everything else.
-        draw: the kind of picture.
+        metrics: its results; the first one is compared.
+        cases: its variants.
+        measure: measures one turn of one contender in one case.
+        limits: measures the machine's limits, by name.
+        rounds: the most rounds; None for as many as the effort has.
+        draw: the kind of picture; None for no picture.
     """
 
     name: str
@@ -95,7 +95,7 @@ class Scenario:
     draw: Literal["bars", "lines", "latencies"] | None = "bars"
 
     def turn(self, bench: Bench, contender: Contender | str, case: Case) -> Sample:
-        """Measure a contender, or a limit, once; what goes wrong is part of the result."""
+        """Measure a contender or a limit once; a failure is part of the result."""
         try:
             if isinstance(contender, str):
                 return self.limits[contender](bench, case)

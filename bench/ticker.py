@@ -1,4 +1,4 @@
-"""What is asked of each way to be woken at the second: to tell how late it was, second after second."""
+"""The interface of each way to wake up at a second: it measures how late it is, second by second."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ SECOND_NS = 1_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class Ticks:
-    """What came of it.
+    """The result of a ticker.
 
     Attributes:
-        late_ns: one for each boundary, in order.
-        cpu_share: of one core, of whoever waited for the boundaries.
-        texts: what else it says of itself.
+        late_ns: lateness at each boundary, in order.
+        cpu_share: share of one core that the waiting process used.
+        texts: further results as text.
     """
 
     late_ns: list[int]

@@ -1,4 +1,4 @@
-"""The peers of the ring: which there are, and loading those that are installed."""
+"""The list of the ring's peers, and loading of those that are installed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from bench.peer import Contender
 __all__ = ["OWN", "PEERS", "QUICK", "load"]
 
 OWN = ("chronostream-native", "chronostream-portable")
-"""Our own cores, measured in each run."""
+"""ChronoStream's cores, measured in each run."""
 
 PEERS = {
     "chronostream-native": ("chronostream", "Native"),
@@ -28,14 +28,14 @@ PEERS = {
     "subetha-spsc": ("subetha", "Spsc"),
     "membridge": ("membridge", "Membridge"),
 }
-"""Name: module here, and class."""
+"""Each name with its module in this package, and its class."""
 
 QUICK = ("mp-queue", "pyzmq-pubsub", "kickmsg", "subetha-pubsub")
-"""Those of a quick run: the two that everybody knows, and the two that are fastest."""
+"""The peers of a quick run: the two best known and the two fastest."""
 
 
 def load(name: str, package: str = "bench.peers", table: dict[str, tuple[str, str]] = PEERS) -> Contender | str:
-    """Return a contender, or why it cannot be had."""
+    """Return a contender, or why it is not available."""
     module, attribute = table[name]
     try:
         contender: Contender = getattr(importlib.import_module(f"{package}.{module}"), attribute)()

@@ -1,4 +1,4 @@
-"""ChronoStream's own ring, once for each core."""
+"""ChronoStream's own ring, with each of its cores."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class _Receiver(Receiver):
         self._out = np.empty(spec.room, _dtype(spec))
         self.receive = partial(self._consumer.read_into, self._out)
 
-    def told(self, _received: int) -> int:
+    def reported_lost(self, _received: int) -> int:
         return self._consumer.lost
 
     def wait(self, timeout_s: float) -> Any:
@@ -55,11 +55,11 @@ class _Receiver(Receiver):
 
 
 class RingPeer(Peer):
-    """The ring, on one of its cores."""
+    """The ring with one of its cores."""
 
     distribution = "chronostream"
     module = "chronostream.ring"
-    how = "`publish` or `publish_many`, `read_into`; `wait` where it sleeps"
+    how = "`publish` or `publish_many`, `read_into`; `wait` to sleep"
     core: ClassVar[str]
 
     def absent(self) -> str | None:

@@ -1,4 +1,4 @@
-"""faster-fifo: a queue of bytes under a mutex that processes share."""
+"""faster-fifo: a queue of bytes with a mutex shared by processes."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class _Receiver(Receiver):
 
 
 class FasterFifo(Peer):
-    """A queue; `bytes` in place of pickle, as its documentation has it."""
+    """A queue with `bytes` instead of pickle, as in its documentation."""
 
     name = "faster-fifo"
     distribution = "faster-fifo"

@@ -41,11 +41,11 @@ class _Receiver(Receiver):
     def receive(self) -> Any:
         return self.wait(0)
 
-    def told(self, _received: int) -> int:
+    def reported_lost(self, _received: int) -> int:
         return int(self._reader.overruns) * self.spec.batch
 
     def wait(self, timeout_s: float) -> Any:
-        """Return how many messages came; `next_into` itself returns the number of the one that did."""
+        """Return the number of messages received; `next_into` itself returns a message number."""
         try:
             if self._many:
                 return self._reader.next_batch_into(self._out, timeout=timeout_s)
@@ -65,12 +65,12 @@ class _Receiver(Receiver):
 
 
 class GlobalBuffer(Peer):
-    """Readers that wait ask again, less and less often."""
+    """A waiting reader polls, less and less often."""
 
     name = "global-buffer"
     distribution = "global-buffer"
     module = "global_buffer"
-    how = "`write` of an array, `next_into` or `next_batch_into`; its wait is polling that slows down to 2 ms"
+    how = "`write` of an array, `next_into` or `next_batch_into`; its wait polls, at intervals of up to 2 ms"
     sending, receiving = _Sender, _Receiver
 
     def discard(self, channel: str) -> None:
@@ -83,5 +83,5 @@ def _shape(spec: Spec) -> tuple[int, ...]:
 
 
 def _unlink(name: str) -> None:
-    # Its own unlink has the resource tracker forget the name a second time, and complain.
+    # Its own unlink makes the resource tracker unregister the name twice, which logs an error.
     Path(f"/dev/shm/gb_{name}").unlink(missing_ok=True)  # noqa: S108 - where shared memory is, not a temporary file

@@ -13,7 +13,7 @@ __all__ = ["Iceoryx2"]
 
 
 class _Service:
-    """A node with the service of one channel, and the event service that wakes who sleeps."""
+    """A node with the service of one channel, and the event service that wakes sleeping subscribers."""
 
     def __init__(self, spec: Spec, name: str) -> None:
         iox2.set_log_level(iox2.LogLevel.Error)
@@ -44,7 +44,7 @@ class _Sender(Sender):
         self._size = spec.message_size
         self.send = self._send_and_notify if spec.blocking else self._send
 
-    def settle(self) -> None:
+    def wait_for_receivers(self) -> None:
         self._publisher.update_connections()
 
     def close(self) -> None:
@@ -91,12 +91,12 @@ class _Receiver(Receiver):
 
 
 class Iceoryx2(Peer):
-    """Publish-subscribe that overwrites the oldest, its default."""
+    """Publish-subscribe that overwrites the oldest message, its default."""
 
     name = "iceoryx2"
     distribution = "iceoryx2"
     module = "iceoryx2"
-    how = "`loan_uninit`, memmove, `send`; `receive`, memmove; an event service wakes who sleeps"
+    how = "`loan_uninit`, memmove, `send`; `receive`, memmove; an event service wakes sleeping subscribers"
     sending, receiving = _Sender, _Receiver
 
 

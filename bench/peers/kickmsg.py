@@ -11,7 +11,7 @@ from bench.peer import Peer, Receiver, Sender, Spec
 __all__ = ["Kickmsg"]
 
 _LARGE = 16384
-"""From here on, copying out of its view is faster than having it make a bytes object."""
+"""From this message size on, copying from its view is faster than its bytes objects."""
 
 
 class _Sender(Sender):
@@ -20,7 +20,7 @@ class _Sender(Sender):
         config = kickmsg.Config()
         config.max_subscribers = spec.readers
         config.sub_ring_capacity = spec.messages
-        config.pool_size = 2 * spec.messages  # so that it never runs out before a subscriber's ring overflows
+        config.pool_size = 2 * spec.messages  # the pool never runs out before a subscriber's ring overflows
         config.max_payload_size = spec.message_size
         self._region = kickmsg.SharedRegion.create(f"/{name}", kickmsg.ChannelType.PubSub, config, "bench")
         self._publisher = kickmsg.Publisher(self._region)
@@ -45,7 +45,7 @@ class _Receiver(Receiver):
         self._out = memoryview(bytearray(spec.message_size))
         self.receive = self._receive_view if spec.message_size >= _LARGE else self._subscriber.try_receive
 
-    def told(self, _received: int) -> int:
+    def reported_lost(self, _received: int) -> int:
         return int(self._subscriber.lost) * self.spec.batch
 
     def wait(self, timeout_s: float) -> Any:
@@ -61,12 +61,12 @@ class _Receiver(Receiver):
 
 
 class Kickmsg(Peer):
-    """A subscriber that is slow overflows a ring of its own."""
+    """Each subscriber has a ring of its own, which a slow one overflows."""
 
     name = "kickmsg"
     distribution = "kickmsg"
     module = "kickmsg"
-    how = "`send`, `try_receive`, copied from `try_receive_view` if large; `receive` where it sleeps"
+    how = "`send`, `try_receive`, copied from `try_receive_view` if large; `receive` to sleep"
     sending, receiving = _Sender, _Receiver
 
     def discard(self, channel: str) -> None:

@@ -51,8 +51,8 @@ class Membridge(Peer):
 
 
 def _size(spec: Spec) -> int:
-    wanted = spec.messages * (spec.message_size + _LENGTH)
-    return (1 << (wanted - 1).bit_length()) + _HEADER  # It takes powers of two.
+    size = spec.messages * (spec.message_size + _LENGTH)
+    return (1 << (size - 1).bit_length()) + _HEADER  # Its sizes are powers of two.
 
 
 def _remove(name: str) -> None:

@@ -1,4 +1,4 @@
-"""`multiprocessing.Pipe`: bytes through a pipe of the system's."""
+"""`multiprocessing.Pipe`: bytes through a pipe of the system."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bench.peer import Peer, Receiver, Sender, Spec
 
 __all__ = ["MpPipe"]
 
-_PIPE_BYTES = 1 << 20  # the most that Linux gives an ordinary user
+_PIPE_BYTES = 1 << 20  # the maximum for an ordinary user of Linux
 _OVERHEAD = 64
 
 
@@ -41,7 +41,7 @@ class _Receiver(Receiver):
 
 
 class MpPipe(Peer):
-    """A pipe with message lengths in front."""
+    """A pipe with a length before each message."""
 
     name = "mp-pipe"
     module = "multiprocessing.connection"
@@ -50,7 +50,7 @@ class MpPipe(Peer):
     sending, receiving = _Sender, _Receiver
 
     def burst(self, spec: Spec) -> int:
-        # A page of the pipe holds whole messages only, when they are small.
+        # A page of the pipe holds only complete messages if they are small.
         return max(1, min(super().burst(spec), _PIPE_BYTES // 2 // (spec.message_size + _OVERHEAD)))
 
     def channel(self, _spec: Spec, context: BaseContext) -> Any:

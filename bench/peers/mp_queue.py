@@ -1,4 +1,4 @@
-"""`multiprocessing.Queue`: what everybody tries first."""
+"""`multiprocessing.Queue`: the usual first choice."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class _Sender(Sender):
         return True
 
     def close(self) -> None:
-        self.channel.cancel_join_thread()  # Whatever nobody received is not wanted any more.
+        self.channel.cancel_join_thread()  # Messages not yet received are discarded.
         self.channel.close()
 
 
@@ -43,7 +43,7 @@ class _Receiver(Receiver):
 
 
 class MpQueue(Peer):
-    """Pickles, pipes, and a thread that feeds them."""
+    """Pickles, a pipe, and a thread that writes to it."""
 
     name = "mp-queue"
     module = "multiprocessing.queues"

@@ -1,4 +1,4 @@
-"""ZeroMQ over a Unix socket, in the two patterns that fit: PUB/SUB drops for who is slow, PUSH/PULL waits for him."""
+"""ZeroMQ over a Unix socket: PUB/SUB drops messages for slow receivers, PUSH/PULL waits for them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bench.peer import Peer, Receiver, Sender, Spec
 
 __all__ = ["PubSub", "PushPull"]
 
-_SETTLE_MS = 10_000
+_SUBSCRIBE_MS = 10_000
 
 
 class _Sender(Sender):
@@ -23,7 +23,7 @@ class _Sender(Sender):
         self._socket.setsockopt(zmq.SNDHWM, spec.messages)
         self._socket.setsockopt(zmq.LINGER, 0)
         if kind == zmq.XPUB:
-            self._socket.setsockopt(zmq.XPUB_VERBOSE, 1)  # each subscription is told, not only the first
+            self._socket.setsockopt(zmq.XPUB_VERBOSE, 1)  # reports every subscription, not only the first
         self._socket.bind(f"ipc://{_path(name)}")
         self.send = self._socket.send
 
@@ -34,9 +34,9 @@ class _Sender(Sender):
             return False
         return True
 
-    def settle(self) -> None:
+    def wait_for_receivers(self) -> None:
         if self._socket.type == zmq.XPUB:
-            self._socket.setsockopt(zmq.RCVTIMEO, _SETTLE_MS)
+            self._socket.setsockopt(zmq.RCVTIMEO, _SUBSCRIBE_MS)
             for _ in range(self.spec.readers):
                 self._socket.recv()  # a subscription
 
@@ -80,7 +80,7 @@ class _Zmq(Peer):
     kinds: ClassVar[tuple[int, int]]
 
     def burst(self, spec: Spec) -> int:
-        # A pipe at its mark takes no more until half of it is known to have been read.
+        # A pipe at its high-water mark accepts no more until half of it has been read.
         return max(1, min(super().burst(spec), spec.messages // 4))
 
     def sender(self, spec: Spec, channel: str) -> Sender:
@@ -94,10 +94,10 @@ class _Zmq(Peer):
 
 
 class PubSub(_Zmq):
-    """Everybody gets everything, or less if slow."""
+    """Every receiver gets every message; a slow one loses some."""
 
     name = "pyzmq-pubsub"
-    how = "`send` and `recv`, XPUB so as to know that the subscriptions have arrived"
+    how = "`send` and `recv`, XPUB to see the subscriptions arrive"
     kinds = zmq.XPUB, zmq.SUB
 
 

@@ -1,4 +1,4 @@
-"""slick-queue-py: a Python port of a C++ queue that overwrites, with atomic operations from a small extension."""
+"""slick-queue-py: a Python port of a C++ queue that overwrites, with atomics in a small extension."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["SlickQueuePy"]
 
 
 class _Traits(QueueTraits):  # type: ignore[misc]  # the package is not typed
-    enable_read_last = False  # not needed here, and it costs
+    enable_read_last = False  # not needed, and it takes time
 
 
 class _Sender(Sender):
@@ -40,7 +40,7 @@ class _Receiver(Receiver):
         data, _, self._cursor = self._queue.read(self._cursor)
         return data
 
-    def told(self, _received: int) -> int:
+    def reported_lost(self, _received: int) -> int:
         return int(self._queue.loss_count()) * self.spec.batch
 
     def close(self) -> None:
@@ -48,7 +48,7 @@ class _Receiver(Receiver):
 
 
 class SlickQueuePy(Peer):
-    """Each reader has a cursor of its own; what was overwritten is counted."""
+    """Each reader has its own cursor; overwritten messages are counted."""
 
     name = "slick-queue"
     distribution = "slick-queue-py"

@@ -1,4 +1,4 @@
-"""subetha-ipc: rings with slots of 64 bytes, from Rust: one that broadcasts and overwrites, one for a single reader."""
+"""subetha-ipc: rings with slots of 64 bytes, from Rust: a broadcast ring that overwrites, and a queue."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class _PubSubReceiver(Receiver):
         self._lost = 0
         self.receive = self._receive_one if spec.room == 1 else self._receive_many
 
-    def told(self, _received: int) -> int:
+    def reported_lost(self, _received: int) -> int:
         return self._lost
 
     def count(self, received: Any) -> int:
@@ -66,12 +66,12 @@ class _PubSubReceiver(Receiver):
 
 
 class PubSub(Peer):
-    """A subscriber that is lapped is told how far it was moved, which is to the head."""
+    """A lapped subscriber is moved to the head and learns by how much."""
 
     name = "subetha-pubsub"
     distribution = "subetha-ipc"
     module = "subetha"
-    how = "`publish` or `publish_many`, `next` or `next_many`; records of 56 bytes for 64, its slots hold no more"
+    how = "`publish` or `publish_many`, `next` or `next_many`; records of 56 bytes instead of 64, to fit its slots"
     blocking = False
     sending, receiving = _PubSubSender, _PubSubReceiver
 
@@ -97,7 +97,7 @@ class _SpscSender(Sender):
         if self.spec.batch == 1:
             return bool(self._ring.push(message))
         pushed = self._push_buffer(message)
-        while pushed < self.spec.batch:  # It took the first part of the message: the rest has to follow.
+        while pushed < self.spec.batch:  # It accepted the first part of the message: send the rest.
             os.sched_yield()
             pushed += self._push_buffer(message[pushed * self.spec.record_size :])
         return True
@@ -146,7 +146,7 @@ class Spsc(Peer):
 
 
 def _cut(received: bytes, slot: int, size: int) -> bytes:
-    """Return the records without the rest of their slots, which do not remember how much of them was used."""
+    """Return the records without the unused ends of their slots."""
     return received if size == slot else np.frombuffer(received, np.uint8).reshape(-1, slot)[:, :size].tobytes()
 
 

@@ -28,11 +28,11 @@ class _Receiver(Receiver):
         super().__init__(spec, name)
         self._reader = zerochannel.BytesReader(f"/{name}")
         self._out = np.empty(spec.message_size, np.uint8)
-        # For a single record, making a new bytes object is the faster of the two.
+        # For a single record, a new bytes object is faster.
         self.receive = self._reader.read if spec.batch == 1 else partial(self._reader.read, out=self._out)
 
-    def told(self, received: int) -> int:
-        """Return what the gaps between its entry numbers add up to."""
+    def reported_lost(self, received: int) -> int:
+        """Return the sum of the gaps between its entry numbers."""
         return int(self._reader.last_entry_seq) * self.spec.batch - received
 
     def data(self, received: Any) -> Any:
@@ -40,7 +40,7 @@ class _Receiver(Receiver):
 
 
 class Zerochannel(Peer):
-    """A reader that is lapped skips what is gone; the gap shows in the number that comes with each entry."""
+    """A lapped reader skips the overwritten entries; the number of each entry shows the gap."""
 
     name = "zerochannel"
     distribution = "zerochannel"

@@ -1,4 +1,4 @@
-"""The scenarios, in the order in which they are measured and reported."""
+"""The scenarios, in the order of measurement and report."""
 
 from __future__ import annotations
 

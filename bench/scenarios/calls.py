@@ -1,4 +1,4 @@
-"""The calls of ChronoStream's ring that have no counterpart elsewhere, on each of its cores."""
+"""The calls of ChronoStream's ring that peers do not have, on each of its cores."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def calls(core: str) -> Sample:
 
 
 def _call_ns(call: Callable[[], Any], *, calls: int = _BURST, before: Callable[[], Any] = lambda: None) -> float:
-    """Return the median of what one call takes, without the loop and the lambda around it."""
+    """Return the median duration of a call, without that of the loop and the lambda around it."""
     return _burst_ns(call, calls, before) - _burst_ns(lambda: None, calls, lambda: None)
 
 
@@ -71,14 +71,14 @@ def _burst_ns(call: Callable[[], Any], calls: int, before: Callable[[], Any]) ->
 
 CALLS = Scenario(
     name="calls",
-    title="What further calls cost: one record of 64 bytes unless said, everything there already.",
+    title="The cost of further calls: one record of 64 bytes unless noted, already in the ring.",
     contenders="cores",
     metrics=(
         Metric("read_ns", "`read(1)` into a fresh array", "ns"),
         Metric("offer_ns", "`offer`", "ns"),
-        Metric("claim_ns", f"`claim({_BURST})` and filling it, a record", "ns"),
-        Metric("peek_ns", f"`peek({_BURST})` and leaving it", "ns"),
-        Metric("wait_ns", "`wait` when there is something", "ns"),
+        Metric("claim_ns", f"`claim({_BURST})` and filling it, per record", "ns"),
+        Metric("peek_ns", f"`peek({_BURST})` as a context", "ns"),
+        Metric("wait_ns", "`wait` with a record available", "ns"),
         Metric("lag_ns", "`lag`", "ns"),
     ),
     measure=lambda bench, peer, _case: bench.alone(calls, peer.core),

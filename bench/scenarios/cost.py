@@ -1,4 +1,4 @@
-"""What a call costs its caller, nobody else in the way: both sides in one process, sending and receiving in turn."""
+"""The cost of a call for its caller: both sides in one process, which alternates between sending and receiving."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from bench.scenario import Bench, Metric, Scenario
 __all__ = ["BATCH", "PUBLISH_BATCH", "PUBLISH_ONE", "READ_BATCH", "READ_ONE", "SCALE", "SIZES"]
 
 BATCH = 1024
-_RING_BYTES = 1 << 24  # at most, whatever the record's size
+_MAX_RING_BYTES = 1 << 24
 _SCALE_BATCH = 16
-_LEAST_BURSTS = 8
+_MIN_BURSTS = 8
 _ARRIVAL_S = 2.0
 
 _clock = time.perf_counter_ns
 
 
 def cost(station: Station) -> Sample:
-    """Send a burst that fits, receive it, again and again; each of the two is timed as a whole."""
+    """Repeatedly send a burst that fits and receive it; time both as a whole."""
     spec, peer = station.spec, station.peer
     sender = station.open_sender()
     receivers = [station.open_receiver(index) for index in range(spec.readers)]
-    sender.settle()
+    sender.wait_for_receivers()
     burst = peer.burst(spec)
     message, send = sender.message(make_rows(FIRST, spec.batch, spec.record_size)), sender.send
     sends: list[int] = []
     receives: list[int] = []
     processor: list[int] = []
     deadline = _clock() + int(station.options["budget_s"] * 1e9)
-    while len(sends) < _LEAST_BURSTS or _clock() < deadline:
+    while len(sends) < _MIN_BURSTS or _clock() < deadline:
         cpu = time.process_time_ns()
         begin = _clock()
         for _ in repeat(None, burst):
@@ -58,9 +58,9 @@ def cost(station: Station) -> Sample:
     sender.close()
     records = burst * spec.batch
     values = {
-        "send_ns": (_settled(sends) - loop) / records,
-        "send_cpu_ns": _settled(processor) / records,
-        "receive_ns": (_settled(receives) / spec.readers - loop) / records,
+        "send_ns": (_warm_median(sends) - loop) / records,
+        "send_cpu_ns": _warm_median(processor) / records,
+        "receive_ns": (_warm_median(receives) / spec.readers - loop) / records,
     }
     values["send_bytes"] = spec.record_size / values["send_ns"] * 1e9
     return Sample(values, checks=checks)
@@ -73,7 +73,7 @@ def _drain(receive: Callable[[], Any], count: int) -> None:
 
 
 def _loop_ns(count: int) -> float:
-    """Return what the loop itself costs, which is not the peer's affair."""
+    """Return the cost of the loop itself, which is subtracted."""
     costs = []
     for _ in range(64):
         begin = _clock()
@@ -83,27 +83,27 @@ def _loop_ns(count: int) -> float:
     return statistics.median(costs)
 
 
-def _settled(costs: list[int]) -> float:
-    """Return the median without the first quarter, in which caches and branches warm up."""
+def _warm_median(costs: list[int]) -> float:
+    """Return the median without the first quarter, which warms up caches and branch predictors."""
     return statistics.median(costs[len(costs) // 4 :])
 
 
 def _check_burst(
     station: Station, message: Callable[[Any], Any], send: Callable[[Any], Any], receivers: list[Receiver]
 ) -> Checks:
-    """Send one more burst, of records that differ, and compare what arrives."""
+    """Send another burst, of different records, and compare what arrives."""
     spec = station.spec
     total = station.peer.burst(spec) * spec.batch
-    before = [receiver.told(0) for receiver in receivers]
+    before = [receiver.reported_lost(0) for receiver in receivers]
     rows = make_rows(FIRST, total, spec.record_size)
     for first in range(0, total, spec.batch):
         send(message(rows[first : first + spec.batch]))
     result = Checks(0, 0, 0, 0, 0)
-    for receiver, told_before in zip(receivers, before, strict=True):
+    for receiver, lost_before in zip(receivers, before, strict=True):
         parts = _gather(receiver, total)
-        told = receiver.told(total)
-        told = None if told is None or told_before is None else max(0, told - told_before)
-        result += check(b"".join(parts), spec.record_size, sent=total, told=told)
+        lost = receiver.reported_lost(total)
+        reported = None if lost is None or lost_before is None else max(0, lost - lost_before)
+        result += check(b"".join(parts), spec.record_size, sent=total, reported=reported)
     return result
 
 
@@ -111,9 +111,9 @@ def _gather(receiver: Receiver, total: int) -> list[bytes]:
     parts, count = [], 0
     deadline = time.monotonic() + _ARRIVAL_S
     while count < total and time.monotonic() < deadline:
-        if got := receiver.receive():
-            parts.append(bytes(receiver.data(got)))
-            count += receiver.count(got)
+        if received := receiver.receive():
+            parts.append(bytes(receiver.data(received)))
+            count += receiver.count(received)
     return parts
 
 
@@ -122,7 +122,7 @@ def _measure(bench: Bench, peer: Peer, spec: Spec, budget_s: float | None = None
 
 
 def _memcpy_ns(bench: Bench, how: Copy, spec: Spec) -> float:
-    """Copy the bytes of a message into, or out of, a ring of the same size; return ns a record."""
+    """Copy the bytes of a message into or out of a ring of the same size; return ns per record."""
     repeats = max(8, int(bench.effort.budget_s * 400))
     costs = bench.limits.memcpy(how, spec.message_size, spec.capacity * spec.record_size, repeats)
     return float(statistics.median(costs)) / spec.batch
@@ -133,7 +133,7 @@ def _limit(how: Copy, key: str) -> Callable[[Bench, Case], Sample]:
 
 
 def _size_spec(case: Case) -> Spec:
-    return Spec(record_size=case["bytes"], capacity=min(8192, _RING_BYTES // case["bytes"]))
+    return Spec(record_size=case["bytes"], capacity=min(8192, _MAX_RING_BYTES // case["bytes"]))
 
 
 def _size(bench: Bench, peer: Peer, case: Case) -> Sample:
@@ -155,27 +155,27 @@ def _scale(bench: Bench, peer: Peer, case: Case) -> Sample:
     return _measure(bench, peer, spec, bench.effort.budget_s / 2)
 
 
-_SEND_ONE = Metric("send_ns", "a record", "ns")
-_SEND_CPU = Metric("send_cpu_ns", "CPU a record", "ns")
-_RECEIVE_ONE = Metric("receive_ns", "a record", "ns")
+_SEND_ONE = Metric("send_ns", "per record", "ns")
+_SEND_CPU = Metric("send_cpu_ns", "CPU per record", "ns")
+_RECEIVE_ONE = Metric("receive_ns", "per record", "ns")
 
 PUBLISH_ONE = Scenario(
     name="publish-one",
-    title="What sending a single record of 64 bytes costs the producer, from Python.",
+    title="The cost of sending a single record of 64 bytes from Python.",
     contenders="peers",
     metrics=(_SEND_ONE, _SEND_CPU),
     measure=lambda bench, peer, _case: _measure(bench, peer, Spec()),
 )
 READ_ONE = Scenario(
     name="read-one",
-    title="What receiving a single record of 64 bytes that is already there costs, from Python.",
+    title="The cost of receiving a single record of 64 bytes that is already there, from Python.",
     contenders="peers",
     metrics=(_RECEIVE_ONE,),
     measure=lambda bench, peer, _case: _measure(bench, peer, Spec()),
 )
 PUBLISH_BATCH = Scenario(
     name="publish-batch",
-    title=f"What sending {BATCH:,} records of 64 bytes in one call costs, for each of them.",
+    title=f"The cost per record of sending {BATCH:,} records of 64 bytes in one call.",
     contenders="peers",
     metrics=(_SEND_ONE, _SEND_CPU),
     measure=lambda bench, peer, _case: _measure(bench, peer, Spec(batch=BATCH)),
@@ -183,7 +183,7 @@ PUBLISH_BATCH = Scenario(
 )
 READ_BATCH = Scenario(
     name="read-batch",
-    title=f"What receiving {BATCH:,} records of 64 bytes in one call costs, for each of them.",
+    title=f"The cost per record of receiving {BATCH:,} records of 64 bytes in one call.",
     contenders="peers",
     metrics=(_RECEIVE_ONE,),
     measure=lambda bench, peer, _case: _measure(bench, peer, Spec(batch=BATCH)),
@@ -191,11 +191,11 @@ READ_BATCH = Scenario(
 )
 SIZES = Scenario(
     name="sizes",
-    title="What sending and receiving one record costs, by its size.",
+    title="The cost of sending and receiving one record, by its size.",
     contenders="peers",
     metrics=(
         _SEND_ONE,
-        Metric("receive_ns", "receiving it", "ns"),
+        Metric("receive_ns", "receiving", "ns"),
         Metric("send_bytes", "bytes sent", "per s", less_is_better=False),
     ),
     measure=_size,
@@ -205,9 +205,9 @@ SIZES = Scenario(
 )
 SCALE = Scenario(
     name="scale",
-    title=f"What sending a record costs, {_SCALE_BATCH} in one call, by the size of the ring and by its consumers.",
+    title=f"The cost of sending a record, {_SCALE_BATCH} in one call, by the size of the ring and its consumers.",
     contenders="peers",
-    metrics=(_SEND_ONE, Metric("receive_ns", "receiving it", "ns")),
+    metrics=(_SEND_ONE, Metric("receive_ns", "receiving", "ns")),
     measure=_scale,
     cases=_scale_cases,
     draw="lines",

@@ -1,4 +1,4 @@
-"""From a stamp before the send in one process to a stamp after the receive in another, on the same clock."""
+"""The time from before the send in one process to after the receive in another, on the same clock."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bench.ticker import SECOND_NS
 
 __all__ = ["IDLE", "LATENCY_BLOCK", "LATENCY_SPIN"]
 
-_SENT, _DONE = 0, 1  # words of the board: how many were sent, plus one; whether the consumer has ended
+_SENT, _DONE = 0, 1  # words of the board: the number of records sent, plus one; whether the consumer has ended
 _SPIN_PERIOD_NS = 200_000
 _AWAKE_NS = 50_000
 _SLEEP_PERIOD_NS = 1_000_000
@@ -25,20 +25,20 @@ _SILENCE_S = 1.0
 _POLLS = 256
 _WARM_UP = 0.1  # of the messages
 
-_clock = time.perf_counter_ns  # CLOCK_MONOTONIC on Linux: the same for all processes
+_clock = time.perf_counter_ns  # CLOCK_MONOTONIC on Linux: equal in all processes
 
 
 def produce(station: Station) -> list[int]:
-    """Send a record at a time, at the given pace; return the stamps."""
+    """Send single records at the given rate; return the time stamps."""
     spec, words, period = station.spec, station.words(), station.options["period_ns"]
-    sender = station.open_sender_first()
+    sender = station.open_sender_and_wait()
     rows = make_rows(FIRST, station.options["count"], spec.record_size)
-    messages = [sender.message(rows[at : at + 1]) for at in range(len(rows))]
+    messages = [sender.message(rows[index : index + 1]) for index in range(len(rows))]
     send, stamps = sender.send, []
     station.meet()
     for message in messages:
         due = _clock() + period
-        # Asleep first, so that what needs this core gets it; then awake, so that the send does not pay for waking up.
+        # Sleep first, so that other processes get this core; then spin, so that the send is not slowed by waking up.
         time.sleep(max(0, due - _clock() - _AWAKE_NS) / 1e9)
         while _clock() < due:
             pass
@@ -53,14 +53,14 @@ def produce(station: Station) -> list[int]:
 
 
 def consume(station: Station, index: int) -> dict[str, Any]:
-    """Receive a record at a time; return stamps, positions, and the processor time that waiting took."""
+    """Receive single records; return time stamps, positions, and the processor time of waiting."""
     spec = station.spec
-    receiver = station.open_receiver_next(index)
+    receiver = station.open_receiver_in_turn(index)
     station.meet()
     begin, cpu = _clock(), time.process_time_ns()
     arrivals = _arrivals(station, receiver)
     cpu, elapsed = time.process_time_ns() - cpu, _clock() - begin
-    told = receiver.told(len(arrivals))
+    reported = receiver.reported_lost(len(arrivals))
     data = b"".join(part for _, part in arrivals)
     stamps = [stamp for stamp, part in arrivals for _ in range(len(part) // spec.record_size)]
     station.words()[_DONE] = 1
@@ -70,7 +70,7 @@ def consume(station: Station, index: int) -> dict[str, Any]:
         "positions": positions_of(data, spec.record_size),
         "cpu_ns": cpu,
         "elapsed_ns": elapsed,
-        "checks": check(data, spec.record_size, sent=station.options["count"], told=told),
+        "checks": check(data, spec.record_size, sent=station.options["count"], reported=reported),
     }
 
 
@@ -82,17 +82,17 @@ def _arrivals(station: Station, receiver: Receiver) -> list[tuple[int, bytes]]:
     quiet_since = None
     while len(arrivals) < count:
         if blocking:
-            got = receiver.wait(0.5)
+            received = receiver.wait(0.5)
         else:
             for _ in range(_POLLS):
-                got = receive()
-                if got:
+                received = receive()
+                if received:
                     break
                 if threads:
                     os.sched_yield()
-        if got:
+        if received:
             stamp = _clock()
-            arrivals.append((stamp, bytes(data(got))))
+            arrivals.append((stamp, bytes(data(received))))
             quiet_since = None
         elif words[_SENT]:
             quiet_since = quiet_since or _clock()
@@ -137,7 +137,7 @@ _PERCENTILES = (
 
 LATENCY_SPIN = Scenario(
     name="latency-spin",
-    title="From process to process, one record every 200 µs, the consumer asking again and again on its own core.",
+    title="From process to process, one record every 200 µs, to a consumer that spins on its own core.",
     contenders="peers",
     metrics=_PERCENTILES,
     measure=_spin,
@@ -146,9 +146,9 @@ LATENCY_SPIN = Scenario(
 )
 LATENCY_BLOCK = Scenario(
     name="latency-block",
-    title="From process to process, one record every millisecond, the consumer asleep on its own core until then.",
+    title="From process to process, one record every millisecond, to a consumer that sleeps on its own core.",
     contenders="peers",
-    metrics=(*_PERCENTILES, Metric("cpu_ns", "waiter's CPU a record", "ns")),
+    metrics=(*_PERCENTILES, Metric("cpu_ns", "consumer's CPU per record", "ns")),
     measure=lambda bench, peer, _case: _latency(
         bench, peer, Spec(blocking=True), bench.effort.sleeps, _SLEEP_PERIOD_NS
     ),
@@ -159,7 +159,7 @@ LATENCY_BLOCK = Scenario(
 )
 IDLE = Scenario(
     name="idle",
-    title="What a consumer that sleeps on a stream of one record a second takes of its core.",
+    title="The processor time of a consumer that sleeps on a stream of one record per second.",
     contenders="peers",
     metrics=(Metric("cpu_share", "CPU", "share"), Metric("p50", "median latency", "ns")),
     measure=lambda bench, peer, _case: _latency(bench, peer, Spec(blocking=True), bench.effort.idle_s, SECOND_NS),

@@ -1,4 +1,4 @@
-"""What only ChronoStream does, and therefore nothing stands beside it: events of the past, and the calendar."""
+"""Scenarios without peers: events of the past, and the calendar."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class ChronoStream(Contender):
 
     name = "chronostream"
     distribution = "chronostream"
-    how = "on the core that it takes by default"
+    how = "with its default core"
 
 
 def backfill(count: int) -> Sample:
-    """Make the events of `count` seconds, and replay them into a ring."""
+    """Build the events of `count` seconds, and replay them into a ring."""
     begin_ns = int(datetime(2026, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000_000
     end_ns = begin_ns + count * 1_000_000_000
     stamps = boundaries("second", begin_ns, end_ns)
@@ -47,7 +47,7 @@ def backfill(count: int) -> Sample:
 
 
 def calendar() -> Sample:
-    """Ask for boundaries of a zone with daylight saving time."""
+    """Compute boundaries of a zone with daylight saving time."""
     new_year_2000, new_year_2100 = (int(datetime(year, 1, 1, tzinfo=UTC).timestamp()) * 10**9 for year in (2000, 2100))
     begin_ns = time.perf_counter_ns()
     boundaries("day", new_year_2000, new_year_2100, _ZONE)
@@ -78,11 +78,11 @@ def _median_ns(work: Callable[[], Any]) -> float:
 
 BACKFILL = Scenario(
     name="backfill",
-    title="Events of the past: boundaries, sequences, records, and into a ring.",
+    title="Events of the past: boundaries, sequences and records, and publishing them.",
     contenders="own",
     metrics=(
         Metric("replayed", "events into a ring", "per s", less_is_better=False),
-        Metric("build_ns", "`build_events`, an event", "ns"),
+        Metric("build_ns", "`build_events`, per event", "ns"),
     ),
     measure=lambda bench, _contender, _case: bench.alone(backfill, bench.effort.events),
     draw=None,

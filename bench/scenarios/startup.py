@@ -1,4 +1,4 @@
-"""From nothing to the first record: importing, making, attaching."""
+"""The time to the first record: importing, creating, attaching."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def first_record(station: Station) -> Sample:
     made = _clock()
     receiver = station.open_receiver(0)
     attached = _clock()
-    sender.settle()
+    sender.wait_for_receivers()
     message = sender.message(make_rows(FIRST, 1, station.spec.record_size))
     sending = _clock()
     sender.send(message)
@@ -42,7 +42,7 @@ def first_record(station: Station) -> Sample:
 
 
 def start_scheduler() -> int:
-    """Return ns until a scheduler process is ready."""
+    """Start a scheduler process; return the ns until it is ready."""
     begin = _clock()
     with cs.start(cs.StreamConfig(name=f"bench-start-{os.getpid()}", capacity=1024, remove=True)):
         return _clock() - begin
@@ -66,7 +66,7 @@ def _imports(bench: Bench, _contender: ChronoStream, _case: Case) -> Sample:
 
 
 def _import_ns(module: str) -> float:
-    """Return what an import takes in a new interpreter; files are in the system's cache by the second round."""
+    """Return the ns of an import in a new interpreter; from the second round on, its files are cached."""
     command = [sys.executable, "-c", _IMPORT.format(module)]
     try:
         run = subprocess.run(command, capture_output=True, text=True, timeout=_IMPORT_LIMIT_S, check=False)
@@ -79,11 +79,11 @@ def _import_ns(module: str) -> float:
 
 STARTUP = Scenario(
     name="startup",
-    title="Until the first record has passed: importing the package, making the ring, attaching to it, one record.",
+    title="The time to the first record: importing the package, creating the ring, attaching, passing one record.",
     contenders="peers",
     metrics=(
         Metric("import_ns", "import", "ns"),
-        Metric("make_ns", "make", "ns"),
+        Metric("make_ns", "create", "ns"),
         Metric("attach_ns", "attach", "ns"),
         Metric("first_ns", "first record", "ns"),
     ),
@@ -91,7 +91,7 @@ STARTUP = Scenario(
 )
 IMPORTS = Scenario(
     name="imports",
-    title="What a program that uses ChronoStream waits for before it runs.",
+    title="The time that a program with ChronoStream takes to start.",
     contenders="own",
     metrics=(
         Metric("chronostream_ns", "import chronostream", "ns"),

@@ -1,4 +1,4 @@
-"""Aligned second boundaries: how late each way of waiting for them is."""
+"""The lateness of each way to wait for aligned second boundaries."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _lateness(late_ns: npt.NDArray[np.int64]) -> Sample:
 
 TICK = Scenario(
     name="tick",
-    title="How late an action at an aligned second is; ChronoStream's is the event's arrival in another process.",
+    title="The lateness of an action at an aligned second; with ChronoStream, the event's arrival in another process.",
     contenders="tickers",
     metrics=(
         Metric("p50", "median", "ns"),

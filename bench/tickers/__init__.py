@@ -1,4 +1,4 @@
-"""The ways to be woken at the second: which there are."""
+"""The list of the ways to wake up at a second."""
 
 from __future__ import annotations
 
@@ -12,4 +12,4 @@ TICKERS = {
     "asyncio": ("aio", "Asyncio"),
     "time.sleep": ("sleep", "Sleep"),
 }
-"""Name: module here, and class."""
+"""Each name with its module in this package, and its class."""

@@ -1,4 +1,4 @@
-"""asyncio: a coroutine that sleeps to the boundary."""
+"""asyncio: a coroutine that sleeps until the boundary."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ __all__ = ["Asyncio"]
 
 
 class Asyncio(Ticker):
-    """`asyncio.sleep` in a loop that has nothing else to do."""
+    """`asyncio.sleep` in an otherwise idle loop."""
 
     name = "asyncio"
-    how = "`asyncio.sleep` for what is left of the second, nothing else in the loop; late when it returns"
+    how = "`asyncio.sleep` to the boundary, in an otherwise idle loop; measured when it returns"
 
     def tick(self, count: int, _cores: Cores) -> Ticks:
         return asyncio.run(_tick(count))

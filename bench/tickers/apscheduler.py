@@ -13,11 +13,11 @@ __all__ = ["APScheduler"]
 
 
 class APScheduler(Ticker):
-    """A job with a cron trigger, on the default pool of threads."""
+    """A job with a cron trigger, in the default thread pool."""
 
     name = "apscheduler"
     distribution = "apscheduler"
-    how = "`BlockingScheduler`, cron trigger `second='*'`, its default executor; late when the job begins"
+    how = "`BlockingScheduler`, cron trigger `second='*'`, its default executor; measured when the job begins"
 
     def tick(self, count: int, _cores: Cores) -> Ticks:
         late_ns: list[int] = []

@@ -1,4 +1,4 @@
-"""ChronoStream: a scheduler process, and a consumer on the other core that sees when its events are there."""
+"""ChronoStream: a scheduler process, and a consumer on the other core."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _SPIN_NS = 3_000_000
 
 
 class ChronoStream(Ticker):
-    """All four frequencies, as `chronostream run` has them."""
+    """All four frequencies, as with `chronostream run`."""
 
     name = "chronostream"
     distribution = "chronostream"
-    how = "a producer of all four frequencies; late when a consumer that spins on the other core has the event"
+    how = "a producer of all four frequencies; measured when a consumer that spins on the other core has the event"
 
     def tick(self, count: int, cores: Cores) -> Ticks:
         config = cs.StreamConfig(
@@ -40,17 +40,17 @@ class ChronoStream(Ticker):
                 begin_ns, cpu_ns = time.monotonic_ns(), _cpu_ns(producer.pid)
                 late_ns = [_late_ns(consumer, boundary_ns) for boundary_ns in _next_boundaries(count)]
                 share = (_cpu_ns(producer.pid) - cpu_ns) / (time.monotonic_ns() - begin_ns)
-            return Ticks(late_ns, share, {"by its own account": _own_account(producer.status())})
+            return Ticks(late_ns, share, {"own measurement": _own_lateness(producer.status())})
 
 
 def _next_boundaries(count: int) -> range:
-    # Not the very next: the producer is new, and this process has yet to go to sleep.
+    # Not the next one: the producer has just started, and this process is not asleep yet.
     first_ns = (time.time_ns() // SECOND_NS + 2) * SECOND_NS
     return range(first_ns, first_ns + count * SECOND_NS, SECOND_NS)
 
 
 def _late_ns(consumer: ring.Consumer, boundary_ns: int) -> int:
-    """Return when the event of a boundary was here, after spinning for it."""
+    """Spin for the event of a boundary; return how late it arrived."""
     time.sleep(max(0, boundary_ns - _SPIN_NS - time.time_ns()) / 1e9)
     out = np.empty(8, EVENT_DTYPE)
     read_into, clock = consumer.read_into, time.time_ns
@@ -64,7 +64,7 @@ def _late_ns(consumer: ring.Consumer, boundary_ns: int) -> int:
 
 
 def _cpu_ns(pid: int) -> int:
-    """Return the processor time of all threads of a process; to the nanosecond where the system counts so."""
+    """Return the processor time of all threads of a process, to the nanosecond if the system counts it."""
     try:
         return sum(int(path.read_text("ascii").split()[0]) for path in Path(f"/proc/{pid}/task").glob("*/schedstat"))
     except OSError:
@@ -72,7 +72,7 @@ def _cpu_ns(pid: int) -> int:
         return round((times.user + times.system) * 1e9)
 
 
-def _own_account(status: cs.StreamStatus) -> str:
+def _own_lateness(status: cs.StreamStatus) -> str:
     if status.engine is None or (lateness := status.engine.frequencies[0].lateness) is None:
-        return "nothing"
+        return "none"
     return f"p50 {lateness.p50_ns / 1000:.1f} µs, p99 {lateness.p99_ns / 1000:.1f} µs"

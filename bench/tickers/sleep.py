@@ -1,4 +1,4 @@
-"""`time.sleep` to the boundary: the loop that everybody writes."""
+"""`time.sleep` until the boundary: the usual loop."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ __all__ = ["Sleep"]
 
 
 class Sleep(Ticker):
-    """Sleep for what is left until the next boundary."""
+    """Sleep until the next boundary."""
 
     name = "time.sleep"
-    how = "`time.sleep` for what is left of the second; late when the call returns"
+    how = "`time.sleep` to the boundary; measured when the call returns"
 
     def tick(self, count: int, _cores: Cores) -> Ticks:
         late_ns = []

@@ -85,13 +85,13 @@ def test_costs_and_rates_are_above_zero(run: dict[str, Any]) -> None:
     assert min(values) > 0
 
 
-def test_every_record_arrived_or_was_told_of(run: dict[str, Any]) -> None:
+def test_every_record_arrived_or_was_reported_lost(run: dict[str, Any]) -> None:
     checked = [summary for summary in run["summaries"] if "checks" in summary]
     assert [summary for summary in checked if not summary["checks"]["verdict"].startswith("right")] == []
     assert {summary["scenario"] for summary in checked} >= {"publish-one", "one-to-one", "latency-spin", "overrun"}
 
 
-def test_our_own_core_was_overrun_and_told_exactly_what_it_lost(run: dict[str, Any]) -> None:
+def test_our_own_core_was_overrun_and_reported_exactly_what_it_lost(run: dict[str, Any]) -> None:
     for core in CORES:
         (checks,) = (
             summary["checks"]

@@ -8,7 +8,7 @@ from bench import peers, tickers
 from bench.effort import SMOKE
 from bench.host import Cores
 from bench.peer import Peer
-from bench.runner import Run, lines_of
+from bench.runner import Run, load_contenders
 from bench.scenarios import SCENARIOS
 
 
@@ -22,22 +22,22 @@ def test_a_peer_that_is_not_installed_is_named_with_the_way_to_get_it(
 ) -> None:
     monkeypatch.delitem(sys.modules, "bench.peers.kickmsg", raising=False)
     monkeypatch.setitem(sys.modules, "kickmsg", None)
-    line = lines_of(["kickmsg", "mp-pipe"], run)
+    contenders = load_contenders(["kickmsg", "mp-pipe"], run)
     assert "pip install '.[bench]'" in run.absent["kickmsg"]
-    names = [peer.name for peer in line.peers]
+    names = [peer.name for peer in contenders.peers]
     assert "kickmsg" not in names
     assert "mp-pipe" in names
 
 
 def test_our_own_take_part_without_being_asked_for(run: Run) -> None:
-    line = lines_of([], run)
-    taking_part = {contender.name for contender in (*line.peers, *line.tickers)}
+    contenders = load_contenders([], run)
+    taking_part = {contender.name for contender in (*contenders.peers, *contenders.tickers)}
     assert taking_part | set(run.absent) == {*peers.OWN, *tickers.OWN}
     assert {*peers.OWN, *tickers.OWN} == {*run.versions, *run.absent}
 
 
-def test_each_contender_tells_its_version_and_how_it_is_used(run: Run) -> None:
-    lines_of(["mp-queue", "mp-pipe", "time.sleep", "asyncio"], run)
+def test_each_contender_has_its_version_and_how_it_is_used(run: Run) -> None:
+    load_contenders(["mp-queue", "mp-pipe", "time.sleep", "asyncio"], run)
     assert all(run.versions.values())
     assert all(run.how.values())
 

@@ -18,8 +18,8 @@ def test_records_say_their_positions() -> None:
 
 @pytest.mark.parametrize("size", [16, 56, 65536])
 def test_all_records_in_order_are_right(size: int) -> None:
-    checks = check(make_rows(FIRST, 100, size).tobytes(), size, sent=100, told=None)
-    assert checks == Checks(sent=100, received=100, told=None, torn=0, repeated=0)
+    checks = check(make_rows(FIRST, 100, size).tobytes(), size, sent=100, reported=None)
+    assert checks == Checks(sent=100, received=100, reported=None, torn=0, repeated=0)
     assert checks.right
     assert checks.verdict == "right"
 
@@ -27,34 +27,34 @@ def test_all_records_in_order_are_right(size: int) -> None:
 def test_a_record_with_a_word_of_another_is_torn() -> None:
     rows = make_rows(FIRST, 4, SIZE)
     rows[1, 3] = rows[2, 3]
-    checks = check(rows.tobytes(), SIZE, sent=4, told=0)
+    checks = check(rows.tobytes(), SIZE, sent=4, reported=0)
     assert (checks.torn, checks.missing, checks.right) == (1, 1, False)
-    assert checks.verdict == "WRONG: 1 torn, 1 lost beyond what it told"
+    assert checks.verdict == "WRONG: 1 torn, 1 lost but not reported"
 
 
 def test_memory_that_nobody_wrote_is_torn() -> None:
-    assert check(np.zeros(4, np.uint64), SIZE, sent=1, told=None).torn == 1
+    assert check(np.zeros(4, np.uint64), SIZE, sent=1, reported=None).torn == 1
 
 
 def test_a_record_that_comes_again_or_late_is_repeated() -> None:
-    checks = check(sent(1, 2, 2, 4, 3), SIZE, sent=4, told=None)
+    checks = check(sent(1, 2, 2, 4, 3), SIZE, sent=4, reported=None)
     assert (checks.repeated, checks.torn) == (2, 0)
 
 
 @pytest.mark.parametrize(
-    ("told", "verdict"),
+    ("reported", "verdict"),
     [
-        (2, "right; 2 lost, all told"),
-        (None, "WRONG: 2 lost without a word"),
-        (1, "WRONG: 1 lost beyond what it told"),
-        (3, "WRONG: 1 told lost that were not"),
+        (2, "right; 2 lost, all reported"),
+        (None, "WRONG: 2 lost silently"),
+        (1, "WRONG: 1 lost but not reported"),
+        (3, "WRONG: 1 reported lost but not lost"),
     ],
 )
-def test_a_loss_is_right_only_if_it_is_told_exactly(told: int | None, verdict: str) -> None:
-    assert check(sent(1, 2, 5), SIZE, sent=5, told=told).verdict == verdict
+def test_a_loss_is_right_only_if_it_is_reported_exactly(reported: int | None, verdict: str) -> None:
+    assert check(sent(1, 2, 5), SIZE, sent=5, reported=reported).verdict == verdict
 
 
 def test_checks_of_several_receivers_add_up() -> None:
     total = Checks(10, 8, 2, 0, 0) + Checks(10, 10, 0, 1, 0)
     assert total == Checks(20, 18, 2, 1, 0)
-    assert (total + Checks(1, 1, None, 0, 0)).told is None
+    assert (total + Checks(1, 1, None, 0, 0)).reported is None

@@ -10,7 +10,7 @@ from bench.results import Sample, Spread, case_text, histogram_of, summarise
 
 
 def test_a_spread_is_the_median_and_the_ends() -> None:
-    assert Spread.of([3.0, 1.0, 2.0]) == Spread(2.0, 1.0, 3.0)
+    assert Spread.from_values([3.0, 1.0, 2.0]) == Spread(2.0, 1.0, 3.0)
 
 
 def test_rounds_come_together() -> None:
