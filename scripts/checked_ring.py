@@ -1,4 +1,4 @@
-"""Records that say what they must be, and a consumer that checks them; for scripts/crash-ring and stress-ring."""
+"""Records that follow from their position, and a consumer that checks them: for scripts/crash-ring and stress-ring."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import numpy.typing as npt
 from chronostream.errors import StreamNotFoundError
 from chronostream.ring import Consumer
 
-__all__ = ["PATIENCE_S", "RECORD", "attach", "follow", "records_at"]
+__all__ = ["RECORD", "TIMEOUT_S", "attach", "follow", "records_at"]
 
 RECORD = np.dtype([("position", "<u8"), ("checksum", "<u8"), ("filling", "<u8", 5), ("odd", "<u4")])
-PATIENCE_S = 30.0
+TIMEOUT_S = 30.0
 
 
 def records_at(first: int, count: int) -> npt.NDArray[Any]:
@@ -28,8 +28,8 @@ def records_at(first: int, count: int) -> npt.NDArray[Any]:
 
 
 def attach(name: str, core: Any) -> Consumer:
-    """Attach to a stream that is about to be made."""
-    deadline_s = time.monotonic() + PATIENCE_S
+    """Attach to a stream that another process is creating."""
+    deadline_s = time.monotonic() + TIMEOUT_S
     while True:
         try:
             return Consumer.attach(name, core=core)
@@ -40,11 +40,11 @@ def attach(name: str, core: Any) -> Consumer:
 
 
 def follow(consumer: Consumer) -> tuple[int, int]:
-    """Read to the end of the stream; return how many records came, and how many reads brought a wrong one."""
+    """Read to the end of the stream; return the number of records, and of reads with a wrong record."""
     received = wrong = 0
-    while consumer.wait(PATIENCE_S):
-        found = consumer.read()
-        first = consumer.position - len(found)
-        wrong += found.tobytes() != records_at(first, len(found)).tobytes()
-        received += len(found)
+    while consumer.wait(TIMEOUT_S):
+        records = consumer.read()
+        first = consumer.position - len(records)
+        wrong += records.tobytes() != records_at(first, len(records)).tobytes()
+        received += len(records)
     return received, wrong
