@@ -1,4 +1,4 @@
-"""The program as a whole: every scenario runs, and what it says is sane. How fast anything is, is not asked here."""
+"""The whole program: every scenario runs, and its results are plausible. Nothing here depends on speed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LIMIT_S = 150
 
 def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "bench", *arguments]
-    # Not under coverage, which is of the package, and would make its contenders several times slower.
+    # Without coverage, which measures only the package and makes the contenders several times slower.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
     return subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=LIMIT_S, check=False

@@ -1,6 +1,6 @@
-"""Two producers, two relays, a cluster of three, two mirrors, and somebody who kills them at random.
+"""Two producers, two relays, a cluster of three nodes and two mirrors, whose processes are killed at random.
 
-The test suite runs it for some seconds, `scripts/soak-nats` for as long as you like.
+The test suite runs this for some seconds, `scripts/soak-nats` for any time.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ START_NS = 1_711_845_000_000_000_000  # 2024-03-31T00:30Z: half an hour before E
 FREQUENCIES = ("second", "minute", "hour", "day")
 ZONE = "Europe/Berlin"
 CAPACITY = 1 << 18
-_PATIENCE_S = 60.0
-_CATCH_UP_S = 0.1  # of the time, one producer sleeps
+_TIMEOUT_S = 60.0
+_CATCH_UP_S = 0.1  # the probability that one producer sleeps
 _SIDES = ("a", "b")
 
 
 class Outcome(NamedTuple):
-    """What came of it.
+    """The result of a run.
 
     Attributes:
         expected: the ids that each mirror must hold.
-        mirrored: the ids that each does hold, in their order.
-        kills: how often each kind of part was killed.
+        mirrored: the ids that each mirror holds, in order.
+        kills: number of kills of each kind of process.
     """
 
     expected: list[str]
@@ -43,25 +43,25 @@ class Outcome(NamedTuple):
     kills: Counter[str]
 
 
-def run(directory: Path, for_s: float, seed: int, *, say: Callable[[str], None] = lambda _: None) -> Outcome:
-    """Run it for so many seconds, and then until the mirrors have everything, or have had time enough."""
+def run(directory: Path, for_s: float, seed: int, *, log: Callable[[str], None] = lambda _: None) -> Outcome:
+    """Run for `for_s` seconds, then until the mirrors hold everything or a timeout expires."""
     with segments("accept") as own, contextlib.ExitStack() as closing:
-        stage = _Stage(own, closing.enter_context(Cluster(directory)), closing, random.Random(seed), say)
+        stage = _Stage(own, closing.enter_context(Cluster(directory)), closing, random.Random(seed), log)
         end_s = time.monotonic() + for_s
         while time.monotonic() < end_s:
             stage.emit()
             stage.kill_and_revive()
-        stage.revive(everybody=True)
+        stage.revive(everything=True)
         expected = event_ids(
             boundary_events(FREQUENCIES, START_NS + 1, START_NS + stage.emitted_s * S + 1, ZONE)
         ).tolist()
-        say(f"{len(expected)} events emitted, {dict(stage.kills)} killed; waiting for the mirrors")
+        log(f"{len(expected)} events emitted, {dict(stage.kills)} killed; waiting for the mirrors")
         mirrored = [stage.held(side, len(expected)) for side in _SIDES]
     return Outcome(expected, mirrored, stage.kills)
 
 
 class _Stage:
-    """All the parts, and what happens to them."""
+    """All processes of a run."""
 
     def __init__(
         self,
@@ -69,11 +69,11 @@ class _Stage:
         cluster: Cluster,
         closing: contextlib.ExitStack,
         chance: random.Random,
-        say: Callable[[str], None],
+        log: Callable[[str], None],
     ) -> None:
         self.emitted_s = 0
         self.kills: Counter[str] = Counter()
-        self._own, self._cluster, self._chance, self._say = own, cluster, chance, say
+        self._own, self._cluster, self._chance, self._log = own, cluster, chance, log
         self._sources = [closing.enter_context(self._source(side)) for side in _SIDES]
         self._programs = closing.enter_context(Programs())
         self._commands: dict[str, Program] = {}
@@ -82,11 +82,11 @@ class _Stage:
         for part in self._parts:
             self._start(part)
         self._victims: list[str] = []
-        self._dead: list[tuple[float, str, Callable[[], object]]] = []  # when to revive whom, and how
+        self._dead: list[tuple[float, str, Callable[[], object]]] = []  # when to revive which process, and how
         self._next_kill_s = time.monotonic() + 1
 
     def emit(self) -> None:
-        """Let both producers emit some seconds; one ahead of the other, or asleep so that it misses some of them."""
+        """Let both producers emit some seconds, one before the other, or asleep so that it misses some of them."""
         seconds = self._chance.randrange(1, 40)
         asleep = self._chance.choice(self._sources) if self._chance.random() < _CATCH_UP_S else None
         for source in self._chance.sample(self._sources, 2):
@@ -95,7 +95,7 @@ class _Stage:
         self.emitted_s += seconds
 
     def kill_and_revive(self) -> None:
-        """Kill a part now and then, each kind as often as the others, and start it again after a while."""
+        """Kill a process from time to time, each equally often, and start it again later."""
         self.revive()
         now_s = time.monotonic()
         if now_s < self._next_kill_s:
@@ -107,32 +107,32 @@ class _Stage:
         if victim in (part for _, part, _ in self._dead):
             return
         self.kills[victim.partition(" ")[0]] += 1
-        self._say(f"{self.emitted_s} s emitted, killing {victim}")
+        self._log(f"{self.emitted_s} s emitted, killing {victim}")
         if victim == "node":
             node = self._chance.choice(self._cluster.servers)
             node.kill()
             revive: Callable[[], object] = node.start
         else:
-            self._say(self._kill(victim))
+            self._log(self._kill(victim))
             revive = partial(self._start, victim)
         self._dead.append((now_s + self._chance.uniform(0, 1.5), victim, revive))
 
-    def revive(self, *, everybody: bool = False) -> None:
-        """Start what was killed and has been dead for long enough."""
+    def revive(self, *, everything: bool = False) -> None:
+        """Start the killed processes whose time has come, or all."""
         now_s = time.monotonic()
-        due = [entry for entry in self._dead if everybody or entry[0] <= now_s]
+        due = [entry for entry in self._dead if everything or entry[0] <= now_s]
         for entry in due:
             self._dead.remove(entry)
             entry[2]()
 
     def held(self, side: str, count: int) -> list[str]:
-        """Return the ids in a mirror's ring, once there are so many, or nothing more can be hoped for."""
-        deadline_s = time.monotonic() + _PATIENCE_S
-        with subscribe(f"{self._own}-mirror-{side}", start="oldest", wait_s=_PATIENCE_S) as events:
+        """Return the ids in a mirror's ring, once there are `count`, or after a timeout."""
+        deadline_s = time.monotonic() + _TIMEOUT_S
+        with subscribe(f"{self._own}-mirror-{side}", start="oldest", wait_s=_TIMEOUT_S) as events:
             while events.lag < count and time.monotonic() < deadline_s:
                 time.sleep(0.05)
                 ended = [part for part, command in self._commands.items() if command.process.poll() is not None]
-                assert not ended, "it ended by itself"
+                assert not ended, "a process ended by itself"
             ids: list[str] = event_ids(events.read()).tolist()
         return ids
 
@@ -157,10 +157,10 @@ class _Stage:
         self._commands[part] = self._programs.chronostream(*arguments, stderr=subprocess.STDOUT)
 
     def _kill(self, part: str) -> str:
-        """Kill it, and return what it had printed."""
+        """Kill a process, and return its output."""
         self._commands[part].stop(signal.SIGKILL)
         return self._commands[part].out.rest()
 
     def _end(self) -> None:
         for part in self._commands:
-            self._say(f"{part}:\n{self._kill(part)}")
+            self._log(f"{part}:\n{self._kill(part)}")

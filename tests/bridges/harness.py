@@ -1,4 +1,4 @@
-"""Real NATS servers on loopback, and what the bridges' tests do with them."""
+"""NATS servers on loopback, and helpers of the bridges' tests."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ from chronostream.ring import inspect
 from tests.ring.harness import TIMEOUT_S, wait_until
 
 START_NS = 1_700_000_000_000_000_000
-"""Unless told otherwise, a stream's first event is a second later."""
+"""By default, a stream's first event is a second later."""
 S = 1_000_000_000
 NATS_SERVER = Path(sys.executable).with_name("nats-server")
 _T = TypeVar("_T")
 
 
 def free_port() -> int:
-    """Return a port that nobody has, outside the range that outgoing connections take theirs from."""
+    """Return a free port, outside the range of ports of outgoing connections."""
     while True:
         port = random.randrange(10_000, 30_000)
         with socket.socket() as probe, contextlib.suppress(OSError):
@@ -48,7 +48,7 @@ def free_port() -> int:
 
 
 class Server:
-    """A NATS server; one that was killed can be started again on the same port, with what it had stored."""
+    """A NATS server. After `kill` it can be started again, on the same port and with the same store."""
 
     def __init__(self, directory: Path, *, config: str = "", name: str = "") -> None:
         self.directory = directory
@@ -66,19 +66,19 @@ class Server:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it, and return once it answers."""
+        """Start the server, and wait until it answers."""
         self._process = subprocess.Popen([NATS_SERVER, *self._arguments])
         wait_until(self._answers)
 
     def kill(self) -> None:
-        """Kill -9."""
+        """Kill the server with SIGKILL."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
 
     def _answers(self) -> bool:
         assert self._process is not None
-        assert self._process.poll() is None, f"it ended: {self._log.read_text()}"
+        assert self._process.poll() is None, f"the server ended: {self._log.read_text()}"
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1) as connection:
             return connection.recv(4) == b"INFO"
         return False
@@ -92,7 +92,7 @@ class Server:
 
 
 class Cluster:
-    """Three NATS servers that know each other."""
+    """A cluster of three NATS servers."""
 
     def __init__(self, directory: Path) -> None:
         ports = [free_port() for _ in range(3)]
@@ -116,21 +116,21 @@ class Cluster:
 
 
 class Source:
-    """A stream whose engine runs here, under a clock of its own, as fast as it is moved."""
+    """A stream whose engine runs in this process, under a fake clock."""
 
     def __init__(self, name: str, start_ns: int = START_NS, **options: Any) -> None:
-        usual: dict[str, Any] = {
+        defaults: dict[str, Any] = {
             "sequencer": "boundary",
             "coalesce": "all",
             "producer_version": "1",
             "instance_id": "test",
         }
-        self.config = StreamConfig(name=name, **(usual | options))
+        self.config = StreamConfig(name=name, **(defaults | options))
         self.clock = FakeClock(start_ns)
         self.engine = Engine(self.config, clock=self.clock)
 
     def advance(self, seconds: int, *, asleep: bool = False) -> None:
-        """Let so many seconds pass, and emit what they bring; asleep, only what is due when they have passed."""
+        """Let seconds pass and emit their events; asleep, emit only those due at the end."""
         for _ in range(seconds):
             self.clock.advance(S)
             if not asleep:
@@ -148,13 +148,13 @@ class Source:
 
 
 def emit(name: str, seconds: int, start_ns: int = START_NS, **options: Any) -> None:
-    """Make a closed stream of so many seconds, or have one that is there go on."""
+    """Create a closed stream of some seconds, or continue an existing one."""
     with Source(name, start_ns, **options) as source:
         source.advance(seconds)
 
 
 def fill(url: str, name: str, seconds: int, start_ns: int = START_NS, **options: Any) -> RelayReport:
-    """Have JetStream hold the events of so many seconds."""
+    """Deliver the events of some seconds to JetStream."""
     emit(name, seconds, start_ns, **options)
     return deliver(Relay(name, options_of(url)))
 
@@ -162,7 +162,7 @@ def fill(url: str, name: str, seconds: int, start_ns: int = START_NS, **options:
 def boundary_events(
     frequencies: Sequence[str], start_ns: int, end_ns: int, tz: str = "UTC", instance: str = "test"
 ) -> npt.NDArray[np.void]:
-    """Return the events of a range as the boundary sequencer numbers them, in their order."""
+    """Return the events of a range with the numbers of the boundary sequencer, in order."""
     parts = []
     for frequency in map(Frequency.parse, frequencies):
         stamps = boundaries(frequency, start_ns, end_ns, tz)
@@ -177,7 +177,7 @@ HELD = boundary_events(("second", "minute"), START_NS + 1, START_NS + HELD_S * S
 
 
 def ids_between(start_s: int, end_s: int, *frequencies: str) -> list[str]:
-    """Return the ids of the boundaries from one second behind `START_NS` to another, that one not included."""
+    """Return the ids of the boundaries from `start_s` to `end_s` (exclusive), in seconds after `START_NS`."""
     records = boundary_events(frequencies or ("second",), START_NS + start_s * S, START_NS + end_s * S)
     ids: list[str] = event_ids(records).tolist()
     return ids
@@ -188,7 +188,7 @@ def options_of(url: str, **options: Any) -> ConnectionOptions:
 
 
 def in_jetstream(url: str, work: Callable[[JetStreamContext], Coroutine[Any, Any, _T]]) -> _T:
-    """Run `work` with a connection of the test's own, and return what it returns."""
+    """Run `work` with a separate connection, and return its result."""
 
     async def run() -> _T:
         client = Client()
@@ -207,12 +207,12 @@ def stored(url: str, stream: str) -> list[dict[str, Any]]:
     async def read(js: JetStreamContext) -> list[dict[str, Any]]:
         left = (await js.stream_info(stream)).state.messages
         reader = await js.pull_subscribe("", stream=stream, config=ConsumerConfig(ack_policy=AckPolicy.NONE))
-        found = []
+        messages = []
         while left:
             for message in await reader.fetch(min(left, 500), timeout=TIMEOUT_S):
                 left -= 1
-                found.append({"subject": message.subject, "headers": message.headers or {}, "payload": message.data})
-        return found
+                messages.append({"subject": message.subject, "headers": message.headers or {}, "payload": message.data})
+        return messages
 
     return in_jetstream(url, read)
 
@@ -222,7 +222,7 @@ def stored_ids(url: str, stream: str) -> list[str]:
 
 
 def wait_for_stored(url: str, name: str, count: int) -> None:
-    """Wait until JetStream holds exactly so many events of a stream."""
+    """Wait until JetStream holds exactly `count` events of a stream."""
 
     async def wait(js: JetStreamContext) -> None:
         async with asyncio.timeout(TIMEOUT_S):
@@ -236,7 +236,7 @@ def wait_for_stored(url: str, name: str, count: int) -> None:
 
 
 def head_of(name: str) -> int:
-    """Return how many records a ring has had, none while there is no ring."""
+    """Return the head of a ring, 0 if there is no ring."""
     try:
         return inspect(name).head
     except StreamNotFoundError:
@@ -245,7 +245,7 @@ def head_of(name: str) -> int:
 
 @contextlib.contextmanager
 def segments(prefix: str) -> Iterator[str]:
-    """Give a beginning for names of the test's own; no segment with it is left behind."""
+    """Give a unique prefix for names; segments with it are removed at the end."""
     own = f"{prefix}-{os.getpid()}-{random.randrange(1 << 32):08x}"
     try:
         yield own
@@ -255,7 +255,7 @@ def segments(prefix: str) -> Iterator[str]:
 
 
 class Running:
-    """A relay or a mirror in a thread of its own, until the end of the block."""
+    """A relay or a mirror in its own thread, until the end of the block."""
 
     def __init__(self, bridge: Any) -> None:
         self._bridge = bridge
@@ -268,7 +268,7 @@ class Running:
         with contextlib.closing(self._loop):
             try:
                 self._loop.run_until_complete(self._bridge.run(self._stop))
-            except BaseException as error:  # noqa: BLE001 - for the test to raise
+            except BaseException as error:  # noqa: BLE001 - join() raises it
                 self._error = error
 
     def start(self) -> Self:
@@ -276,9 +276,9 @@ class Running:
         return self
 
     def join(self) -> None:
-        """Wait for its end; what it raised is raised here."""
+        """Wait until it ends, and raise its error."""
         self._thread.join(TIMEOUT_S)
-        assert not self._thread.is_alive(), "it did not end"
+        assert not self._thread.is_alive(), "the bridge did not end"
         if self._error is not None:
             raise self._error
 
@@ -286,13 +286,13 @@ class Running:
         return self.start()
 
     def __exit__(self, *_: object) -> None:
-        with contextlib.suppress(RuntimeError):  # It ended by itself.
+        with contextlib.suppress(RuntimeError):  # The bridge has ended by itself.
             self._loop.call_soon_threadsafe(self._stop.set)
         self.join()
 
 
 def deliver(relay: Relay, timeout_s: float = TIMEOUT_S) -> RelayReport:
-    """Run a relay whose stream is closed until everything is delivered."""
+    """Run a relay of a closed stream until everything is delivered."""
 
     async def run() -> RelayReport:
         async with asyncio.timeout(timeout_s):

@@ -1,4 +1,4 @@
-"""How many events a second go through NATS when a relay, and then a mirror, has everything still before it."""
+"""The rate at which a relay and then a mirror catch up through NATS."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _TIMEOUT_S = 600.0
 
 
 def measure(events: int, encoding: Encoding) -> str:
-    """Relay and mirror so many events; return what came of it, in one line."""
+    """Relay and mirror `events` events; return the rates in one line."""
     with tempfile.TemporaryDirectory() as directory, Server(Path(directory)) as server, segments("measure") as name:
         capacity = 1 << (events - 1).bit_length()
         replay(name, START_NS, START_NS + events * S, capacity=capacity)
@@ -43,7 +43,7 @@ def measure(events: int, encoding: Encoding) -> str:
 
 
 def main() -> int:
-    """Measure both encodings; say on what machine, and how busy it was."""
+    """Measure both encodings, and print the rates with the facts of the machine."""
     parser = argparse.ArgumentParser(prog="scripts/measure-relay", description="Measure a relay that catches up.")
     parser.add_argument("--events", type=int, default=200_000, help="default: 200000")
     events = parser.parse_args().events

@@ -1,4 +1,4 @@
-"""What the recorder's tests share: recording what a ring holds, and waiting for files."""
+"""Helpers of the recorder's tests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.ring.harness import wait_until
 
 @contextmanager
 def recorded(name: str, directory: Path, **options: Any) -> Iterator[Recorder]:
-    """Give a recorder; what the ring holds at the end of the block is in finished files afterwards."""
+    """Give a recorder; at the end of the block, all records in the ring are written to finished files."""
     with Recorder(name, directory, **options) as recorder:
         yield recorder
         while recorder.take():
@@ -22,7 +22,7 @@ def recorded(name: str, directory: Path, **options: Any) -> Iterator[Recorder]:
 
 
 def record(name: str, directory: Path) -> RecordingReport:
-    """Record what the ring holds."""
+    """Record all records in the ring."""
     with recorded(name, directory) as recorder:
         pass
     return recorder.report

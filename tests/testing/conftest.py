@@ -11,7 +11,7 @@ from chronostream.testing.host import SimulatedHost
 
 @pytest.fixture
 def host(name: str) -> Iterator[SimulatedHost]:
-    """A machine a nanosecond after a second, whose stream catches up with all that it missed."""
+    """A host a nanosecond after a second, whose stream catches up with all missed boundaries."""
     config = StreamConfig(name=name, frequencies=("second", "minute"), capacity=64, coalesce="all")
     host = SimulatedHost(config, 1_700_000_000_000_000_001, random.Random(1))
     yield host

@@ -1,4 +1,4 @@
-"""A simulated machine dies where it is told to, and leaves just what such a death leaves."""
+"""A simulated host dies at the given point, and leaves exactly the state of such a death."""
 
 from __future__ import annotations
 

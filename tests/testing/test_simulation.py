@@ -1,4 +1,4 @@
-"""The simulator: what it runs holds, and what does not hold it finds."""
+"""The simulator passes correct code and finds bugs."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_bad_arguments_are_refused_as_such(options: dict[str, Any], error: type[
         simulate(**{"seed": 1} | options)
 
 
-# Bugs put in on purpose. Each must be found within a few seeds.
+# Deliberate bugs. Each must be found within a few seeds.
 
 
 def _forget_the_floor(patch: Patch) -> None:

@@ -1,4 +1,4 @@
-"""An engine under a fake clock, driven by hypothesis: whatever it thinks of, in the order it likes, and shrunk."""
+"""An engine under a fake clock, driven by hypothesis: random actions in random order, shrunk on failure."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _ABSENCES_NS = st.integers(0, 10 * _NS) | st.integers(0, 100 * _HOUR_NS)
 
 
 class Machine(RuleBasedStateMachine):
-    """One host; after each rule it is checked as a simulation checks it."""
+    """One host, checked after each rule as in a simulation."""
 
     host: SimulatedHost | None = None
 
