@@ -124,6 +124,12 @@ class _Handle(Generic[_Source]):
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
+    def __repr__(self) -> str:
+        kind = type(self).__name__
+        if self._source is not None:
+            return f"<{kind} of {self._source!r}>"
+        return f"<{kind} {self.name!r}: {'this handle is closed' if self._closed else 'not there yet'}>"
+
     def __del__(self) -> None:
         if (waiter := getattr(self, "_waiter", None)) is not None:
             waiter.abandon()

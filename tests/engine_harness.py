@@ -14,6 +14,7 @@ from chronostream.event import Event, Frequency, to_events
 from chronostream.producer.engine import Engine
 from chronostream.ring import Consumer
 from chronostream.stream.config import StreamConfig
+from chronostream.stream.description import Description
 from chronostream.stream.state import Checkpoint, StateReader
 from chronostream.stream.status import EngineStatus, stream_status
 from tests.ring.harness import path_of
@@ -105,6 +106,11 @@ class Run:
         status = stream_status(self.name).engine
         assert status is not None
         return status
+
+    def description(self) -> Description:
+        description = stream_status(self.name).description
+        assert description is not None
+        return description
 
     def missed(self, frequency: Frequency = SECOND) -> int:
         return next(known.missed for known in self.status().frequencies if known.frequency is frequency)

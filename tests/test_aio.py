@@ -409,6 +409,22 @@ async def test_a_plain_ring_can_be_waited_for(name: str) -> None:
             assert not await consumer.wait()
 
 
+async def test_a_handle_shows_what_it_is(name: str) -> None:
+    early = aio.subscribe(name, {"minute"}, wait_s=TIMEOUT_S)
+    assert repr(early) == f"<AsyncEventStream '{name}': not there yet>"
+    with event_ring(name) as producer:
+        producer.publish_many(seconds(1, 3))
+        async with early, aio.attach(name) as consumer:
+            assert repr(early) == (
+                f"<AsyncEventStream of <EventStream '{name}': live, position 3, lag 0, lost 0, minute>>"
+            )
+            assert repr(consumer) == f"<AsyncConsumer of {consumer.consumer!r}>"
+    assert repr(early) == f"<AsyncEventStream of <EventStream '{name}': this handle is closed, minute>>"
+    never = aio.subscribe(name, wait_s=TIMEOUT_S)
+    await never.aclose()
+    assert repr(never) == f"<AsyncEventStream '{name}': this handle is closed>"
+
+
 def test_a_ring_of_something_else_is_no_stream(name: str) -> None:
     with Producer.create(name, "<i8", 8), pytest.raises(LayoutMismatchError):
         aio.subscribe(name)

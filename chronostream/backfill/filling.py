@@ -19,7 +19,8 @@ from chronostream.event import Frequency, checked_records
 from chronostream.ring import Producer
 from chronostream.scheduler import FrequencyState, SchedulerState
 from chronostream.stream.config import StreamConfig, checked_config
-from chronostream.stream.state import Checkpoint, Description, Published, StateWriter
+from chronostream.stream.description import Description
+from chronostream.stream.state import Checkpoint, Published, StateWriter
 
 __all__ = ["fill"]
 

@@ -11,13 +11,13 @@ import numpy.typing as npt
 from chronostream.backfill.expectation import CHUNK
 from chronostream.backfill.report import Report
 from chronostream.backfill.verification import verify
-from chronostream.errors import CorruptSegmentError, InvalidValueError, LostError
+from chronostream.errors import InvalidValueError, LostError
 from chronostream.event import Frequency
 from chronostream.ring import Consumer
 from chronostream.stream.config import SequencerKind
-from chronostream.stream.events import of_events
-from chronostream.stream.state import Description, StateReader
-from chronostream.stream.status import describe
+from chronostream.stream.description import Description
+from chronostream.stream.events import require_events
+from chronostream.stream.state import open_state
 
 __all__ = ["verify_stream"]
 
@@ -64,9 +64,9 @@ def verify_stream(
         CorruptSegmentError: its segment is damaged, or another program's.
         AccessDeniedError: it is another user's.
     """
-    with of_events(Consumer.attach(name, register=False, any_owner=any_owner)) as consumer:
-        state = _state(consumer)
-        described = describe(consumer.application)
+    with require_events(Consumer.attach(name, register=False, any_owner=any_owner)) as consumer:
+        state = open_state(consumer)
+        described = None if state is None else state.description()
         if frequencies is not None:
             chosen = Frequency.parse_all(frequencies)
         elif described is not None:
@@ -75,7 +75,8 @@ def verify_stream(
             raise InvalidValueError(f"stream {name!r} does not say what it is: give its frequencies, and its zone")
         said = described or Description(chosen, "UTC", "boundary")
         kind: Any = said.sequencer if sequencer is None else sequencer
-        with_missed = state is not None and described is not None and (allow_missed or kind == "counting")
+        of_engine = described is not None and described.source is None
+        with_missed = of_engine and (allow_missed or kind == "counting")
         left_out = [frequency for frequency in said.frequencies if frequency not in chosen]
         # Filled when all is read: whatever was missed among what was read is counted by then.
         missed: dict[Frequency, int] = {}
@@ -119,10 +120,3 @@ def _read(consumer: Consumer) -> Iterator[npt.NDArray[np.void]]:
             raise LostError(position, position + consumer.lost - lost - 1)
         lost = consumer.lost
         yield events
-
-
-def _state(consumer: Consumer) -> StateReader | None:
-    try:
-        return StateReader(consumer.application)
-    except CorruptSegmentError:
-        return None  # A ring of events that no engine writes, such as a mirror.

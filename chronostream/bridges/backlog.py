@@ -10,9 +10,9 @@ from chronostream.bridges.jetstream import Origin
 from chronostream.bridges.zones import zone_data
 from chronostream.errors import StreamMismatchError
 from chronostream.event import EVENT_DTYPE, Event, event_ids
+from chronostream.stream.description import Description
 from chronostream.stream.events import EventStream, subscribe
-from chronostream.stream.state import Description
-from chronostream.stream.status import describe
+from chronostream.stream.state import open_state
 
 __all__ = ["Backlog"]
 
@@ -29,11 +29,11 @@ class Backlog:
 
     Attributes:
         stream: the subscription.
-        description: what the stream's engine says that it is.
+        description: what the stream is.
         sent: how many of the events that are kept were handed out and not confirmed yet.
 
     Raises:
-        StreamMismatchError: no engine says what the stream is.
+        StreamMismatchError: neither an engine nor a mirror keeps with the stream what it is.
         ChronoStreamError: as for `chronostream.subscribe`.
     """
 
@@ -59,7 +59,7 @@ class Backlog:
             frequencies=self.description.frequencies,
             sequencer=self.description.sequencer,
             zone=zone_data(self.description.timezone),
-            instance=self.stream.consumer.header["instance"].decode() if counting else None,
+            instance=self.stream.consumer.status().instance if counting else None,
         )
 
     @property
@@ -130,7 +130,8 @@ class Backlog:
 
 
 def _describe(stream: EventStream) -> Description:
-    description = describe(stream.consumer.application)
+    state = open_state(stream.consumer)
+    description = None if state is None else state.description()
     if description is None:
         raise StreamMismatchError(
             f"stream {stream.consumer.name!r} is neither an engine's nor a mirror's, so that nothing says which events "

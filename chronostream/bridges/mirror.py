@@ -23,7 +23,8 @@ from chronostream.errors import StreamMismatchError
 from chronostream.event import EVENT_DTYPE
 from chronostream.ring import Producer
 from chronostream.stream.config import StreamConfig
-from chronostream.stream.origin import ORIGIN_SIZE, Freshness, MirrorDescription, OriginWriter
+from chronostream.stream.description import Description, MirrorSource
+from chronostream.stream.state import STATE_SIZE, Freshness, StateWriter
 from chronostream.version import __version__
 
 __all__ = ["Mirror"]
@@ -82,8 +83,10 @@ class Mirror:
 
         Raises:
             ProducerActiveError: the local name is live.
-            LayoutMismatchError: there is a stream of that name with another capacity, or that is no mirror.
-            StreamMismatchError: it mirrors another stream, and is left as it was; or JetStream holds other events.
+            LayoutMismatchError: there is a stream of that name with another capacity.
+            StreamMismatchError: it is no mirror, or mirrors another stream, and is left as it was; or JetStream holds
+                other events.
+            CorruptSegmentError: it was made by another version, or is damaged.
             StreamRemovedError: it was removed.
             BridgeError: the server does not let us in.
         """
@@ -108,7 +111,7 @@ class Mirror:
             self._local_name,
             EVENT_DTYPE,
             self._config.capacity,
-            application_size=ORIGIN_SIZE,
+            application_size=STATE_SIZE,
             always_wake=True,
             mode=self._config.mode,
             group=self._config.group,
@@ -119,23 +122,18 @@ class Mirror:
 
     def _describe(self, origin: Origin, ring: Producer) -> None:
         """Enter what the ring mirrors, unless it is something else."""
-        wanted = MirrorDescription(
-            source=origin.name,
-            stream=self._stream,
-            frequencies=origin.frequencies,
-            timezone=origin.zone.tz,
-            sequencer=origin.sequencer,
-            zone_data=str(origin.zone),
-        )
-        state = OriginWriter(ring.application)
+        source = MirrorSource(origin.name, self._stream, str(origin.zone))
+        state = StateWriter(ring.application)
         found = state.description()
-        if found is not None and (found.source, found.stream) != (wanted.source, wanted.stream):
+        found_source = None if found is None else found.source
+        if ring.taken_over and _route(found_source) != _route(source):
             raise StreamMismatchError(
-                f"stream {self._local_name!r} mirrors {found.source!r} through JetStream stream {found.stream}, asked "
-                f"for was {wanted.source!r} through {wanted.stream}: use another name, or remove it first "
-                f"(`chronostream remove {self._local_name}`)"
+                f"stream {self._local_name!r} {_route(found_source)}, requested is one that {_route(source)}: use "
+                f"another name, or remove it first (`chronostream remove {self._local_name}`)"
             )
-        state.describe(wanted)
+        description = Description(origin.frequencies, origin.zone.tz, origin.sequencer, source)
+        if description != found:
+            state.describe(description)
 
     async def _fill(self, reader: JetStreamReader, ring: Producer) -> None:
         async for part in reader.parts():
@@ -146,7 +144,7 @@ class Mirror:
     async def _watch(self, reader: JetStreamReader, ring: Producer) -> None:
         """Say how fresh the stream is, over and over; end with an error once the ring was removed."""
         began_ns = time.time_ns()
-        state = OriginWriter(ring.application)
+        state = StateWriter(ring.application)
         while True:
             ring.check()
             now_ns = time.time_ns()
@@ -154,12 +152,11 @@ class Mirror:
             if reader.after is not None and reader.origin is not None:
                 due_ns = BoundaryContinuity(reader.origin.frequencies, reader.origin.zone.tz).due_ns(reader.after)
             self._mark(now_ns, due_ns)
-            state.show(
+            state.save_freshness(
                 Freshness(
-                    stale=self._stale_since_ns is not None,
+                    checked_ns=now_ns,
                     stale_since_ns=self._stale_since_ns,
                     connected=self._link.connected,
-                    checked_ns=now_ns,
                     sequence=self._sequence,
                     skipped=self._skipped,
                 )
@@ -174,6 +171,13 @@ class Mirror:
         elif not stale and self._stale_since_ns is not None:
             self._stale_since_ns = None
             _log.info("%s: current again", self._local_name)
+
+
+def _route(source: MirrorSource | None) -> str:
+    """Return whence the events of a stream come: a mirror keeps to that."""
+    if source is None:
+        return "is no mirror"
+    return f"mirrors {source.name!r} through JetStream stream {source.stream}"
 
 
 def _last_order(ring: Producer) -> int | None:

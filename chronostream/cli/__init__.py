@@ -92,8 +92,10 @@ def _usage_message(error: UsageError) -> str:
 
 
 def _fail(message: str, status: int) -> int:
+    from chronostream.cli.output import printable_text
+
     # What was typed may be repeated here, and a URL in it may hold a password.
-    line = _USERINFO.sub("***@", " ".join(message.split()))
+    line = printable_text(_USERINFO.sub("***@", " ".join(message.split())))
     try:
         print("chronostream:", line, file=sys.stderr, flush=True)
     except OSError:

@@ -10,6 +10,7 @@ from dataclasses import asdict
 
 import click
 
+from chronostream.cli.output import printable_text
 from chronostream.observe.doctor import Finding, Verdict, examine
 
 __all__ = ["doctor"]
@@ -39,7 +40,7 @@ def _show(findings: Sequence[Finding]) -> None:
         subsequent_indent=" " * (names + 8),
     )
     for finding in findings:
-        text = Text(lines.fill(f"{finding.verdict:<4}  {finding.name:<{names}}  {finding.found}"))
+        text = Text(lines.fill(f"{finding.verdict:<4}  {finding.name:<{names}}  {printable_text(finding.found)}"))
         text.stylize(_COLOURS[finding.verdict], 0, len(finding.verdict))
         if finding.advice:
             text.append("\n" + lines.fill(f"{'':<{names + 8}}→ {finding.advice}"))

@@ -1,10 +1,10 @@
-"""How figures, and the texts of other programs, are written for people; and what is said where there is nothing."""
+"""How figures are written for people, and what is said where there is nothing."""
 
 from __future__ import annotations
 
 from chronostream._values import SECOND_NS
 
-__all__ = ["NO_STREAMS", "age_text", "duration_text", "printable_text", "rate_text", "size_text"]
+__all__ = ["NO_STREAMS", "age_text", "duration_text", "rate_text", "size_text"]
 
 NO_STREAMS = "no streams on this machine: start one with `chronostream run NAME`"
 
@@ -46,11 +46,6 @@ def size_text(size: int) -> str:
         if size >= 1 << power:
             return f"{size / (1 << power):.1f} {unit}"
     return f"{size >> 10} KiB"
-
-
-def printable_text(text: str) -> str:
-    """Return text that another program wrote without what a terminal would obey."""
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
 def _three_figures(value: float) -> str:

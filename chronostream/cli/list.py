@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from chronostream.cli.figures import NO_STREAMS
+from chronostream.cli.output import print_lines
 from chronostream.event import EVENT_DTYPE
 from chronostream.observe.survey import Unreadable, survey
 from chronostream.stream.status import StreamStatus
@@ -29,20 +30,20 @@ def list_(format_: str, any_owner: bool = False) -> None:
     elif not rows:
         click.echo(NO_STREAMS, err=True)
     else:
-        click.echo(_table([dict(zip(_COLUMNS, map(str.upper, _COLUMNS), strict=True)), *map(_texts, rows)]))
+        print_lines(*_table([dict(zip(_COLUMNS, map(str.upper, _COLUMNS), strict=True)), *map(_texts, rows)]))
 
 
 def _row(stream: StreamStatus) -> dict[str, Any]:
-    of = stream.ring
-    lost = sum(consumer.lost for consumer in of.consumers)
-    found = (of.name, of.state, of.pid, _carries(stream), of.head, of.capacity, len(of.consumers), lost)
-    return dict(zip(_COLUMNS, found, strict=True))
+    ring = stream.ring
+    lost = sum(consumer.lost for consumer in ring.consumers)
+    columns = (ring.name, ring.state, ring.pid, _carries(stream), ring.head, ring.capacity, len(ring.consumers), lost)
+    return dict(zip(_COLUMNS, columns, strict=True))
 
 
 def _carries(stream: StreamStatus) -> str:
     """Return what is in a stream as one word, so that columns can be told apart by the spaces between them."""
     if stream.description is not None:
-        return ",".join(frequency.label for frequency in stream.description.frequencies)
+        return ",".join(map(str, stream.description.frequencies))
     if stream.ring.dtype == EVENT_DTYPE:
         return "events"
     text = str(stream.ring.dtype)
@@ -61,12 +62,12 @@ def _texts(row: dict[str, Any]) -> dict[str, str]:
     return {column: "-" if row[column] is None else str(row[column]) for column in _COLUMNS}
 
 
-def _table(rows: list[dict[str, str]]) -> str:
+def _table(rows: list[dict[str, str]]) -> list[str]:
     widths = {column: max(len(row[column]) for row in rows) for column in _COLUMNS}
-    return "\n".join(
+    return [
         "  ".join(
             row[column].rjust(widths[column]) if column in _NUMBERS else row[column].ljust(widths[column])
             for column in _COLUMNS
         ).rstrip()
         for row in rows
-    )
+    ]

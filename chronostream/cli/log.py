@@ -7,17 +7,26 @@ import sys
 import time
 
 from chronostream._stdio import discard_unwritten
+from chronostream.cli.output import printable_text
 
 __all__ = ["log_to_stderr"]
 
 
 def log_to_stderr() -> None:
     """Show what ChronoStream logs from INFO on, and what others log from WARNING on."""
-    logging.Formatter.converter = time.gmtime
-    logging.basicConfig(
-        format="%(asctime)sZ %(levelname)s %(message)s", datefmt="%Y-%m-%dT%H:%M:%S", handlers=[_Handler()]
-    )
+    handler = _Handler()
+    handler.setFormatter(_Formatter("%(asctime)sZ %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S"))
+    logging.basicConfig(handlers=[handler])
     logging.getLogger("chronostream").setLevel(logging.INFO)
+
+
+class _Formatter(logging.Formatter):
+    """Makes one printable line of a message; a traceback keeps its own lines."""
+
+    converter = staticmethod(time.gmtime)
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        return printable_text(super().formatMessage(record))
 
 
 class _Handler(logging.Handler):

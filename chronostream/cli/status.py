@@ -9,9 +9,12 @@ import click
 
 from chronostream import ring
 from chronostream._values import utc_text
-from chronostream.cli.figures import NO_STREAMS, duration_text, printable_text, size_text
+from chronostream.cli.figures import NO_STREAMS, duration_text, size_text
+from chronostream.cli.output import print_lines
 from chronostream.observe.survey import survey
-from chronostream.stream.status import EngineStatus, FrequencyStatus, MirrorStatus, StreamStatus, stream_status
+from chronostream.stream.description import Description
+from chronostream.stream.state import Freshness
+from chronostream.stream.status import EngineStatus, FrequencyStatus, StreamStatus, stream_status
 
 __all__ = ["status"]
 
@@ -20,67 +23,76 @@ def status(format_: str, name: str | None = None, any_owner: bool = False) -> No
     """Print one stream, or all, in full."""
     if name is not None:
         found = stream_status(name, any_owner=any_owner)
-        click.echo(json.dumps(found.as_dict()) if format_ == "json" else _text(found))
+        if format_ == "json":
+            click.echo(json.dumps(found.as_dict()))
+        else:
+            print_lines(*_lines(found))
         return
     everything = survey(any_owner=any_owner)
-    shown = [(each.ring.name, _text(each), each.as_dict()) for each in everything.streams]
-    shown += [(each.name, f"{each.name}  {each.state}\n  {each.error}", asdict(each)) for each in everything.unreadable]
-    shown.sort(key=lambda each: each[0])
+    streams = [(each.ring.name, _lines(each), each.as_dict()) for each in everything.streams]
+    streams += [
+        (each.name, [f"{each.name}  {each.state}", f"  {each.error}"], asdict(each)) for each in everything.unreadable
+    ]
+    streams.sort(key=lambda stream: stream[0])
     if format_ == "json":
-        click.echo(json.dumps([plain for _, _, plain in shown]))
-    elif not shown:
+        click.echo(json.dumps([plain for _, _, plain in streams]))
+    elif not streams:
         click.echo(NO_STREAMS, err=True)
     else:
-        click.echo("\n\n".join(text for _, text, _ in shown))
+        print_lines(*[line for _, lines, _ in streams for line in ("", *lines)][1:])
 
 
-def _text(stream: StreamStatus) -> str:
-    of = stream.ring
+def _lines(stream: StreamStatus) -> list[str]:
+    found, description = stream.ring, stream.description
+    since, size = utc_text(found.started_ns), size_text(found.segment_size)
     lines = [
-        f"{of.name}  {of.state}  pid {of.pid}  generation {of.generation}  since {utc_text(of.started_ns)}",
-        f"  ring       head {of.head}  capacity {of.capacity}  {size_text(of.segment_size)}  {ring.CORE} core here",
+        f"{found.name}  {found.state}  pid {found.pid}  generation {found.generation}  since {since}",
+        f"  ring       head {found.head}  capacity {found.capacity}  {size}  {ring.CORE} core here",
     ]
-    if stream.mirror is not None:
-        lines += _mirror_lines(stream.mirror)
-    elif stream.engine is None:
-        lines.append(f"  records    {of.dtype}")
+    if stream.error is not None:
+        lines.append(f"  state      {stream.error}")
+    if description is not None and stream.engine is not None:
+        lines += _engine_lines(description, stream.engine)
+    elif description is not None and stream.freshness is not None:
+        lines += _mirror_lines(description, stream.freshness)
     else:
-        lines += _engine_lines(stream.engine)
-    if of.instance:
-        lines.append(f"  instance   {of.instance}  version {of.version}")
-    lines += [
+        lines.append(f"  records    {found.dtype}")
+    if found.instance:
+        lines.append(f"  instance   {found.instance}  version {found.version}")
+    consumers = [
         f"  consumer   {consumer.label}  pid {consumer.pid}  lag {consumer.lag}  lost {consumer.lost}"
-        for consumer in of.consumers
-    ] or ["  consumers  none registered"]
-    return "\n".join(map(printable_text, lines))
+        for consumer in found.consumers
+    ]
+    return lines + (consumers or ["  consumers  none registered"])
 
 
-def _engine_lines(engine: EngineStatus) -> list[str]:
-    met = "  ".join(f"{kind} {count}" for kind, count in engine.counts.items() if count)
+def _engine_lines(description: Description, engine: EngineStatus) -> list[str]:
+    situations = "  ".join(f"{kind} {count}" for kind, count in engine.counts.items() if count)
     return [
-        f"  clock      {engine.condition}  zone {engine.timezone}  sequence {engine.sequencer}"
-        + (met and f"  ({met})"),
+        f"  clock      {engine.condition}  zone {description.timezone}  sequence {description.sequencer}"
+        + (situations and f"  ({situations})"),
         *map(_frequency_line, engine.frequencies),
     ]
 
 
-def _mirror_lines(mirror: MirrorStatus) -> list[str]:
-    of, fresh = mirror.description, mirror.freshness
-    state = "current" if fresh.stale_since_ns is None else f"stale since {utc_text(fresh.stale_since_ns)}"
-    link = "connected" if fresh.connected else "not connected"
+def _mirror_lines(description: Description, freshness: Freshness) -> list[str]:
+    source, since_ns = description.source, freshness.stale_since_ns
+    assert source is not None
+    state = "current" if since_ns is None else f"stale since {utc_text(since_ns)}"
+    link = "connected" if freshness.connected else "not connected"
     return [
-        f"  mirror     of {of.source} through JetStream stream {of.stream}, up to message {fresh.sequence}",
-        f"  fresh      {state}, seen {utc_text(fresh.checked_ns)}  {link}  skipped {fresh.skipped}",
-        f"  clock      zone {of.timezone}  sequence {of.sequencer}  zone data {of.zone_data}",
+        f"  mirror     of {source.name} through JetStream stream {source.stream}, up to message {freshness.sequence}",
+        f"  fresh      {state}, seen {utc_text(freshness.checked_ns)}  {link}  skipped {freshness.skipped}",
+        f"  clock      zone {description.timezone}  sequence {description.sequencer}  zone data {source.zone_data}",
     ]
 
 
-def _frequency_line(of: FrequencyStatus) -> str:
-    last = (
-        "none yet" if of.last_timestamp is None else f"last {utc_text(of.last_timestamp)} sequence {of.last_sequence}"
-    )
+def _frequency_line(status: FrequencyStatus) -> str:
+    last = "none yet"
+    if status.last_timestamp is not None:
+        last = f"last {utc_text(status.last_timestamp)} sequence {status.last_sequence}"
     late = ""
-    if of.lateness is not None:
-        figures = (of.lateness.p50_ns, of.lateness.p99_ns, of.lateness.p99_9_ns, of.lateness.max_ns)
+    if status.lateness is not None:
+        figures = (status.lateness.p50_ns, status.lateness.p99_ns, status.lateness.p99_9_ns, status.lateness.max_ns)
         late = f"  late p50/p99/p99.9/max {' / '.join(map(duration_text, figures))}"
-    return f"  {of.frequency.label:<10} {last}  missed {of.missed}{late}"
+    return f"  {status.frequency:<10} {last}  missed {status.missed}{late}"

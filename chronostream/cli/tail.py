@@ -10,6 +10,7 @@ from typing import Literal
 
 from chronostream._stdio import discard_unwritten
 from chronostream._values import utc_text
+from chronostream.cli.output import print_lines
 from chronostream.errors import LostError
 from chronostream.event import Event, to_events
 from chronostream.stream.events import EventStream, subscribe
@@ -61,7 +62,7 @@ def _print_all(events: EventStream, count: int | None, format_: str) -> None:
             print(f"chronostream: {lost}", file=sys.stderr, flush=True)
             continue
         for event in to_events(records):
-            print(_json(event) if format_ == "json" else _text(event), flush=True)
+            print_lines(_json(event) if format_ == "json" else _text(event))
         if left is not None:
             left -= len(records)
 

@@ -15,7 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from chronostream._values import SECOND_NS, utc_text
-from chronostream.cli.figures import NO_STREAMS, age_text, duration_text, printable_text, rate_text, size_text
+from chronostream.cli.figures import NO_STREAMS, age_text, duration_text, rate_text, size_text
+from chronostream.cli.output import printable_text
 from chronostream.observe.change import ConsumerChange, FrequencyChange, StreamChange
 from chronostream.observe.survey import Survey, Unreadable
 from chronostream.stream.lateness import events_below
@@ -134,16 +135,18 @@ def _head(survey: Survey) -> RenderableType:
 
 
 def _stream(change: StreamChange, now_ns: int, window_s: float, narrow: bool) -> Panel:
-    of = change.now.ring
-    condition = _condition(change.now) if of.state == "live" else ""
-    colour = _CONDITIONS.get(condition, _STATES[of.state])
+    ring = change.now.ring
+    condition = _condition(change.now) if ring.state == "live" else ""
+    colour = _CONDITIONS.get(condition, _STATES[ring.state])
     parts: list[RenderableType] = [_facts(change, now_ns)]
+    if change.now.error is not None:
+        parts.append(Text(printable_text(change.now.error), "yellow"))
     if change.frequencies:
         parts.append(_frequencies(change.frequencies, now_ns, window_s, narrow))
-    parts.append(_consumers(change.consumers, of.capacity, narrow))
-    rate = "" if change.rate is None or of.state != "live" else f"  {rate_text(change.rate)}"
+    parts.append(_consumers(change.consumers, ring.capacity, narrow))
+    rate = "" if change.rate is None or ring.state != "live" else f"  {rate_text(change.rate)}"
     title = Text.assemble(
-        (f"● {of.name}", f"bold {colour}"), f"  {of.state}", f"  {condition}" if condition else "", rate
+        (f"● {ring.name}", f"bold {colour}"), f"  {ring.state}", f"  {condition}" if condition else "", rate
     )
     return Panel(
         Group(*parts),
@@ -159,31 +162,30 @@ def _condition(stream: StreamStatus) -> str:
     """Return how the clock, or the way from another host, is; empty for a ring that knows of neither."""
     if stream.engine is not None:
         return stream.engine.condition
-    if stream.mirror is None:
+    if stream.freshness is None:
         return ""
-    freshness = stream.mirror.freshness
-    return "not connected" if not freshness.connected else "stale" if freshness.stale else "current"
+    return "not connected" if not stream.freshness.connected else "stale" if stream.freshness.stale else "current"
 
 
 def _facts(change: StreamChange, now_ns: int) -> Text:
-    of = change.now.ring
+    ring = change.now.ring
     facts = [
-        f"pid {of.pid}" + ("" if of.same_namespace else " of another container"),
-        f"generation {of.generation}",
-        f"{'up' if of.state == 'live' else 'begun'} {age_text((now_ns - of.started_ns) / SECOND_NS)}"
-        + ("" if of.state == "live" else " ago"),
+        f"pid {ring.pid}" + ("" if ring.same_namespace else " of another container"),
+        f"generation {ring.generation}",
+        f"{'up' if ring.state == 'live' else 'begun'} {age_text((now_ns - ring.started_ns) / SECOND_NS)}"
+        + ("" if ring.state == "live" else " ago"),
         _what(change.now),
-        f"{of.head:,} published, ring of {of.capacity:,}, {size_text(of.segment_size)}",
+        f"{ring.head:,} published, ring of {ring.capacity:,}, {size_text(ring.segment_size)}",
     ]
-    return Text("   ".join(facts), "dim", no_wrap=True, overflow="ellipsis")
+    return Text(printable_text("   ".join(facts)), "dim", no_wrap=True, overflow="ellipsis")
 
 
 def _what(stream: StreamStatus) -> str:
-    if stream.engine is not None:
-        return f"{stream.engine.timezone}, {stream.engine.sequencer} sequences"
-    if stream.mirror is not None:
-        return f"mirror of {printable_text(stream.mirror.description.source)}, {stream.mirror.description.timezone}"
-    dtype = stream.ring.dtype
+    description, dtype = stream.description, stream.ring.dtype
+    if description is not None and description.source is not None:
+        return f"mirror of {description.source.name}, {description.timezone}"
+    if description is not None:
+        return f"{description.timezone}, {description.sequencer} sequences"
     return str(dtype) if dtype.names is None else f"records of {dtype.itemsize} bytes"
 
 

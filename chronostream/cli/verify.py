@@ -13,6 +13,7 @@ import numpy.typing as npt
 from chronostream.backfill import Report, verify_stream
 from chronostream.backfill import verify as verify_records
 from chronostream.cli.nats import nats_source, split_options
+from chronostream.cli.output import print_lines
 from chronostream.cli.progress import progress
 from chronostream.errors import InvalidValueError
 from chronostream.ring import inspect
@@ -39,7 +40,7 @@ def verify(name: str, format_: str, start_ns: int | None = None, end_ns: int | N
     if format_ == "json":
         click.echo(json.dumps(report.as_dict()))
     else:
-        click.echo("\n".join(report.lines()))
+        print_lines(*report.lines())
     return 0 if report.ok else _FAILED
 
 

@@ -6,6 +6,8 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from chronostream._values import SECOND_NS
 from chronostream.observe.survey import Survey
 from chronostream.ring import ConsumerStatus
@@ -117,10 +119,12 @@ def _stream(before: StreamStatus | None, now: StreamStatus, elapsed_s: float) ->
 def _frequency(before: FrequencyStatus | None, now: FrequencyStatus) -> FrequencyChange:
     if before is None or now.lateness is None:
         return FrequencyChange(now, 0, None)
-    counts = now.lateness.counts - before.lateness.counts if before.lateness else now.lateness.counts
+    counts = now.lateness.counts
+    if before.lateness is not None:
+        counts = counts - np.minimum(counts, before.lateness.counts)
     # A window has no exact maximum of its own: its highest bucket, which the maximum of all time may cut short.
     largest_ns = min(percentile_ns(counts, 100) or 0, now.lateness.max_ns)
-    return FrequencyChange(now, now.missed - before.missed, Lateness.of(counts, largest_ns))
+    return FrequencyChange(now, max(0, now.missed - before.missed), Lateness.from_counts(counts, largest_ns))
 
 
 def _consumer(
@@ -129,7 +133,7 @@ def _consumer(
     fill = min(1.0, now.lag / stream.ring.capacity)
     if before is None:
         return ConsumerChange(now, fill, 0, None)
-    lost = now.lost - before.lost
+    lost = max(0, now.lost - before.lost)
     passed = (stream.ring.head - now.lag) - (head_before - before.lag)
     return ConsumerChange(now, fill, lost, _rate(max(0, passed - lost), elapsed_s))
 

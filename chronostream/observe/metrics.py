@@ -17,7 +17,7 @@ from chronostream.observe.survey import survey
 from chronostream.ring import ConsumerStatus
 from chronostream.scheduler import Condition
 from chronostream.stream.lateness import BUCKETS, bucket_top_ns, events_below
-from chronostream.stream.origin import Freshness
+from chronostream.stream.state import Freshness
 from chronostream.stream.status import EngineStatus, FrequencyStatus, StreamStatus
 
 __all__ = ["StreamCollector"]
@@ -99,54 +99,52 @@ class _Families:
         return iter(vars(self).values())
 
     def add_stream(self, stream: StreamStatus) -> None:
-        of, engine = stream.ring, stream.engine
-        labels = [of.name]
-        self.add_state(of.name, of.state)
-        said = stream.description
-        timezone, sequencer = (said.timezone, said.sequencer) if said else ("", "")
-        self.info.add_metric([of.name, timezone, sequencer, of.instance, of.version], 1)
-        self.generation.add_metric(labels, of.generation)
-        self.started.add_metric(labels, of.started_ns / SECOND_NS)
-        self.records.add_metric(labels, of.head)
-        self.capacity.add_metric(labels, of.capacity)
-        self.size.add_metric(labels, of.segment_size)
-        if engine is not None:
-            self._add_engine(of.name, engine)
-        if stream.mirror is not None:
-            self._add_freshness(of.name, stream.mirror.freshness)
-        for consumer in of.consumers:
-            self._add_consumer(of.name, consumer)
+        ring, description = stream.ring, stream.description
+        labels = [ring.name]
+        self.add_state(ring.name, ring.state)
+        timezone, sequencer = (description.timezone, description.sequencer) if description else ("", "")
+        self.info.add_metric([ring.name, timezone, sequencer, ring.instance, ring.version], 1)
+        self.generation.add_metric(labels, ring.generation)
+        self.started.add_metric(labels, ring.started_ns / SECOND_NS)
+        self.records.add_metric(labels, ring.head)
+        self.capacity.add_metric(labels, ring.capacity)
+        self.size.add_metric(labels, ring.segment_size)
+        if stream.engine is not None:
+            self._add_engine(ring.name, stream.engine, counted=sequencer == "counting")
+        if stream.freshness is not None:
+            self._add_freshness(ring.name, stream.freshness)
+        for consumer in ring.consumers:
+            self._add_consumer(ring.name, consumer)
 
     def add_state(self, name: str, state: str) -> None:
         for each in _STATES:
             self.state.add_metric([name, each], float(each == state))
 
-    def _add_engine(self, name: str, engine: EngineStatus) -> None:
+    def _add_engine(self, name: str, engine: EngineStatus, *, counted: bool) -> None:
         for condition in Condition:
             self.condition.add_metric([name, condition.value], float(condition.value == engine.condition))
         for kind, count in engine.counts.items():
             self.situations.add_metric([name, kind], count)
         for frequency in engine.frequencies:
-            self._add_frequency(name, engine.sequencer, frequency)
+            self._add_frequency(name, frequency, counted=counted)
 
     def _add_freshness(self, name: str, freshness: Freshness) -> None:
         self.stale.add_metric([name], float(freshness.stale))
         self.connected.add_metric([name], float(freshness.connected))
         self.skipped.add_metric([name], freshness.skipped)
 
-    def _add_frequency(self, name: str, sequencer: str, of: FrequencyStatus) -> None:
-        labels = [name, of.frequency.label]
-        counts = of.lateness.counts if of.lateness else np.zeros(BUCKETS, np.uint64)
+    def _add_frequency(self, name: str, status: FrequencyStatus, *, counted: bool) -> None:
+        labels = [name, status.frequency.label]
+        counts = status.lateness.counts if status.lateness else np.zeros(BUCKETS, np.uint64)
         # A counted sequence is how many there were. Otherwise the histogram is, but for one in whose midst a producer
         # was killed.
-        events = (of.last_sequence or 0) if sequencer == "counting" else int(counts.sum())
-        self.events.add_metric(labels, events)
-        self.missed.add_metric(labels, of.missed)
+        self.events.add_metric(labels, (status.last_sequence or 0) if counted else int(counts.sum()))
+        self.missed.add_metric(labels, status.missed)
         self.lateness.add_metric(labels, _buckets(counts), _sum_s(counts))
-        if of.last_timestamp is not None:
-            self.last.add_metric(labels, of.last_timestamp / SECOND_NS)
-        if of.lateness is not None:
-            self.latest.add_metric(labels, of.lateness.max_ns / SECOND_NS)
+        if status.last_timestamp is not None:
+            self.last.add_metric(labels, status.last_timestamp / SECOND_NS)
+        if status.lateness is not None:
+            self.latest.add_metric(labels, status.lateness.max_ns / SECOND_NS)
 
     def _add_consumer(self, name: str, consumer: ConsumerStatus) -> None:
         labels = [name, consumer.label, str(consumer.pid), str(consumer.place)]

@@ -31,7 +31,8 @@ from chronostream.errors import (
 from chronostream.event import EVENT_DTYPE, Event, Frequency, build_mixed_events, to_events
 from chronostream.scheduler import FrequencyState, SchedulerState, Tick
 from chronostream.stream.config import StreamConfig, checked_config
-from chronostream.stream.state import Checkpoint, Description, Published, StateWriter
+from chronostream.stream.description import Description
+from chronostream.stream.state import Checkpoint, Published, StateWriter
 
 __all__ = ["Engine"]
 
@@ -181,7 +182,7 @@ class Engine:
         if step.ticks or step.facts:
             self._save(self._scheduler.state, self._boot_id)
         if step.facts:
-            self._state.show(self._scheduler.status())
+            self._state.save_status(self._scheduler.status())
         for fact in step.facts:
             _log.log(fact.kind.level, "%s: %s", self.config.name, fact.message)
         self._prepare()
@@ -277,7 +278,7 @@ class Engine:
         if found is None:
             self._state.describe(wanted)
         self._save(state, boot_id)
-        self._state.show(self._scheduler.status())
+        self._state.save_status(self._scheduler.status())
 
     def _restore(self) -> tuple[SchedulerState, bytes]:
         """Return where the stream ended, and in which boot; a new stream begins now."""
@@ -285,7 +286,8 @@ class Engine:
         if checkpoint is None:
             if self._ring.head:
                 raise CorruptSegmentError(
-                    f"stream {self.config.name!r} has events but no whole checkpoint: remove it, and start it anew"
+                    f"stream {self.config.name!r} has events but no whole checkpoint: remove it (`chronostream remove "
+                    f"{self.config.name}`), and start it anew"
                 )
             realtime_ns, boottime_ns = self._clock.both_ns()
             self._published = dict.fromkeys(self._frequencies, Published())

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from chronostream._extras import require
 from chronostream._values import SECOND_NS, checked_seconds
 from chronostream.calendar.boundaries import next_boundary
+from chronostream.calendar.zones import check_zone
 from chronostream.clock import StopFlag
 from chronostream.errors import InvalidTypeError, InvalidValueError, RecordingError
 from chronostream.event import EVENT_DTYPE
@@ -27,7 +28,7 @@ from chronostream.recorder.resume import find_end
 from chronostream.ring import Consumer, segment_name
 from chronostream.ring.dtypes import dtype_to_text
 from chronostream.stream.events import wait_for_stream
-from chronostream.stream.status import description_of
+from chronostream.stream.state import description_of
 from chronostream.tables import arrow_schema
 
 __all__ = ["Recorder", "RecordingReport", "Report"]
@@ -99,6 +100,7 @@ class Recorder:
         RecordingError: the directory cannot be used, has another recorder, or holds records of another dtype.
         StreamNotFoundError: the stream does not exist, even after `wait_s`.
         InvalidTypeError: Arrow or Parquet has no type for a field of the ring.
+        InvalidValueError: this machine does not know the stream's time zone.
         ChronoStreamError: as for `chronostream.ring.Consumer.attach`.
     """
 
@@ -144,7 +146,7 @@ class Recorder:
             self._batch = max(1, int(read_bytes) // self._consumer.dtype.itemsize)
             arrow_schema(self._consumer.dtype)  # Raises now, not at the first record.
             description = description_of(self._consumer)
-            self._timezone = "UTC" if description is None else description.timezone
+            self._timezone = "UTC" if description is None else check_zone(description.timezone)
             self._era, self._next = 1, self._consumer.start
             if files:
                 self._resume(files[-1], any_owner)

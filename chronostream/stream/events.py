@@ -1,4 +1,4 @@
-"""A ring of events, read as `Event` objects or as arrays: the consumer's face."""
+"""A ring of events, read as `Event` objects or as arrays."""
 
 from __future__ import annotations
 
@@ -11,13 +11,19 @@ import numpy as np
 import numpy.typing as npt
 
 from chronostream._values import checked_seconds
-from chronostream.errors import InvalidValueError, LayoutMismatchError, LostError, StreamNotFoundError
-from chronostream.event import EVENT_DTYPE, Event, Frequency, to_events, to_records
+from chronostream.errors import (
+    ChronoStreamError,
+    InvalidValueError,
+    LayoutMismatchError,
+    LostError,
+    StreamNotFoundError,
+)
+from chronostream.event import EVENT_DTYPE, Event, Frequency, to_events
 from chronostream.ring import Consumer
 from chronostream.ring.core import IdleStrategy
 from chronostream.ring.records import checked_limit
 
-__all__ = ["LOOK_AGAIN_S", "EventStream", "look_for_stream", "of_events", "subscribe", "wait_for_stream"]
+__all__ = ["LOOK_AGAIN_S", "EventStream", "look_for_stream", "require_events", "subscribe", "wait_for_stream"]
 
 _T = TypeVar("_T")
 
@@ -41,9 +47,9 @@ class EventStream:
         self.consumer = consumer
         self.frequencies = frequencies
         self._on_lost = on_lost
-        self._wanted = None if frequencies is None else np.array(sorted(frequencies), np.uint8)
+        self._numbers = None if frequencies is None else np.array(sorted(frequencies), np.uint8)
         self._pending = np.empty(0, EVENT_DTYPE)  # read from the ring, not yet handed out
-        self._events: list[Event] = []  # the front of them as objects, the next one last
+        self._events: list[Event] = []  # the front of those as objects, the next one last
         self._loss: LostError | None = None  # to be raised once the pending ones are handed out
         self._after_loss = self._pending  # what was read behind the loss
 
@@ -55,7 +61,7 @@ class EventStream:
     @property
     def lag(self) -> int:
         """How many events are published and not yet handed out; those still in the ring count for any frequency."""
-        return self.consumer.lag + len(self._events) + len(self._pending) + len(self._after_loss)
+        return self.consumer.lag + len(self._pending) + len(self._after_loss)
 
     @property
     def closed(self) -> bool:
@@ -67,13 +73,10 @@ class EventStream:
 
         Raises:
             LostError: the next events were lost, and ``on_lost="raise"``; the next call goes on behind them.
-            InvalidValueError: the limit is negative.
-            InvalidTypeError: it is not an integer.
         """
-        wanted = checked_limit(limit, self.lag)
-        self._give_back()
-        self._fill(wanted)
-        records, self._pending = self._pending[:wanted], self._pending[wanted:]
+        count = checked_limit(limit, self.lag)
+        self._fill(count)
+        records, self._pending, self._events = self._pending[:count], self._pending[count:], []
         return records
 
     def wait(self, timeout_s: float | None = None) -> bool:
@@ -86,11 +89,9 @@ class EventStream:
             LostError: the next events were lost, and ``on_lost="raise"``; the next call goes on behind them.
             StreamRemovedError: the stream was removed.
             ProducerGoneError: the producer died, and ``on_gone="raise"``.
-            InvalidValueError: the timeout is negative.
-            InvalidTypeError: it is not a number.
         """
         deadline_s = math.inf if timeout_s is None else time.monotonic() + checked_seconds("timeout_s", timeout_s)
-        while not self._events and not len(self._pending):
+        while not len(self._pending):
             remaining_s = max(0.0, deadline_s - time.monotonic())
             self._fill(1)
             if not len(self._pending) and (not self.consumer.wait(remaining_s) or not remaining_s):
@@ -112,7 +113,7 @@ class EventStream:
             if not self.wait():
                 raise StopIteration
             self._events = to_events(self._pending[:_BATCH])[::-1]
-            self._pending = self._pending[_BATCH:]
+        self._pending = self._pending[1:]
         return self._events.pop()
 
     def __enter__(self) -> Self:
@@ -121,15 +122,24 @@ class EventStream:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _fill(self, wanted: int) -> None:
-        """Read until `wanted` events are pending, up to what is published now: a fast producer could go on for ever."""
+    def __repr__(self) -> str:
+        labels = "all frequencies" if self.frequencies is None else ", ".join(map(str, sorted(self.frequencies)))
+        try:
+            state = "closed" if self.closed else "live" if self.consumer.producer_alive else "dead"
+            facts = f"{state}, position {self.consumer.position}, lag {self.lag}, lost {self.lost}"
+        except (ChronoStreamError, OSError):
+            facts = "this handle is closed"
+        return f"<{type(self).__name__} {self.consumer.name!r}: {facts}, {labels}>"
+
+    def _fill(self, count: int) -> None:
+        """Read until `count` events are pending, up to what is published now: a fast producer could go on for ever."""
         end = self.consumer.position + self.consumer.lag
         while True:
             if self._loss is not None and not len(self._pending):
                 loss, self._loss = self._loss, None
                 self._pending, self._after_loss = self._after_loss, self._pending
                 raise loss
-            if self._loss is not None or len(self._pending) >= wanted or self.consumer.position >= end:
+            if self._loss is not None or len(self._pending) >= count or self.consumer.position >= end:
                 return
             self._fetch()
 
@@ -137,20 +147,14 @@ class EventStream:
         """Move a batch from the ring to the pending events, or behind a loss that comes after those."""
         position, lost = self.consumer.position, self.consumer.lost
         records = self.consumer.read(_BATCH)
-        if self._wanted is not None:
-            records = records[np.isin(records["frequency"], self._wanted)]
+        if self._numbers is not None:
+            records = records[np.isin(records["frequency"], self._numbers)]
         newly_lost = self.consumer.lost - lost
         if newly_lost and self._on_lost == "raise":
             self._loss = LostError(position, position + newly_lost - 1)
             self._after_loss = records
         else:
             self._pending = np.concatenate([self._pending, records]) if len(self._pending) else records
-
-    def _give_back(self) -> None:
-        """Put events that were made objects of, but not handed out, back to the front of the pending ones."""
-        if self._events:
-            self._pending = np.concatenate([to_records(self._events[::-1]), self._pending])
-            self._events = []
 
 
 def subscribe(
@@ -185,17 +189,15 @@ def subscribe(
         LayoutMismatchError: the ring of that name does not carry events.
         CorruptSegmentError: its segment is damaged, or another program's.
         AccessDeniedError: it is another user's, or its mode keeps this process out.
-        InvalidValueError: an argument is out of its range, or none of its choices.
-        InvalidTypeError: an argument is of the wrong kind.
     """
     if on_lost not in ("count", "raise"):
         raise InvalidValueError(f"on_lost is {on_lost!r}, expected one of 'count', 'raise'")
-    wanted = None if frequencies is None else frozenset(Frequency.parse_all(frequencies))
+    chosen = None if frequencies is None else frozenset(Frequency.parse_all(frequencies))
 
     def attach() -> Consumer:
         return Consumer.attach(name, start, on_gone=on_gone, idle=idle, label=label, any_owner=any_owner)
 
-    return EventStream(of_events(wait_for_stream(attach, wait_s)), wanted, on_lost=on_lost)
+    return EventStream(require_events(wait_for_stream(attach, wait_s)), chosen, on_lost=on_lost)
 
 
 def wait_for_stream(attach: Callable[[], _T], wait_s: float) -> _T:
@@ -225,8 +227,8 @@ def look_for_stream(attach: Callable[[], _T], wait_s: float) -> Callable[[], _T 
     return look
 
 
-def of_events(consumer: Consumer) -> Consumer:
-    """Return the consumer if its ring carries events; close it otherwise.
+def require_events(consumer: Consumer) -> Consumer:
+    """Return the consumer if its ring carries events; close it and raise otherwise.
 
     Raises:
         LayoutMismatchError: it carries something else.

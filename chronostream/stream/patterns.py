@@ -1,4 +1,4 @@
-"""What people do with a stream of time, each in a line: be called every minute, look back, ask what is missing.
+"""What people do with a stream, each in a line: be called every minute, look back, ask what is missing.
 
 ::
 
@@ -16,7 +16,7 @@ To follow a stream from some instant on, begin with the oldest event and pass ov
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import Literal, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -25,8 +25,8 @@ from chronostream.calendar.gaps import check_window
 from chronostream.errors import InvalidTypeError, InvalidValueError, StreamMismatchError
 from chronostream.event import EVENT_DTYPE, Event, Frequency, to_events
 from chronostream.ring import Consumer
-from chronostream.stream.events import EventStream, of_events, subscribe
-from chronostream.stream.status import description_of
+from chronostream.stream.events import EventStream, require_events, subscribe
+from chronostream.stream.state import description_of
 
 __all__ = ["LatestStream", "every", "history"]
 
@@ -52,6 +52,28 @@ class LatestStream(EventStream):
         return to_events(newer[-1:])[0]
 
 
+@overload
+def every(
+    frequency: Frequency | str | int,
+    name: str,
+    *,
+    coalesce: Literal["latest"],
+    wait_s: float = ...,
+    on_gone: Literal["wait", "raise"] = ...,
+    label: str | None = ...,
+    any_owner: bool = ...,
+) -> LatestStream: ...
+@overload
+def every(
+    frequency: Frequency | str | int,
+    name: str,
+    *,
+    coalesce: Literal["all", "latest"] = ...,
+    wait_s: float = ...,
+    on_gone: Literal["wait", "raise"] = ...,
+    label: str | None = ...,
+    any_owner: bool = ...,
+) -> EventStream: ...
 def every(
     frequency: Frequency | str | int,
     name: str,
@@ -83,11 +105,11 @@ def every(
         raise InvalidValueError(f"coalesce is {coalesce!r}, expected one of 'all', 'latest'")
     stream = subscribe(name, {frequency}, wait_s=wait_s, on_gone=on_gone, label=label, any_owner=any_owner)
     try:
-        said = description_of(stream.consumer)
-        if said is not None and frequency not in said.frequencies:
+        description = description_of(stream.consumer)
+        if description is not None and frequency not in description.frequencies:
             raise StreamMismatchError(
-                f"stream {name!r} emits {', '.join(each.label for each in said.frequencies)}, asked for was "
-                f"{frequency.label}: use one of those, or start a stream with `--frequency {frequency.label}`"
+                f"stream {name!r} emits {description.labels}, requested was {frequency}: use one of those, or start a "
+                f"stream with `--frequency {frequency}`"
             )
     except BaseException:
         stream.close()
@@ -111,40 +133,39 @@ def history(
     Args:
         name: the stream's name.
         frequencies: which events; all of them if None.
-        start_ns: the first boundary wanted, in Unix nanoseconds; the oldest that there is if None.
-        end_ns: the first boundary not wanted any more; up to now if None.
-        sequences: the sequences wanted, of the one frequency that is given.
+        start_ns: only boundaries from here on, Unix nanoseconds; from the oldest that the ring holds if None.
+        end_ns: only boundaries before; up to now if None.
+        sequences: only these sequences, of the one frequency that is given.
         any_owner: also trust a stream that another user's process made.
 
     Returns:
         An array of `EVENT_DTYPE` in the order of the stream, without a hole of its own making. What the ring no longer
-        holds is not there: `find_gaps` tells what that is.
+        holds is absent: `find_gaps` tells what that is.
 
     Raises:
         StreamNotFoundError: there is no such stream.
         LayoutMismatchError: the ring of that name does not carry events.
         AccessDeniedError: it is another user's, or its mode keeps this process out.
-        InvalidValueError: a range is none, or `sequences` come without one frequency to belong to.
-        InvalidTypeError: an argument is of the wrong kind.
+        InvalidValueError: `sequences` come without one frequency to belong to.
     """
-    wanted = None if frequencies is None else Frequency.parse_all(frequencies)
+    chosen = None if frequencies is None else Frequency.parse_all(frequencies)
     if sequences is not None:
         if not isinstance(sequences, range):
             raise InvalidTypeError(f"sequences are {type(sequences).__name__}, expected a range")
         if sequences.step != 1:
             raise InvalidValueError(f"sequences are {sequences}, expected a range without a step")
-        if wanted is None or len(wanted) != 1:
+        if chosen is None or len(chosen) != 1:
             raise InvalidValueError("sequences are numbered within a frequency: name the one that they belong to")
     check_window(start_ns, end_ns)
     parts: list[npt.NDArray[np.void]] = [np.empty(0, EVENT_DTYPE)]
-    with of_events(Consumer.attach(name, register=False, any_owner=any_owner)) as consumer:
+    with require_events(Consumer.attach(name, register=False, any_owner=any_owner)) as consumer:
         end = consumer.position + consumer.lag
         while consumer.position < end:
             lost = consumer.lost
             records = consumer.read(min(_BATCH, end - consumer.position))
             if consumer.lost != lost:
                 del parts[1:]  # What was read before is no longer held either, and would leave a hole behind.
-            parts.append(records[_selected(records, wanted, start_ns, end_ns, sequences)])
+            parts.append(records[_selected(records, chosen, start_ns, end_ns, sequences)])
     return np.concatenate(parts)
 
 

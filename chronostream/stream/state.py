@@ -1,37 +1,53 @@
-"""What an engine keeps with its stream, as a layout of the application area (docs/time.md, "What survives a crash").
+"""What the producer of a stream keeps with it: the layout of the application area of a ring of events.
 
 ::
 
-    0     description    written once, when the stream is made
-    512   checkpoint 0   ┐ written in turns, each with a checksum, so that one of them is always whole
-    1024  checkpoint 1   ┘
-    1536  condition      of the scheduler, and how often each kind of fact occurred
-    4096  lateness       one histogram for each frequency
+    0     directory     which sections are in use: number, version, offset and size of each
+    256   description   what the stream is; written once
+    512   checkpoint 0  ┐ of an engine: written in turns, each with a checksum, so that one of them is always whole
+    1024  checkpoint 1  ┘
+    1536  condition     of an engine's scheduler, and how often each kind of fact occurred
+    2048  source        of a mirror: what it mirrors; written once
+    2560  freshness     of a mirror
+    4096  lateness      of an engine: one histogram for each frequency
 
-The engine writes it through `StateWriter`; anybody reads it through `StateReader`. Neither knows how the scheduler
-works, or where the memory comes from.
+A reader passes over sections that it does not know, and refuses those of another version, as told in
+docs/ring.md, "The state of an event stream". An engine or a mirror writes through `StateWriter`; anybody reads
+meanwhile, through `StateReader`.
 """
 
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from chronostream.errors import CorruptSegmentError, InvalidValueError
-from chronostream.event import FREQUENCIES, Frequency
+from chronostream.errors import CorruptSegmentError
+from chronostream.event import EVENT_DTYPE, FREQUENCIES, Frequency
+from chronostream.ring import Consumer
 from chronostream.scheduler import Condition, FactKind, FrequencyState, SchedulerState, SchedulerStatus
+from chronostream.stream.description import Description, MirrorSource
 from chronostream.stream.lateness import BUCKETS, bucket_of
 
-__all__ = ["STATE_SIZE", "Checkpoint", "Description", "Published", "StateReader", "StateWriter"]
+__all__ = [
+    "STATE_SIZE",
+    "Checkpoint",
+    "Freshness",
+    "Published",
+    "StateReader",
+    "StateWriter",
+    "description_of",
+    "open_state",
+]
 
-_VERSION = 1
 _CONDITIONS, _KINDS = tuple(Condition), tuple(FactKind)
 
-_DESCRIPTION_DTYPE = np.dtype([("version", "<u4"), ("mask", "<u4"), ("sequencer", "S16"), ("timezone", "S64")])
+_ENTRY_DTYPE = np.dtype([("number", "<u4"), ("version", "<u4"), ("offset", "<u4"), ("size", "<u4")])
+_DIRECTORY_DTYPE = np.dtype([("magic", "S16"), ("entries", _ENTRY_DTYPE, 15)])
+_DESCRIPTION_DTYPE = np.dtype([("mask", "<u8"), ("sequencer", "S16"), ("timezone", "S64")])
 _LANE_DTYPE = np.dtype([("floor_ns", "<i8"), ("missed", "<u8"), ("sequence", "<u8"), ("last_ns", "<i8")])
 _CHECKPOINT_DTYPE = np.dtype(
     [
@@ -46,45 +62,31 @@ _CHECKPOINT_DTYPE = np.dtype(
     ]
 )
 _CONDITION_DTYPE = np.dtype([("condition", "<u8"), ("counts", "<u8", 32)])
+_SOURCE_DTYPE = np.dtype([("name", "S64"), ("stream", "S256"), ("zone_data", "S80")])
+_FRESHNESS_DTYPE = np.dtype(
+    [("checked_ns", "<i8"), ("stale_since_ns", "<i8"), ("connected", "<u8"), ("sequence", "<u8"), ("skipped", "<u8")]
+)
 _LATENESS_DTYPE = np.dtype([("largest_ns", "<u8"), ("counts", "<u8", BUCKETS)])
 
-_CHECKPOINTS, _CHECKPOINT_STEP, _CONDITION, _LATENESS = 512, 512, 1536, 4096
-_ATTEMPTS = 4
+_MAGIC = b"CHRONOSTREAM"
+# The number of each section, its version, its offset and its size, for good; "state" is the directory itself.
+_SECTIONS = {
+    "state": (1, 1, 0, 256),
+    "description": (2, 1, 256, 256),
+    "checkpoints": (3, 1, 512, 1024),
+    "condition": (4, 1, 1536, 512),
+    "source": (5, 1, 2048, 512),
+    "freshness": (6, 1, 2560, 512),
+    "lateness": (7, 1, 4096, _LATENESS_DTYPE.itemsize * len(FREQUENCIES)),
+}
+_OF_ENGINE = ("state", "description", "checkpoints", "condition", "lateness")
+_OF_MIRROR = ("state", "description", "source", "freshness")
 _CHECKSUMMED = _CHECKPOINT_DTYPE.fields["serial"][1]  # type: ignore[index]
+_ATTEMPTS = 4
+_LARGEST_COUNT = 1 << 53  # of events as late as each other; so many can be added up, and be a float
 
-STATE_SIZE = _LATENESS + _LATENESS_DTYPE.itemsize * len(FREQUENCIES)
-"""Bytes of application area that an engine needs."""
-
-
-@dataclass(frozen=True, slots=True)
-class Description:
-    """What a stream is; a producer of another kind may not take it over.
-
-    Attributes:
-        frequencies: the shortest first.
-        timezone: IANA name.
-        sequencer: the sequencer's kind.
-
-    Raises:
-        InvalidValueError: a text does not fit its field, or there is no frequency.
-    """
-
-    frequencies: tuple[Frequency, ...]
-    timezone: str
-    sequencer: str
-
-    def __post_init__(self) -> None:
-        """Refuse what would not be read as it was stored, and so be another stream's."""
-        if not self.frequencies:
-            raise InvalidValueError("no frequency: expected at least one")
-        for field, text in (("timezone", self.timezone), ("sequencer", self.sequencer)):
-            room = _DESCRIPTION_DTYPE[field].itemsize
-            if not (text.isascii() and text.isprintable() and 1 <= len(text) <= room):
-                raise InvalidValueError(f"{field} is {text!r}, expected 1 to {room} printable ASCII characters")
-
-    def __str__(self) -> str:
-        frequencies = ", ".join(frequency.label for frequency in self.frequencies)
-        return f"{self.sequencer} sequences of {frequencies} events in {self.timezone}"
+STATE_SIZE = sum(_SECTIONS["lateness"][2:])  # the end of the last one
+"""Bytes of application area that the producer of a stream of events needs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,69 +114,91 @@ class Checkpoint:
     published: dict[Frequency, Published]
 
 
+@dataclass(frozen=True, slots=True)
+class Freshness:
+    """How fresh a mirror is; its fields are those of its section.
+
+    Attributes:
+        checked_ns: when the mirror last looked, Unix time.
+        stale_since_ns: since when an event is overdue, Unix time; None if none is.
+        connected: whether there is a connection to JetStream.
+        sequence: of the last message that was taken from JetStream.
+        skipped: messages that were no events, or not in order, and were left out.
+    """
+
+    checked_ns: int
+    stale_since_ns: int | None
+    connected: bool
+    sequence: int
+    skipped: int
+
+    @property
+    def stale(self) -> bool:
+        """Whether an event is overdue: the source, a relay or the connection is quiet."""
+        return self.stale_since_ns is not None
+
+
 class StateReader:
-    """Reads what an engine keeps, while the engine goes on writing.
+    """Reads what the producer of a stream keeps with it.
 
     Args:
         area: the application area, at least `STATE_SIZE` bytes.
 
     Raises:
-        CorruptSegmentError: it is too small: the stream is not an engine's.
+        CorruptSegmentError: it is too small: the stream has no state.
     """
 
     def __init__(self, area: memoryview) -> None:
         if len(area) < STATE_SIZE:
             raise CorruptSegmentError(
-                f"the application area has {len(area)} bytes, an engine's has {STATE_SIZE}: not a stream of events"
+                f"the application area has {len(area)} bytes, a producer's has {STATE_SIZE}: not a stream of events"
             )
-        self._description: npt.NDArray[Any] = np.frombuffer(area, _DESCRIPTION_DTYPE, 1)
-        self._checkpoints: list[npt.NDArray[np.uint8]] = [
-            np.frombuffer(area, np.uint8, _CHECKPOINT_DTYPE.itemsize, _CHECKPOINTS + turn * _CHECKPOINT_STEP)
-            for turn in range(2)
-        ]
-        self._condition: npt.NDArray[Any] = np.frombuffer(area, _CONDITION_DTYPE, 1, _CONDITION)
-        self._lateness: npt.NDArray[Any] = np.frombuffer(area, _LATENESS_DTYPE, len(FREQUENCIES), _LATENESS)
+
+        def rows(section: str, dtype: npt.DTypeLike, count: int = 1) -> npt.NDArray[Any]:
+            return np.frombuffer(area, dtype, count, _SECTIONS[section][2])
+
+        self._directory = rows("state", _DIRECTORY_DTYPE)
+        self._description = rows("description", _DESCRIPTION_DTYPE)
+        turns = rows("checkpoints", "u1", 1024).reshape(2, 512)
+        self._checkpoints: list[npt.NDArray[np.uint8]] = list(turns[:, : _CHECKPOINT_DTYPE.itemsize])
+        self._condition = rows("condition", _CONDITION_DTYPE)
+        self._source = rows("source", _SOURCE_DTYPE)
+        self._freshness = rows("freshness", _FRESHNESS_DTYPE)
+        self._lateness = rows("lateness", _LATENESS_DTYPE, len(FREQUENCIES))
 
     def description(self) -> Description | None:
-        """Return what the stream is, or None if its maker died before it said so.
+        """Return what the stream is; None if its maker died before it was written, or the area is used otherwise.
 
         Raises:
             CorruptSegmentError: it was written by another version, or is damaged.
         """
-        row = self._description[0]
-        if not row["version"]:
+        sections = self._sections()
+        if not sections:
             return None
-        if int(row["version"]) != _VERSION:
-            raise CorruptSegmentError(
-                f"the engine's state has version {row['version']}, this program reads {_VERSION}: remove the stream"
-            )
-        frequencies = tuple(frequency for frequency in FREQUENCIES if int(row["mask"]) >> frequency & 1)
+        mask, sequencer, timezone = self._description[0].tolist()
+        frequencies = tuple(frequency for frequency in FREQUENCIES if mask >> frequency & 1)
+        source = None
         try:
-            return Description(frequencies, row["timezone"].decode(), row["sequencer"].decode())
+            if "source" in sections:
+                source = MirrorSource(*(text.decode() for text in self._source[0].tolist()))
+            return Description(frequencies, timezone.decode(), sequencer.decode(), source)
         except ValueError as error:
-            raise CorruptSegmentError(f"the engine's state is damaged: {error}; remove the stream") from error
+            raise _damaged(str(error)) from error
 
     def checkpoint(self) -> Checkpoint | None:
         """Return the newest checkpoint that is whole, or None if there is none."""
         description, newest = self.description(), self._newest()
         if description is None or newest is None:
             return None
-        lanes = {frequency: newest["lanes"][frequency - 1] for frequency in description.frequencies}
-        return Checkpoint(
-            position=int(newest["position"]),
-            boot_id=newest["boot_id"].tobytes(),
-            scheduler=SchedulerState(
-                int(newest["realtime_ns"]),
-                int(newest["boottime_ns"]),
-                tuple(
-                    FrequencyState(frequency, int(lane["floor_ns"]), int(lane["missed"]))
-                    for frequency, lane in lanes.items()
-                ),
-            ),
-            published={
-                frequency: Published(int(lane["sequence"]), int(lane["last_ns"])) for frequency, lane in lanes.items()
-            },
-        )
+        lanes = newest["lanes"].tolist()
+        floors: list[FrequencyState] = []
+        published: dict[Frequency, Published] = {}
+        for frequency in description.frequencies:
+            floor_ns, missed, sequence, last_ns = lanes[frequency - 1]
+            floors.append(FrequencyState(frequency, floor_ns, missed))
+            published[frequency] = Published(sequence, last_ns)
+        scheduler = SchedulerState(int(newest["realtime_ns"]), int(newest["boottime_ns"]), tuple(floors))
+        return Checkpoint(int(newest["position"]), newest["boot_id"].tobytes(), scheduler, published)
 
     def condition(self) -> tuple[Condition, dict[FactKind, int]]:
         """Return how the scheduler is, and how often each kind of fact occurred in this run."""
@@ -182,10 +206,39 @@ class StateReader:
         condition = _CONDITIONS[min(int(row["condition"]), len(_CONDITIONS) - 1)]
         return condition, {kind: int(row["counts"][number]) for number, kind in enumerate(_KINDS)}
 
+    def freshness(self) -> Freshness:
+        """Return how fresh a mirror is."""
+        checked_ns, since_ns, connected, sequence, skipped = self._freshness[0].tolist()
+        return Freshness(checked_ns, since_ns or None, bool(connected), sequence, skipped)
+
     def lateness(self, frequency: Frequency) -> tuple[npt.NDArray[np.uint64], int]:
-        """Return the histogram of a frequency's lateness, shape ``(BUCKETS,)``, and the largest in nanoseconds."""
+        """Return the histogram of a frequency's lateness, shape ``(BUCKETS,)``, and the largest in nanoseconds.
+
+        Raises:
+            CorruptSegmentError: it counts more events than there can have been.
+        """
         row = self._lateness[frequency - 1]
-        return row["counts"].copy(), int(row["largest_ns"])
+        counts = row["counts"].copy()
+        if counts.max() > _LARGEST_COUNT:
+            raise _damaged(f"{counts.max()} {frequency.label} events in one bucket of lateness")
+        return counts, int(row["largest_ns"])
+
+    def _sections(self) -> set[str]:
+        """Return the names of the sections that are in use; none if nothing was ever written."""
+        directory = self._directory[0].copy()
+        if directory["magic"] != _MAGIC:
+            return set()
+        entries = {entry[0]: entry for entry in directory["entries"].tolist()}
+        for name, section in _SECTIONS.items():
+            entry = entries.get(section[0], section)
+            if entry[1] != section[1]:
+                raise CorruptSegmentError(
+                    f"the stream's {name} has version {entry[1]}, this program reads {section[1]}: remove the stream "
+                    "(`chronostream remove`), or use the version of chronostream that made it"
+                )
+            if entry != section:
+                raise _damaged(f"its {name} has offset {entry[2]} and size {entry[3]}")
+        return {name for name, section in _SECTIONS.items() if section[0] in entries}
 
     def _newest(self) -> np.void | None:
         # Both may be torn for who reads one while it is written, and then the other: not so when looked at again.
@@ -197,7 +250,7 @@ class StateReader:
 
 
 class StateWriter(StateReader):
-    """Writes what an engine keeps; the only writer there is, since it has the stream's lock."""
+    """Writes what a producer keeps with its stream; there is one writer only, since it has the stream's lock."""
 
     def __init__(self, area: memoryview) -> None:
         super().__init__(area)
@@ -206,13 +259,16 @@ class StateWriter(StateReader):
         self._serial = 0 if newest is None else int(newest["serial"])
 
     def describe(self, description: Description) -> None:
-        """Say what the stream is."""
-        row = np.zeros(1, _DESCRIPTION_DTYPE)
-        row["mask"] = sum(1 << frequency for frequency in description.frequencies)
-        row["sequencer"] = description.sequencer.encode()
-        row["timezone"] = description.timezone.encode()
-        self._description[:] = row
-        self._description["version"] = _VERSION  # Last: a description without it was never finished.
+        """Write what the stream is, and with it which sections are in use."""
+        mask = sum(1 << frequency for frequency in description.frequencies)
+        source = ("", "", "") if description.source is None else astuple(description.source)
+        sections = _OF_ENGINE if description.source is None else _OF_MIRROR
+        self._directory["magic"] = b""
+        self._description[0] = (mask, description.sequencer.encode(), description.timezone.encode())
+        self._source[0] = tuple(text.encode() for text in source)
+        self._directory["entries"] = 0
+        self._directory["entries"][0, : len(sections)] = [_SECTIONS[section] for section in sections]
+        self._directory["magic"] = _MAGIC  # Last: without it, nothing of this was finished.
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Write a checkpoint over the older of the two."""
@@ -229,11 +285,15 @@ class StateWriter(StateReader):
         row["checksum"] = zlib.crc32(row.tobytes()[_CHECKSUMMED:])
         self._checkpoints[self._serial % 2][:] = row.view(np.uint8)
 
-    def show(self, status: SchedulerStatus) -> None:
+    def save_status(self, status: SchedulerStatus) -> None:
         """Write how the scheduler is."""
         row = self._condition[0]
         row["condition"] = _CONDITIONS.index(status.condition)
         row["counts"][: len(_KINDS)] = [status.counts[kind] for kind in _KINDS]
+
+    def save_freshness(self, freshness: Freshness) -> None:
+        """Write how fresh a mirror is."""
+        self._freshness[0] = tuple(value or 0 for value in astuple(freshness))
 
     def count_lateness(self, frequency: Frequency, lateness_ns: int) -> None:
         """Enter one event's lateness into its frequency's histogram."""
@@ -243,6 +303,22 @@ class StateWriter(StateReader):
         self._counts[lane, bucket_of(lateness_ns)] += 1
 
 
+def open_state(consumer: Consumer) -> StateReader | None:
+    """Return the reader of the state of the stream that `consumer` reads; None if the stream has no room for one."""
+    if consumer.dtype != EVENT_DTYPE or len(consumer.application) < STATE_SIZE:
+        return None
+    return StateReader(consumer.application)
+
+
+def description_of(consumer: Consumer) -> Description | None:
+    """Return what the stream is that `consumer` reads; None if that is not known, or not to this version."""
+    state = open_state(consumer)
+    try:
+        return None if state is None else state.description()
+    except CorruptSegmentError:
+        return None
+
+
 def _whole(checkpoint: npt.NDArray[np.uint8]) -> np.void | None:
     """Return a copy of a checkpoint, or None if it is not whole."""
     raw = checkpoint.tobytes()
@@ -250,3 +326,7 @@ def _whole(checkpoint: npt.NDArray[np.uint8]) -> np.void | None:
     if not row["serial"] or zlib.crc32(raw[_CHECKSUMMED:]) != row["checksum"]:
         return None
     return row
+
+
+def _damaged(what: str) -> CorruptSegmentError:
+    return CorruptSegmentError(f"the stream's state is damaged: {what}; remove the stream (`chronostream remove`)")

@@ -1,4 +1,4 @@
-"""The status of a stream of events: its ring from outside, and what its engine says of itself."""
+"""The status of a stream: its ring from outside, and what its producer keeps with it, from one look at one segment."""
 
 from __future__ import annotations
 
@@ -10,22 +10,13 @@ import numpy.typing as npt
 
 from chronostream import ring
 from chronostream.errors import CorruptSegmentError
-from chronostream.event import EVENT_DTYPE, Frequency
+from chronostream.event import Frequency
 from chronostream.ring import Consumer, RingStatus
+from chronostream.stream.description import Description
 from chronostream.stream.lateness import percentile_ns
-from chronostream.stream.origin import Freshness, MirrorDescription, OriginReader
-from chronostream.stream.state import Description, StateReader
+from chronostream.stream.state import Freshness, StateReader, open_state
 
-__all__ = [
-    "EngineStatus",
-    "FrequencyStatus",
-    "Lateness",
-    "MirrorStatus",
-    "StreamStatus",
-    "describe",
-    "description_of",
-    "stream_status",
-]
+__all__ = ["EngineStatus", "FrequencyStatus", "Lateness", "StreamStatus", "stream_status"]
 
 _PERCENTILES = (50, 99, 99.9)
 
@@ -47,7 +38,7 @@ class Lateness:
     counts: npt.NDArray[np.uint64] = field(repr=False, compare=False)
 
     @classmethod
-    def of(cls, counts: npt.NDArray[np.uint64], largest_ns: int) -> Self | None:
+    def from_counts(cls, counts: npt.NDArray[np.uint64], largest_ns: int) -> Self | None:
         """Return the percentiles of a histogram whose largest lateness is known; None without events."""
         p50, p99, p99_9 = (percentile_ns(counts, percent) for percent in _PERCENTILES)
         if p50 is None or p99 is None or p99_9 is None:
@@ -76,34 +67,17 @@ class FrequencyStatus:
 
 @dataclass(frozen=True, slots=True)
 class EngineStatus:
-    """What an engine says of itself.
+    """How an engine is.
 
     Attributes:
-        timezone: IANA zone of hours and days.
-        sequencer: ``"counting"`` or ``"boundary"``.
         condition: ``"running"``, ``"holding"``, ``"held"`` or ``"quarantined"`` (docs/time.md).
         counts: how often each kind of situation occurred in this run.
         frequencies: one entry for each, the shortest first.
     """
 
-    timezone: str
-    sequencer: str
     condition: str
     counts: dict[str, int]
     frequencies: tuple[FrequencyStatus, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class MirrorStatus:
-    """What a mirror says of itself.
-
-    Attributes:
-        description: what it mirrors.
-        freshness: how fresh it is; only as good as the mirror's own process (the ring's state says if that lives).
-    """
-
-    description: MirrorDescription
-    freshness: Freshness
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,29 +86,37 @@ class StreamStatus:
 
     Attributes:
         ring: the ring under it.
-        engine: what its engine says; None for a ring that carries something else than events, or events of no engine
-            that this version knows.
-        mirror: what its mirror says; None for a ring that no mirror writes.
+        description: what it is; None for a ring of something else, and for events that no engine or mirror writes.
+        engine: how its engine is; None if it has none, or one that has not begun.
+        freshness: how fresh it is, as its mirror's process last said; None if it is not a mirror.
+        error: why what its producer keeps with it cannot be read: of another version, or damaged. None if it can.
     """
 
     ring: RingStatus
-    engine: EngineStatus | None
-    mirror: MirrorStatus | None = None
-
-    @property
-    def description(self) -> Description | None:
-        """What the stream is, by its engine or its mirror; None if neither says."""
-        if self.engine is not None:
-            frequencies = tuple(each.frequency for each in self.engine.frequencies)
-            return Description(frequencies, self.engine.timezone, self.engine.sequencer)
-        return None if self.mirror is None else _description(self.mirror)
+    description: Description | None = None
+    engine: EngineStatus | None = None
+    freshness: Freshness | None = None
+    error: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the same as plain values for JSON."""
         plain = asdict(self.ring) | {"dtype": str(self.ring.dtype), "core": ring.CORE}
-        if self.mirror is not None:
-            mirror = asdict(self.mirror.description) | asdict(self.mirror.freshness)
-            plain["mirror"] = mirror | {"frequencies": [each.label for each in self.mirror.description.frequencies]}
+        if self.error is not None:
+            plain["error"] = self.error
+        if self.description is None:
+            return plain
+        about = {"timezone": self.description.timezone, "sequencer": self.description.sequencer}
+        source = self.description.source
+        if source is not None and self.freshness is not None:
+            plain["mirror"] = {
+                "source": source.name,
+                "stream": source.stream,
+                "frequencies": [frequency.label for frequency in self.description.frequencies],
+                **about,
+                "zone_data": source.zone_data,
+                "stale": self.freshness.stale,
+                **asdict(self.freshness),
+            }
         if self.engine is None:
             return plain
         engine = asdict(self.engine)
@@ -142,7 +124,7 @@ class StreamStatus:
         for entry in engine["frequencies"].values():
             if entry["lateness"] is not None:
                 del entry["lateness"]["counts"]  # some hundred numbers that nobody reads
-        return plain | engine
+        return plain | about | engine
 
 
 def stream_status(name: str, *, any_owner: bool = False) -> StreamStatus:
@@ -154,67 +136,24 @@ def stream_status(name: str, *, any_owner: bool = False) -> StreamStatus:
         LayoutMismatchError: it was made by another version of the layout.
         AccessDeniedError: it is another user's and `any_owner` is false, or its mode keeps this process out.
     """
-    ring_status = ring.inspect(name, any_owner=any_owner)
-    if ring_status.dtype != EVENT_DTYPE:
-        return StreamStatus(ring_status, None)
     with Consumer.attach(name, register=False, any_owner=any_owner) as consumer:
-        mirror = _mirror_status(consumer.application)
-        if mirror is not None:
-            return StreamStatus(ring_status, None, mirror)
+        found, state, description = consumer.status(), open_state(consumer), None
         try:
-            return StreamStatus(ring_status, _engine_status(StateReader(consumer.application)))
-        except CorruptSegmentError:
-            return StreamStatus(ring_status, None)  # A ring of events that no engine writes, such as a replay.
-
-
-def describe(area: memoryview) -> Description | None:
-    """Return what the stream with this application area is, by its engine or its mirror; None if neither says.
-
-    Raises:
-        CorruptSegmentError: it was written by another version, or is damaged.
-    """
-    mirror = _mirror_status(area)
-    if mirror is not None:
-        return _description(mirror)
-    try:
-        state = StateReader(area)
-    except CorruptSegmentError:
-        return None  # Too small to be an engine's.
-    return state.description()
-
-
-def description_of(consumer: Consumer) -> Description | None:
-    """Return what the stream is that a consumer reads, whatever it carries; None if nobody says."""
-    if consumer.dtype != EVENT_DTYPE:
-        return None
-    try:
-        return describe(consumer.application)
-    except CorruptSegmentError:
-        return None  # Of another version, or not an engine's at all: then what it carries must do.
-
-
-def _description(mirror: MirrorStatus) -> Description:
-    of = mirror.description
-    return Description(of.frequencies, of.timezone, of.sequencer)
-
-
-def _mirror_status(area: memoryview) -> MirrorStatus | None:
-    try:
-        origin = OriginReader(area)
-    except CorruptSegmentError:
-        return None
-    description = origin.description()
-    return None if description is None else MirrorStatus(description, origin.freshness())
+            if state is None or (description := state.description()) is None:
+                return StreamStatus(found)
+            if description.source is not None:
+                return StreamStatus(found, description, freshness=state.freshness())
+            return StreamStatus(found, description, _engine_status(state))
+        except CorruptSegmentError as error:
+            return StreamStatus(found, description, error=str(error))
 
 
 def _engine_status(state: StateReader) -> EngineStatus | None:
-    description, checkpoint = state.description(), state.checkpoint()
-    if description is None or checkpoint is None:
+    checkpoint = state.checkpoint()
+    if checkpoint is None:
         return None
     condition, counts = state.condition()
     return EngineStatus(
-        timezone=description.timezone,
-        sequencer=description.sequencer,
         condition=condition.value,
         counts={kind.label: count for kind, count in counts.items()},
         frequencies=tuple(
@@ -223,7 +162,7 @@ def _engine_status(state: StateReader) -> EngineStatus | None:
                 last_timestamp=last.timestamp if last.sequence else None,
                 last_sequence=last.sequence or None,
                 missed=known.missed,
-                lateness=Lateness.of(*state.lateness(known.frequency)),
+                lateness=Lateness.from_counts(*state.lateness(known.frequency)),
             )
             for known in checkpoint.scheduler.frequencies
             for last in [checkpoint.published[known.frequency]]

@@ -70,7 +70,8 @@ def test_the_stream_is_closed_and_says_what_it_is(name: str) -> None:
     status = stream_status(name)
     assert status.ring.state == "closed"
     assert status.engine is not None
-    assert (status.engine.timezone, status.engine.sequencer) == ("Europe/Paris", "boundary")
+    assert status.description is not None
+    assert (status.description.timezone, status.description.sequencer) == ("Europe/Paris", "boundary")
     minute, day = status.engine.frequencies
     assert (minute.last_timestamp, minute.missed) == (_START_NS + 60 * _NS, 0)
     assert (day.last_timestamp, day.last_sequence) == (None, None)

@@ -14,7 +14,8 @@ from chronostream.errors import InvalidValueError, LayoutMismatchError, LostErro
 from chronostream.event import EVENT_DTYPE, Frequency
 from chronostream.producer.engine import Engine
 from chronostream.stream.config import StreamConfig
-from chronostream.stream.state import STATE_SIZE, Description, StateWriter
+from chronostream.stream.description import Description
+from chronostream.stream.state import STATE_SIZE, StateWriter
 from tests.ring.harness import overwrite
 
 _NS = 1_000_000_000

@@ -13,13 +13,13 @@ from chronostream.errors import (
     InvalidNameError,
     InvalidTypeError,
     InvalidValueError,
-    LayoutMismatchError,
     ProducerActiveError,
     StreamMismatchError,
     StreamRemovedError,
 )
 from chronostream.ring import Consumer, inspect
-from chronostream.stream.status import MirrorStatus, stream_status
+from chronostream.stream.state import Freshness
+from chronostream.stream.status import stream_status
 from tests.bridges.harness import HELD, START_NS, Running, S, Server, Source, fill, head_of, options_of
 from tests.process_harness import Programs
 from tests.ring.harness import path_of, wait_until
@@ -42,8 +42,8 @@ def held(name: str) -> list[str]:
     return event_ids(history(f"{name}-mirror")).tolist() if head_of(f"{name}-mirror") else []
 
 
-def status(name: str) -> MirrorStatus:
-    found = stream_status(f"{name}-mirror").mirror
+def freshness(name: str) -> Freshness:
+    found = stream_status(f"{name}-mirror").freshness
     assert found is not None
     return found
 
@@ -109,19 +109,21 @@ def test_a_mirror_outlives_its_server(server: Server, name: str) -> None:
     with Running(mirror(server.url, name)):
         wait_until(lambda: held(name) == IDS[:10])
         server.kill()
-        wait_until(lambda: not status(name).freshness.connected)
+        wait_until(lambda: not freshness(name).connected)
         server.start()
         fill_seconds(server.url, name, 10, 20)
         wait_until(lambda: held(name) == IDS[:20])
-        wait_until(lambda: status(name).freshness.connected)
+        wait_until(lambda: freshness(name).connected)
 
 
 def test_a_mirror_says_what_it_mirrors_and_is_verified_by_that(url: str, name: str) -> None:
     fill_seconds(url, name, 0, 100)
     with Running(mirror(url, name)):
-        wait_until(lambda: head_of(f"{name}-mirror") and status(name).freshness.sequence == 102)
-    description = status(name).description
-    assert (description.source, description.timezone, description.sequencer) == (name, "UTC", "boundary")
+        wait_until(lambda: head_of(f"{name}-mirror") and freshness(name).sequence == 102)
+    description = stream_status(f"{name}-mirror").description
+    assert description is not None
+    assert description.source is not None
+    assert (description.source.name, description.timezone, description.sequencer) == (name, "UTC", "boundary")
     assert [frequency.label for frequency in description.frequencies] == ["second", "minute"]
     report = verify_stream(f"{name}-mirror")
     assert (report.ok, report.found) == (True, 102)
@@ -136,13 +138,13 @@ def test_a_stream_is_stale_while_an_event_is_overdue_and_only_then(url: str, nam
     ):
         source.advance(1)
         wait_until(lambda: held(name))
-        wait_until(lambda: status(name).freshness.stale)
-        since_ns = status(name).freshness.stale_since_ns
+        wait_until(lambda: freshness(name).stale)
+        since_ns = freshness(name).stale_since_ns
         assert since_ns is not None
         assert since_ns >= now_ns + 1.3 * S  # The next event was due after a second, and 0.3 s are allowed.
         source.advance(3600)  # Its clock is ahead: nothing is due for a long time.
-        wait_until(lambda: not status(name).freshness.stale)
-        assert status(name).freshness.stale_since_ns is None
+        wait_until(lambda: not freshness(name).stale)
+        assert freshness(name).stale_since_ns is None
 
 
 def test_the_local_name_of_a_live_stream_is_refused(url: str, name: str) -> None:
@@ -153,7 +155,7 @@ def test_the_local_name_of_a_live_stream_is_refused(url: str, name: str) -> None
 
 def test_a_producers_own_stream_is_not_taken_for_a_mirror(url: str, name: str) -> None:
     fill_seconds(url, name, 0, 10)
-    with pytest.raises(LayoutMismatchError):
+    with pytest.raises(StreamMismatchError, match=f"is no mirror, .*chronostream remove {name}"):
         Running(Mirror(name, options_of(url))).start().join()
 
 

@@ -31,7 +31,8 @@ def test_the_options_make_the_stream(name: str) -> None:
     of, engine = status.ring, status.engine
     assert engine is not None
     assert (of.state, of.capacity, of.instance) == ("closed", 32, "me")
-    assert (engine.timezone, engine.sequencer) == ("Europe/Berlin", "boundary")
+    assert status.description is not None
+    assert (status.description.timezone, status.description.sequencer) == ("Europe/Berlin", "boundary")
     assert [known.frequency for known in engine.frequencies] == [Frequency.SECOND, Frequency.MINUTE]
     assert stat.S_IMODE(path_of(name).stat().st_mode) == 0o640
 

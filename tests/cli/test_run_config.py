@@ -53,9 +53,9 @@ def test_option_environment_file_and_default_come_in_this_order(
     monkeypatch.setenv("CHRONOSTREAM_INSTANCE_ID", "environment")
     assert main(["run", name, "--config", file, "--capacity", "64", "--for", "10ms"]) == 0
     found = stream_status(name)
-    assert found.engine is not None
+    assert found.description is not None
     assert (found.ring.capacity, found.ring.instance) == (64, "environment")
-    assert (found.engine.timezone, found.engine.sequencer) == ("Europe/Berlin", "counting")
+    assert (found.description.timezone, found.description.sequencer) == ("Europe/Berlin", "counting")
 
 
 def test_every_option_of_a_stream_can_be_set_by_the_environment(
@@ -85,7 +85,8 @@ def test_every_option_of_a_stream_can_be_set_by_the_environment(
     assert main(["run", name, "--for", "10ms"]) == 0
     found = stream_status(name)
     assert found.engine is not None
-    assert (found.ring.capacity, found.ring.instance, found.engine.sequencer) == (32, "me", "boundary")
+    assert found.description is not None
+    assert (found.ring.capacity, found.ring.instance, found.description.sequencer) == (32, "me", "boundary")
     assert [known.frequency.label for known in found.engine.frequencies] == ["second", "minute"]
     segment = path_of(name).stat()
     assert (segment.st_mode & 0o777, segment.st_gid) == (0o640, group.gr_gid)

@@ -101,7 +101,7 @@ def _killed_while_starting(run: Run, method: str, point: Callable[..., None]) ->
         ("_state", "save", _before),
         ("_state", "save", _halfway_through_saving),
         ("_state", "save", _after),
-        ("_state", "show", _after),
+        ("_state", "save_status", _after),
     ],
     ids=["unpublished", "published", "unsaved", "half-saved", "saved", "shown"],
 )
@@ -137,7 +137,7 @@ def test_an_engine_killed_within_a_step_of_more_events_than_the_ring_holds_loses
         assert (run.missed(SECOND), run.missed(MINUTE)) == (0, 0)
 
 
-@pytest.mark.parametrize("method", ["describe", "save", "show"])
+@pytest.mark.parametrize("method", ["describe", "save", "save_status"])
 @pytest.mark.parametrize("point", [_before, _after])
 def test_an_engine_killed_while_it_makes_the_stream_leaves_one_that_can_be_started(
     method: str, point: Callable[..., None]
@@ -149,7 +149,7 @@ def test_an_engine_killed_while_it_makes_the_stream_leaves_one_that_can_be_start
         run.check_accounts()
 
 
-@pytest.mark.parametrize("method", ["save", "show"])
+@pytest.mark.parametrize("method", ["save", "save_status"])
 @pytest.mark.parametrize("point", [_before, _after])
 def test_an_engine_killed_while_it_takes_the_stream_over_changes_nothing_that_counts(
     run: Run, method: str, point: Callable[..., None]
@@ -167,7 +167,7 @@ def test_an_engine_killed_while_it_takes_the_stream_over_changes_nothing_that_co
 def _crash_after_publishing(run: Run, monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
     """Let the engine publish what is due after so much time, and lose the checkpoint of it."""
     with monkeypatch.context() as patch:
-        for method in ("save", "show"):
+        for method in ("save", "save_status"):
             patch.setattr(run.engine._state, method, lambda _: None)
         run.after(seconds)
     run.die()

@@ -76,7 +76,7 @@ def test_a_sequencer_that_is_given_numbers_the_events_and_is_told_where_to_go_on
     run.start({"sequencer": make()})
     run.second_by_second(1)
     assert [event.sequence for event in run.events()] == numbers
-    assert run.status().sequencer == make().kind
+    assert run.description().sequencer == make().kind
 
 
 def test_what_a_stream_is_gets_written_once(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,7 +65,8 @@ def test_a_started_process_is_ready_and_once_stopped_has_closed_its_stream(name:
         status = producer.status()
         assert status.ring.pid == producer.pid != os.getpid()
         assert status.engine is not None
-        assert (status.engine.timezone, len(status.engine.frequencies)) == ("Asia/Tokyo", 2)
+        assert status.description is not None
+        assert (status.description.timezone, len(status.engine.frequencies)) == ("Asia/Tokyo", 2)
     assert not producer.alive
     assert state(name) == "closed"
     producer.stop()

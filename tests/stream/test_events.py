@@ -31,7 +31,7 @@ from chronostream.ring import consumer as consumers
 from chronostream.ring.core import IdleStrategy
 from chronostream.stream.events import EventStream, subscribe
 from tests.process_harness import SECOND_NS, Feed
-from tests.ring.harness import NOBODY, TIMEOUT_S, needs_root, path_of
+from tests.ring.harness import NOBODY, TIMEOUT_S, in_fork, needs_root, path_of
 from tests.streams import sequences
 
 SECOND, MINUTE = Frequency.SECOND, Frequency.MINUTE
@@ -377,6 +377,37 @@ def test_a_subscription_is_seen_under_its_label_until_it_is_closed(feed: Feed) -
     with subscribe(feed.name, label="plotter"):
         assert [consumer.label for consumer in ring.inspect(feed.name).consumers] == ["plotter"]
     assert ring.inspect(feed.name).consumers == ()
+
+
+def test_a_subscription_shows_what_it_is(feed: Feed) -> None:
+    def text(facts: str) -> str:
+        return f"<EventStream '{feed.name}': {facts}>"
+
+    with subscribe(feed.name, ["minute", "second"], "oldest") as events, subscribe(feed.name) as everything:
+        feed.publish(3)
+        assert repr(events) == text("live, position 0, lag 3, lost 0, second, minute")
+        next(events)
+        assert repr(events) == text("live, position 3, lag 2, lost 0, second, minute")
+        assert repr(everything) == text("live, position 0, lag 3, lost 0, all frequencies")
+        feed.ring.close()
+        assert repr(events) == text("closed, position 3, lag 2, lost 0, second, minute")
+    assert repr(events) == text("this handle is closed, second, minute")
+
+
+def test_a_subscription_to_a_dead_producers_stream_shows_that(feed: Feed) -> None:
+    with subscribe(feed.name) as events:
+        feed.die()
+        assert repr(events) == f"<EventStream '{feed.name}': dead, position 0, lag 0, lost 0, all frequencies>"
+    path_of(feed.name).unlink()
+
+
+def test_a_subscription_shows_itself_in_a_forked_child_too(feed: Feed) -> None:
+    with subscribe(feed.name) as events:
+
+        def child() -> None:
+            assert repr(events) == f"<EventStream '{feed.name}': this handle is closed, all frequencies>"
+
+        assert in_fork(child) == 0
 
 
 @pytest.mark.parametrize("use", [next, EventStream.read, EventStream.wait, lambda events: events.lag])

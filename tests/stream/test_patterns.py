@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import Any, assert_type
 
 import numpy as np
 import pytest
@@ -59,6 +59,7 @@ def test_a_loop_that_is_late_gets_every_event_by_default(name: str) -> None:
 def test_a_loop_that_is_late_can_have_the_latest_only(name: str) -> None:
     with event_ring(name) as producer, every("second", name, coalesce="latest") as events:
         assert isinstance(events, LatestStream)
+        assert_type(events, LatestStream)
         producer.publish_many(seconds(1, 1))
         assert (next(events).sequence, events.skipped) == (1, 0)
         producer.publish_many(np.concatenate([seconds(2, 3), seconds(1, 1, frequency=MINUTE)]))
@@ -70,13 +71,13 @@ def test_a_loop_that_is_late_can_have_the_latest_only(name: str) -> None:
 def test_a_frequency_that_the_stream_does_not_emit_is_refused_at_once(name: str) -> None:
     _, running = engine(name, "second", "hour")
     with running:
-        with pytest.raises(StreamMismatchError, match="emits second, hour, asked for was minute"):
+        with pytest.raises(StreamMismatchError, match="emits second, hour, requested was minute"):
             every("minute", name)
         assert inspect(name).consumers == ()
 
 
 def test_a_frequency_that_a_mirror_does_not_have_is_refused_as_well(name: str) -> None:
-    with mirrored(name), pytest.raises(StreamMismatchError, match="emits second, hour, asked for was minute"):
+    with mirrored(name), pytest.raises(StreamMismatchError, match="emits second, hour, requested was minute"):
         every("minute", name)
 
 

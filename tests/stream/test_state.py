@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,16 +10,26 @@ import pytest
 from chronostream.errors import CorruptSegmentError, InvalidValueError
 from chronostream.event import Frequency
 from chronostream.scheduler import Condition, FactKind, FrequencyState, SchedulerState, SchedulerStatus
+from chronostream.stream.description import Description, MirrorSource
 from chronostream.stream.lateness import BUCKETS, bucket_of
-from chronostream.stream.state import STATE_SIZE, Checkpoint, Description, Published, StateReader, StateWriter
+from chronostream.stream.state import STATE_SIZE, Checkpoint, Freshness, Published, StateReader, StateWriter
+from tests.ring.harness import ROOT
 
 SECOND, MINUTE, HOUR, DAY = Frequency.SECOND, Frequency.MINUTE, Frequency.HOUR, Frequency.DAY
 
 _DESCRIPTION = Description((SECOND, DAY), "America/Argentina/ComodRivadavia", "counting")
+_MIRROR = Description(
+    (SECOND, DAY),
+    "Europe/Berlin",
+    "boundary",
+    MirrorSource("s" * 64, "j" * 255, "Europe/Berlin 0123456789abcdef 2025b"),
+)
 _EVERYTHING = SchedulerStatus(Condition.QUARANTINED, {}, dict.fromkeys(FactKind, (1 << 64) - 1))
 _BOOT = bytes(range(16))
 # Where the docstring of the module puts them.
-_VERSION, _MASK, _TIMEZONE, _CHECKPOINTS, _CONDITION, _LATENESS = 0, 4, 24, (512, 1024), 1536, 4096
+_MAGIC, _FIRST_SECTION, _SECOND_SECTION, _MASK, _TIMEZONE = 0, 16, 32, 256, 256 + 8 + 16
+_VERSION = _FIRST_SECTION + 4
+_CHECKPOINTS, _CONDITION, _SOURCE, _FRESHNESS, _LATENESS = (512, 1024), 1536, 2048, 2560, 4096
 
 
 @pytest.fixture
@@ -58,8 +70,10 @@ def test_a_new_area_says_nothing(area: memoryview) -> None:
     assert (counts.shape, counts.sum(), largest_ns) == ((BUCKETS,), 0, 0)
 
 
-def test_an_area_that_is_too_small_is_no_engines() -> None:
-    with pytest.raises(CorruptSegmentError, match=f"has 0 bytes, an engine's has {STATE_SIZE}: not a stream of events"):
+def test_an_area_that_is_too_small_is_no_producers() -> None:
+    with pytest.raises(
+        CorruptSegmentError, match=f"has 0 bytes, a producer's has {STATE_SIZE}: not a stream of events"
+    ):
         StateReader(memoryview(b""))
 
 
@@ -93,7 +107,7 @@ def test_a_zone_whose_name_would_be_cut_is_refused() -> None:
 
 def test_a_description_that_was_never_finished_is_none(area: memoryview, writer: StateWriter) -> None:
     writer.save(_checkpoint(1))
-    area[_VERSION] = 0
+    area[_MAGIC] = 0
     assert StateReader(area).description() is None
     assert StateReader(area).checkpoint() is None
 
@@ -105,13 +119,53 @@ def test_the_state_of_another_version_is_refused(area: memoryview, writer: State
         StateReader(area).checkpoint()
 
 
+def test_a_section_of_another_version_is_refused_and_so_is_one_elsewhere(area: memoryview, writer: StateWriter) -> None:
+    assert writer.description()
+    area[_SECOND_SECTION + 4] = 2
+    with pytest.raises(CorruptSegmentError, match="the stream's description has version 2, this program reads 1"):
+        StateReader(area).description()
+    area[_SECOND_SECTION + 4] = 1
+    area[_SECOND_SECTION + 8] = 1
+    with pytest.raises(CorruptSegmentError, match="damaged: its description has offset 257 and size 256; remove the"):
+        StateReader(area).description()
+
+
+def test_sections_that_this_version_does_not_know_are_passed_over(area: memoryview, writer: StateWriter) -> None:
+    writer.save(_checkpoint(1))
+    area[_FIRST_SECTION + 16 * 14] = 99
+    assert (StateReader(area).description(), StateReader(area).checkpoint()) == (_DESCRIPTION, _checkpoint(1))
+
+
+def test_the_documentation_lists_each_section(area: memoryview) -> None:
+    told = re.findall(
+        r"(?m)^\| (\d+) \| \w+ \| (\d+) \| (\d+) \| (\d+) \| (both|an engine|a mirror)",
+        (ROOT / "docs/ring.md").read_text(),
+    )
+    for description, other in ((_DESCRIPTION, "a mirror"), (_MIRROR, "an engine")):
+        StateWriter(area).describe(description)
+        entries = np.frombuffer(area, "<u4", 60, _FIRST_SECTION).reshape(15, 4)
+        sections = [[int(number) for number in numbers] for *numbers, writer in told if writer != other]
+        assert entries.tolist() == sections + [[0] * 4] * (15 - len(sections))
+
+
+def test_an_area_may_be_larger_than_this_version_needs(area: memoryview, writer: StateWriter) -> None:
+    assert writer.description()
+    assert StateReader(memoryview(bytes(area) + bytes(100))).description() == _DESCRIPTION
+
+
+def test_an_area_that_somebody_uses_otherwise_says_nothing(area: memoryview) -> None:
+    area[:7] = b"MIRROR\x01"
+    assert StateReader(area).description() is None
+    assert StateReader(area).checkpoint() is None
+
+
 @pytest.mark.parametrize(
-    ("field", "damage"), [(_TIMEZONE, b"\xff" * 64), (_TIMEZONE, b"\n"), (_TIMEZONE, b"\0"), (_MASK, b"\0" * 4)]
+    ("field", "damage"), [(_TIMEZONE, b"\xff" * 64), (_TIMEZONE, b"\n"), (_TIMEZONE, b"\0"), (_MASK, b"\0" * 8)]
 )
 def test_a_damaged_description_is_refused(area: memoryview, writer: StateWriter, field: int, damage: bytes) -> None:
     assert writer.description()
     area[field : field + len(damage)] = damage
-    with pytest.raises(CorruptSegmentError, match=r"the engine's state is damaged: .*; remove the stream"):
+    with pytest.raises(CorruptSegmentError, match=r"the stream's state is damaged: .*; remove the stream"):
         StateReader(area).description()
 
 
@@ -188,7 +242,7 @@ def test_a_reader_that_finds_both_checkpoints_torn_looks_again(area: memoryview,
 @pytest.mark.parametrize("condition", Condition)
 def test_the_condition_and_each_counter_come_back(area: memoryview, writer: StateWriter, condition: Condition) -> None:
     counts = {kind: number for number, kind in enumerate(FactKind, start=1 << 40)}
-    writer.show(SchedulerStatus(condition, {}, counts))
+    writer.save_status(SchedulerStatus(condition, {}, counts))
     assert StateReader(area).condition() == (condition, counts)
 
 
@@ -214,15 +268,66 @@ def test_a_histogram_that_was_read_stays_as_it_was(area: memoryview, writer: Sta
     assert counts.sum() == 0
 
 
+def test_a_histogram_of_more_events_than_there_can_be_is_damaged(area: memoryview) -> None:
+    area[_LATENESS + 8 : _LATENESS + 16] = b"\xff" * 8
+    with pytest.raises(CorruptSegmentError, match="damaged: 18446744073709551615 second events in one bucket"):
+        StateReader(area).lateness(SECOND)
+    assert StateReader(area).lateness(MINUTE)[0].sum() == 0
+
+
+def test_a_mirrors_description_comes_back_with_its_source(area: memoryview) -> None:
+    StateWriter(area).describe(_MIRROR)
+    assert StateReader(area).description() == _MIRROR
+
+
+def test_a_mirrors_description_reads_as_a_sentence_too() -> None:
+    assert str(_MIRROR) == (
+        "boundary sequences of second, day events in Europe/Berlin, mirrored from "
+        "'ssssssssssssssssssssssssssssssssssssssssssssssssssssssssssssssss'"
+    )
+
+
+@pytest.mark.parametrize(
+    "freshness",
+    [
+        Freshness(stale_since_ns=None, connected=True, checked_ns=3, sequence=5, skipped=0),
+        Freshness(stale_since_ns=2, connected=False, checked_ns=3, sequence=1 << 63, skipped=7),
+    ],
+)
+def test_freshness_comes_out_as_it_went_in(area: memoryview, freshness: Freshness) -> None:
+    writer = StateWriter(area)
+    writer.describe(_MIRROR)
+    writer.save_freshness(freshness)
+    assert StateReader(area).freshness() == freshness
+    assert StateReader(area).description() == _MIRROR
+    assert freshness.stale is (freshness.stale_since_ns is not None)
+
+
+def test_a_text_of_a_mirror_that_would_be_cut_is_refused(area: memoryview) -> None:
+    with pytest.raises(InvalidValueError, match=r"zone_data .* takes 81 bytes of UTF-8, but only 80 fit"):
+        StateWriter(area).describe(replace(_MIRROR, source=MirrorSource("hub", "HUB", "z" * 81)))
+    assert StateReader(area).description() is None
+    assert not any(area)
+
+
+def test_a_mirrors_damaged_description_is_refused(area: memoryview) -> None:
+    StateWriter(area).describe(_MIRROR)
+    area[_SOURCE] = 0xFF
+    with pytest.raises(CorruptSegmentError, match=r"the stream's state is damaged: .*; remove the stream"):
+        StateReader(area).description()
+
+
 @pytest.mark.parametrize(
     ("write", "start", "end"),
     [
         (lambda writer: writer.describe(_DESCRIPTION), 0, _CHECKPOINTS[0]),
+        (lambda writer: writer._source.fill((b"n" * 64, b"s" * 256, b"z" * 80)), _SOURCE, _FRESHNESS),
+        (lambda writer: writer.save_freshness(Freshness(-1, -1, True, 1 << 63, 1 << 63)), _FRESHNESS, _LATENESS),
         (lambda writer: writer.save(_checkpoint(1 << 60)), _CHECKPOINTS[1], _CONDITION),  # the first goes there
-        (lambda writer: writer.show(_EVERYTHING), _CONDITION, _LATENESS),
+        (lambda writer: writer.save_status(_EVERYTHING), _CONDITION, _SOURCE),
         (lambda writer: [writer.count_lateness(lane, 1 << 50) for lane in (SECOND, DAY)], _LATENESS, STATE_SIZE),
     ],
-    ids=["description", "checkpoint", "condition", "lateness"],
+    ids=["description", "source", "freshness", "checkpoint", "condition", "lateness"],
 )
 def test_no_part_of_the_state_reaches_into_another(
     area: memoryview, write: Callable[[StateWriter], object], start: int, end: int

@@ -12,8 +12,9 @@ from chronostream.errors import StreamNotFoundError
 from chronostream.event import EVENT_DTYPE
 from chronostream.ring import Consumer, Producer
 from chronostream.scheduler import FactKind
-from chronostream.stream.state import STATE_SIZE, Description, StateWriter
-from chronostream.stream.status import Lateness, MirrorStatus, describe, stream_status
+from chronostream.stream.description import Description
+from chronostream.stream.state import STATE_SIZE, StateWriter, description_of
+from chronostream.stream.status import Lateness, stream_status
 from tests.engine_harness import DAY, DAY_S, HOUR, NOON_S, NS, SECOND, Run
 from tests.mirror_harness import DESCRIPTION, FRESH, mirrored
 
@@ -30,7 +31,8 @@ def run() -> Iterator[Run]:
 
 def test_before_the_first_event_there_is_none_and_nothing_was_missed(run: Run) -> None:
     status = run.status()
-    assert (status.timezone, status.sequencer, status.condition) == ("Europe/Berlin", "counting", "running")
+    assert status.condition == "running"
+    assert run.description() == Description((SECOND, DAY), "Europe/Berlin", "counting")
     assert status.counts == {kind.label: 0 for kind in FactKind}
     assert [known.frequency for known in status.frequencies] == [SECOND, DAY]
     for known in status.frequencies:
@@ -136,7 +138,7 @@ def test_a_stream_whose_maker_died_before_it_was_ready_has_a_status_without_an_e
 def test_a_mirror_says_what_it_mirrors_and_how_fresh_that_is(name: str) -> None:
     with mirrored(name):
         status = stream_status(name)
-    assert (status.engine, status.mirror) == (None, MirrorStatus(DESCRIPTION, FRESH))
+    assert (status.engine, status.description, status.freshness) == (None, DESCRIPTION, FRESH)
     plain = json.loads(json.dumps(status.as_dict()))["mirror"]
     assert (plain["source"], plain["frequencies"], plain["skipped"]) == ("hub-clock", ["second", "hour"], 3)
 
@@ -145,11 +147,12 @@ def test_what_a_stream_is_says_its_engine_or_its_mirror(run: Run, name: str) -> 
     with mirrored(name):
         for each, expected in (
             (run.name, Description((SECOND, DAY), "Europe/Berlin", "counting")),
-            (name, Description((SECOND, HOUR), "Europe/Berlin", "boundary")),
+            (name, DESCRIPTION),
         ):
             with Consumer.attach(each, register=False) as consumer:
-                assert describe(consumer.application) == stream_status(each).description == expected
-    assert describe(memoryview(b"")) is None
+                assert description_of(consumer) == stream_status(each).description == expected
+        with Producer.create(f"{name}-plain", EVENT_DTYPE, 8), Consumer.attach(f"{name}-plain") as consumer:
+            assert description_of(consumer) is None
 
 
 def test_a_stream_that_is_not_there_is_said_so() -> None:
