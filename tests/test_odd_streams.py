@@ -197,6 +197,7 @@ def test_a_state_of_another_version_is_told_beside_the_ring(producer: Producer) 
     )
     assert json.loads(run("status", "--format", "json")[1])[0]["error"].startswith("the stream's state has version 2")
     assert "the stream's state has version 2" in run("top", "--once", "--interval", "50ms")[1]
+    assert f"{producer.name} cannot be described (the stream's state has version 2" in run("doctor")[1]
 
 
 def test_an_engine_that_finds_a_state_of_another_version_says_what_to_do(name: str) -> None:

@@ -93,14 +93,14 @@ class Frame:
         ]
         panels += [(unreadable.name, _unreadable(unreadable)) for unreadable in self.survey.unreadable]
         panels.sort(key=lambda panel: panel[0])
-        shown = [panel for _, panel in panels]
+        drawn = [panel for _, panel in panels]
         if self.missing:
-            shown.append(Text(f"\n  not on this machine: {', '.join(self.missing)}", "dim"))
-        elif not shown:
-            shown.append(Text(f"\n  {NO_STREAMS}", "dim"))
+            drawn.append(Text(f"\n  not on this machine: {', '.join(self.missing)}", "dim"))
+        elif not drawn:
+            drawn.append(Text(f"\n  {NO_STREAMS}", "dim"))
         unlimited = options.update(height=None)
         head = console.render_lines(_head(self.survey), unlimited)
-        body = console.render_lines(Group(*shown), unlimited)
+        body = console.render_lines(Group(*drawn), unlimited)
         return head, body, max(1, options.size.height - len(head) - 1)
 
 

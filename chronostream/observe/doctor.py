@@ -210,6 +210,8 @@ def _streams() -> Finding:
     result = survey()
     problems = [f"{each.name} is broken ({each.error})" for each in result.unreadable if each.state == "broken"]
     for stream in result.streams:
+        if stream.error is not None:
+            problems.append(f"{stream.ring.name} cannot be described ({stream.error})")
         if stream.ring.state == "dead":
             problems.append(f"the producer of {stream.ring.name} died")
         elif stream.ring.state == "live" and stream.engine and stream.engine.condition in ("held", "quarantined"):

@@ -108,7 +108,7 @@ class EventStream:
         return self
 
     def __next__(self) -> Event:
-        """Return the next event; block until there is one. What it raises is told at `wait`."""
+        """Return the next event; block until there is one. It raises what `wait` raises."""
         if not self._events:
             if not self.wait():
                 raise StopIteration

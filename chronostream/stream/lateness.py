@@ -45,8 +45,8 @@ def percentile_ns(counts: npt.NDArray[np.uint64], percent: float) -> int | None:
     total = int(cumulative[-1])
     if not total:
         return None
-    wanted = max(1, -int(-total * percent // 100))
-    return bucket_top_ns(int(np.searchsorted(cumulative, wanted)))
+    rank = max(1, -int(-total * percent // 100))
+    return bucket_top_ns(int(np.searchsorted(cumulative, rank)))
 
 
 def events_below(counts: npt.NDArray[np.uint64], power: int) -> int:

@@ -88,7 +88,7 @@ class StreamStatus:
         ring: the ring under it.
         description: what it is; None for a ring of something else, and for events that no engine or mirror writes.
         engine: how its engine is; None if it has none, or one that has not begun.
-        freshness: how fresh it is, as its mirror's process last said; None if it is not a mirror.
+        freshness: how fresh it is, as its mirror wrote at its last look; None if it is not a mirror.
         error: why what its producer keeps with it cannot be read: of another version, or damaged. None if it can.
     """
 
