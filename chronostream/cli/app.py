@@ -22,13 +22,14 @@ from chronostream.cli.options import (
     run_options,
     stream_option,
 )
-from chronostream.cli.types import DURATION, INTEGER, INTERVAL, SIZE, STREAM_NAME, Type
+from chronostream.cli.types import DURATION, INTERVAL, SIZE, STREAM_NAME, Type
 from chronostream.version import __version__
 
 __all__ = ["app"]
 
 _SERVERS = "URL of a NATS server, nats://HOST:PORT; several with commas in between."
 _URL, _NAME = Type("url"), Type("name")
+_COUNT = click.IntRange(1, (1 << 63) - 1)
 _DIRECTORY = click.Path(file_okay=False, path_type=Path)
 
 _COMMANDS = [
@@ -64,7 +65,7 @@ _COMMANDS = [
                 "next",
             ),
             stream_option("frequencies", default_text="all"),
-            Option("--count", click.IntRange(1), "End after this many events."),
+            Option("--count", _COUNT, "End after this many events."),
             WAIT,
             FORMAT,
             ANY_OWNER,
@@ -180,7 +181,7 @@ _COMMANDS = [
             *RANGE,
             *(stream_option(field, default_text="the stream's") for field in ("frequencies", "timezone", "sequencer")),
             Option("--allow-missed", None, "Accept as many absent events as the producer counted as missed."),
-            Option("--limit", click.IntRange(0), "Most faults to print; all are counted.", "1000"),
+            Option("--limit", click.IntRange(0, (1 << 63) - 1), "Most faults to print; all are counted.", "1000"),
             FORMAT,
             ANY_OWNER,
             *FROM_NATS,
@@ -202,9 +203,9 @@ _COMMANDS = [
             Option(
                 "--encoding", Type(choices=("json", "record")), "Payload: JSON, or the record of 128 bytes.", "json"
             ),
-            Option("--replicas", INTEGER, "Servers that hold each event.", default_text="1"),
+            Option("--replicas", _COUNT, "Servers that hold each event.", default_text="1"),
             Option("--max-age max_age_s", DURATION, "How long JetStream holds an event, such as 7d."),
-            Option("--max-messages", INTEGER, "Most events that it holds."),
+            Option("--max-messages", _COUNT, "Most events that it holds."),
             Option("--max-bytes", SIZE, "Most bytes that they take, such as 1GB."),
             Option("--patience patience_s", DURATION, "How long another relay has to fill a gap of this one.", "5s"),
             Option("--accept-zone-data", None, "Accept the zone data of this host from now on."),

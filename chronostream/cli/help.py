@@ -73,7 +73,7 @@ def _sections(command: click.Command, context: click.Context) -> dict[str, list[
 
 
 def _term(param: click.Parameter, context: click.Context) -> Text:
-    metavar = param.make_metavar(context)
+    metavar = param.make_metavar(context).removesuffix(" RANGE")
     if isinstance(param, click.Argument):
         return Text(metavar, "bold yellow")
     assert isinstance(param, click.Option)

@@ -112,7 +112,8 @@ def stream_option(field: str, *, environment: bool = False, **changes: Any) -> O
     }
     if environment:
         variables = [variable_of(each) for each in (key, *declared.former)]
-        attributes |= {"envvar": variables, "show_envvar": True, "section": declared.section}
+        variable = variables if declared.former else variables[0]
+        attributes |= {"envvar": variable, "show_envvar": True, "section": declared.section}
     flag = declared.kind.name == "switch"
     return Option(names, None if flag else type_, declared.help, **(attributes | changes))
 

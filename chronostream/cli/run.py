@@ -37,7 +37,7 @@ def _configs(name: str | None, path: Path | None, fields: Mapping[str, Any]) -> 
     if path is None:
         if name is None:
             raise InvalidValueError("Missing argument 'name': name a stream, or give a file of them with --config")
-        return [stream_config(name, fields, {})]
+        return [StreamConfig(name=name, **fields)]
     streams = read_streams(path)
     if name is not None:
         streams = {name: settings_of(name, streams, path)}

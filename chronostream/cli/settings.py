@@ -1,17 +1,7 @@
 """The file of ``chronostream run``: TOML with a table for each stream, whose keys are the names of the flags.
 
-::
-
-    [streams.market-clock]
-    frequency = ["second", "minute"]
-    timezone = "America/New_York"
-
-    [streams.billing]
-    frequency = "day"
-    capacity = 1024
-    max-step = "10m"
-
-What is set in more than one place is taken from the first of these: flag, environment, file, default.
+What is set in more than one place is taken from the first of these: flag, environment, file, default. The document
+docs/operating.md has an example.
 """
 
 from __future__ import annotations
@@ -69,19 +59,17 @@ def settings_of(name: str, streams: Mapping[str, Settings], path: Path) -> Setti
     return streams[name]
 
 
-def stream_config(name: str, fields: Mapping[str, Any], settings: Settings, path: Path | None = None) -> StreamConfig:
-    """Return the configuration of a stream.
+def stream_config(name: str, fields: Mapping[str, Any], settings: Settings, path: Path) -> StreamConfig:
+    """Return the configuration of a stream of a file.
 
     Args:
         name: the stream's name.
         fields: of `StreamConfig`, from the command line and the environment; they come first.
         settings: what the file says.
-        path: the file, to be named where something in it is wrong.
-
-    Raises:
-        InvalidValueError: a value is out of its range, or of the wrong kind.
+        path: the file, for the messages about it.
     """
-    origin = "" if path is None else f"{path}, stream {name!r}: "
+    StreamConfig(name="flags", **fields)  # Alone, so that what is wrong with them is not said of the file.
+    origin = f"{path}, stream {name!r}: "
     in_file = {
         KEYS[key]: type_of(OPTIONS[KEYS[key]].kind).read(f"{origin}{key}", value)
         for key, value in settings.items()
@@ -90,8 +78,6 @@ def stream_config(name: str, fields: Mapping[str, Any], settings: Settings, path
     try:
         return StreamConfig(name=name, **fields, **in_file)
     except (InvalidValueError, InvalidTypeError) as error:
-        if path is None:
-            raise
         raise ConfigError(f"{origin}{error}") from error
 
 

@@ -202,5 +202,9 @@ def test_a_key_of_an_earlier_release_is_understood_but_not_beside_the_new_one(tm
 def test_without_a_file_a_wrong_flag_is_named_alone(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "clock", "--settle", "soon"]) == 2
     assert capfd.readouterr().err.startswith("chronostream: --settle is 'soon'")
-    with pytest.raises(InvalidValueError, match=r"^capacity is 100"):
-        stream_config("clock", {"capacity": 100}, {})
+    assert main(["run", "clock", "--capacity", "100"]) == 2
+    assert capfd.readouterr().err.startswith("chronostream: capacity is 100")
+
+
+def test_a_wrong_flag_is_not_said_of_the_file(tmp_path: Path) -> None:
+    assert refusal(tmp_path, "[streams.clock]\ncapacity = 16", capacity=100).startswith("capacity is 100, expected")
