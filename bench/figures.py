@@ -58,16 +58,7 @@ class _Value:
 
 @dataclass(frozen=True, slots=True)
 class _Figure:
-    """A value that must not exceed `limit`, or `limit` times another value of the same run.
-
-    Attributes:
-        what: name of the figure.
-        value: the value.
-        limit: in units of `unit`, or as a factor if there is another value.
-        unit: of the value.
-        other: how the location of the other value differs from that of `value`.
-        other_name: name of the other value; that of its contender by default.
-    """
+    """A value that must not exceed `limit`, or `limit` times another value, whose location differs by `other`."""
 
     what: str
     value: _Value

@@ -157,15 +157,11 @@ class UnfinishedFile:
 
     def add(self, records: npt.NDArray[Any]) -> None:
         """Add the next records, shape ``(n,)``, at least one."""
-        self._last = records[-1:]
+        self.last_record = records[-1:]
         self._buffered.append(records)
         self._buffered_bytes += records.nbytes
         if self._buffered_bytes >= self._row_group_bytes:
             self._write_row_group()
-
-    def digest_of_last(self) -> str:
-        """Return `Metadata.last_record` of the records added so far."""
-        return digest(self._last)
 
     def finish(self, metadata: Metadata, date: str) -> RecordedFile:
         """Write the rest, flush the file to the disk, and rename it to its final name."""

@@ -23,7 +23,7 @@ from chronostream.calendar.zones import check_zone
 from chronostream.clock import StopFlag
 from chronostream.errors import InvalidTypeError, InvalidValueError, RecordingError
 from chronostream.event import EVENT_DTYPE
-from chronostream.recorder.files import Metadata, RecordedFile, UnfinishedFile, locked, recorded_files
+from chronostream.recorder.files import Metadata, RecordedFile, UnfinishedFile, digest, locked, recorded_files
 from chronostream.recorder.resume import find_end
 from chronostream.ring import Consumer, segment_name
 from chronostream.ring.dtypes import dtype_to_text
@@ -241,7 +241,7 @@ class Recorder:
                     instance_id=header["instance"].decode(errors="replace"),
                     timezone=self._timezone,
                     dtype=dtype_to_text(self._consumer.dtype).decode(),
-                    last_record=file.digest_of_last(),
+                    last_record=digest(file.last_record),
                 ),
                 self._date,
             )
@@ -275,9 +275,8 @@ class Recorder:
             return
         self.report.recreated = True
         self._era, self._next = last.era + 1, 0
-        _log.warning(
-            "%s: the stream was recreated; records of the old one after position %d are lost", self.name, last.last
-        )
+        message = "%s: the stream was recreated; records of the old one after position %d are lost"
+        _log.warning(message, self.name, last.last)
 
     def _lose(self, lost: range) -> None:
         """Record a loss: the file ends before it, and the metadata of the next file has its length."""
@@ -285,13 +284,8 @@ class Recorder:
         self._next = lost.stop
         self._lost_before += len(lost)
         self.report.lost.append(lost)
-        _log.warning(
-            "%s: %d records lost, positions %d to %d: overwritten before they could be recorded",
-            self.name,
-            len(lost),
-            lost[0],
-            lost[-1],
-        )
+        message = "%s: %d records lost, positions %d to %d: overwritten before they could be recorded"
+        _log.warning(message, self.name, len(lost), lost[0], lost[-1])
 
     def _begin_file(self, records: npt.NDArray[Any]) -> UnfinishedFile:
         begins_ns = int(records["timestamp"][0]) if self._has_events else self._now_ns()

@@ -47,12 +47,7 @@ class _Died(BaseException):
 
 
 class Emitted:
-    """Published records.
-
-    Attributes:
-        records: an array of `EVENT_DTYPE`, shape ``(n,)``.
-        seen_ns: the wall clock when each became visible, Unix nanoseconds, shape ``(n,)``.
-    """
+    """Published records, shape ``(n,)``, and for each the Unix nanoseconds at which it became visible."""
 
     def __init__(self, parts: list[bytes], times_ns: list[int]) -> None:
         self.records: npt.NDArray[np.void] = np.frombuffer(b"".join(parts), EVENT_DTYPE)
@@ -69,9 +64,6 @@ class SimulatedHost:
         chance: source of boot ids and of the exact points of death.
 
     Attributes:
-        config: the stream.
-        clock: the host's clock.
-        engine: the current engine.
         deadline_ns: when the engine is to be stepped next, Unix nanoseconds.
         elapsed_ns: the time that passed, over all boots.
         born_ns: when the stream began, Unix nanoseconds.
