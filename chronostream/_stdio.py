@@ -1,12 +1,13 @@
-"""The standard streams of a process: what to do with one that is closed, or that cannot be used any more."""
+"""The standard streams of a process: open ones, and a log on stderr that nobody has to wait for."""
 
 from __future__ import annotations
 
 import os
+import select
 import sys
 from contextlib import suppress
 
-__all__ = ["discard_unwritten", "open_closed", "silence"]
+__all__ = ["discard_unwritten", "open_closed", "print_lines", "printable_text", "silence", "write_all"]
 
 _STREAMS = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
 
@@ -43,3 +44,26 @@ def discard_unwritten(fd: int) -> None:
         stream.flush()
         os.dup2(before, fd)
         os.close(before)
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """Write all of the data, in as many parts as it takes; wait for room also where the descriptor does not."""
+    while data:
+        try:
+            data = data[os.write(fd, data) :]
+        except BlockingIOError:
+            poll = select.poll()
+            poll.register(fd, select.POLLOUT)
+            poll.poll()
+
+
+def print_lines(*lines: str) -> None:
+    """Print lines on stdout. Text from a segment may hold anything: it can neither begin a line nor command the terminal."""
+    print("\n".join(map(printable_text, lines)), flush=True)  # noqa: T201 - where the command line prints
+
+
+def printable_text(text: str) -> str:
+    """Return one line of text with line ends, escapes and other invisible characters replaced."""
+    if text.isprintable():
+        return text
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)

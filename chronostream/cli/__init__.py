@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, TextIO
 if TYPE_CHECKING:
     from click import UsageError
 
-from chronostream._stdio import discard_unwritten, open_closed
+from chronostream._log import print_error
+from chronostream._stdio import discard_unwritten, open_closed, printable_text
 
 __all__ = ["main"]
 
@@ -92,12 +93,6 @@ def _usage_message(error: UsageError) -> str:
 
 
 def _fail(message: str, status: int) -> int:
-    from chronostream.cli.output import printable_text
-
     # What was typed may be repeated here, and a URL in it may hold a password.
-    line = printable_text(_USERINFO.sub("***@", " ".join(message.split())))
-    try:
-        print("chronostream:", line, file=sys.stderr, flush=True)
-    except OSError:
-        discard_unwritten(2)
+    print_error(printable_text(f"chronostream: {_USERINFO.sub('***@', ' '.join(message.split()))}"))
     return status

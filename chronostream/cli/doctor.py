@@ -10,7 +10,7 @@ from dataclasses import asdict
 
 import click
 
-from chronostream.cli.output import printable_text
+from chronostream._stdio import printable_text
 from chronostream.observe.doctor import Finding, Verdict, examine
 
 __all__ = ["doctor"]

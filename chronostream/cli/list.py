@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
+from chronostream._stdio import print_lines
 from chronostream.cli.figures import NO_STREAMS
-from chronostream.cli.output import print_lines
 from chronostream.event import EVENT_DTYPE
 from chronostream.observe.survey import Unreadable, survey
 from chronostream.stream.status import StreamStatus

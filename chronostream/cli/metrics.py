@@ -6,7 +6,7 @@ import logging
 import select
 
 from chronostream._extras import require
-from chronostream.cli.log import log_to_stderr
+from chronostream._log import log_to_stderr
 from chronostream.errors import InvalidValueError
 from chronostream.producer.life import stopped_by_signals
 

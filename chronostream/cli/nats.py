@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from chronostream.cli.log import log_to_stderr
+from chronostream._log import log_to_stderr
 from chronostream.cli.options import CONNECTION, FROM_NATS
 from chronostream.errors import InvalidValueError
 

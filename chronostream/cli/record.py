@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import click
 
-from chronostream.cli.log import log_to_stderr
+from chronostream._log import log_to_stderr
 from chronostream.cli.progress import progress
 from chronostream.producer.life import stopped_by_signals
 from chronostream.recorder import Recorder, Report

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from chronostream.cli.log import log_to_stderr
+from chronostream._log import log_to_stderr
 from chronostream.cli.settings import read_streams, settings_of, stream_config
 from chronostream.cli.supervise import log_ready, supervise
 from chronostream.errors import InvalidValueError

@@ -8,9 +8,9 @@ from dataclasses import asdict
 import click
 
 from chronostream import ring
+from chronostream._stdio import print_lines
 from chronostream._values import utc_text
 from chronostream.cli.figures import NO_STREAMS, duration_text, size_text
-from chronostream.cli.output import print_lines
 from chronostream.observe.survey import survey
 from chronostream.stream.description import Description
 from chronostream.stream.state import Freshness

@@ -8,9 +8,8 @@ import signal
 import sys
 from typing import Literal
 
-from chronostream._stdio import discard_unwritten
+from chronostream._stdio import discard_unwritten, print_lines
 from chronostream._values import utc_text
-from chronostream.cli.output import print_lines
 from chronostream.errors import LostError
 from chronostream.event import Event, to_events
 from chronostream.stream.events import EventStream, subscribe

@@ -14,9 +14,9 @@ from rich.segment import Segment, SegmentLines
 from rich.table import Table
 from rich.text import Text
 
+from chronostream._stdio import printable_text
 from chronostream._values import SECOND_NS, utc_text
 from chronostream.cli.figures import NO_STREAMS, age_text, duration_text, rate_text, size_text
-from chronostream.cli.output import printable_text
 from chronostream.observe.change import ConsumerChange, FrequencyChange, StreamChange
 from chronostream.observe.survey import Survey, Unreadable
 from chronostream.stream.lateness import events_below

@@ -10,10 +10,10 @@ import click
 import numpy as np
 import numpy.typing as npt
 
+from chronostream._stdio import print_lines
 from chronostream.backfill import Report, verify_stream
 from chronostream.backfill import verify as verify_records
 from chronostream.cli.nats import nats_source, split_options
-from chronostream.cli.output import print_lines
 from chronostream.cli.progress import progress
 from chronostream.errors import InvalidValueError
 from chronostream.ring import inspect

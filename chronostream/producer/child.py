@@ -12,6 +12,7 @@ import time
 from contextlib import suppress
 from typing import Any
 
+from chronostream._log import log_to_stderr
 from chronostream._stdio import silence
 from chronostream.clock import Stop
 from chronostream.errors import ChronoStreamError, StartError
@@ -27,7 +28,7 @@ _PARENT_CHECK_S = 0.5
 
 def child_main(order: dict[str, Any]) -> int:
     """Run the stream that `start` ordered; return the process's exit status."""
-    logging.basicConfig(format="%(asctime)s %(name)s %(levelname)s: %(message)s")
+    log_to_stderr(logging.WARNING)
     os.environ.pop("NOTIFY_SOCKET", None)  # The service is the program that started this one, which speaks for itself.
     ready = False
 
@@ -48,10 +49,11 @@ def child_main(order: dict[str, Any]) -> int:
         else:
             _report(error)
         return 1
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - it goes into the log, which waits for nobody, unlike a traceback
         if not ready:
             _report(StartError(f"the scheduler process failed: {error!r}"))
-        raise
+        _log.exception("the scheduler process failed")
+        return 1
     return 0
 
 

@@ -11,10 +11,9 @@ import pytest
 def _as_it_was() -> Iterator[None]:
     """Undo what a command sets for the rest of its process, which here is the tests' own."""
     logger = logging.getLogger("chronostream")
-    level, converter = logger.level, logging.Formatter.converter
+    level = logger.level
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
     yield
     for number, handler in handlers.items():
         signal.signal(number, handler)
     logger.setLevel(level)
-    logging.Formatter.converter = converter
