@@ -58,7 +58,7 @@ def write_all(fd: int, data: bytes) -> None:
 
 
 def print_lines(*lines: str) -> None:
-    """Print lines on stdout. Text from a segment may hold anything: it can neither begin a line nor command the terminal."""
+    """Print lines on stdout. Text from a segment can neither begin a line nor command the terminal."""
     print("\n".join(map(printable_text, lines)), flush=True)  # noqa: T201 - where the command line prints
 
 

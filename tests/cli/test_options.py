@@ -64,8 +64,8 @@ def test_the_shell_is_given_its_script(
 
 def test_flags_and_variables_of_an_earlier_release_are_understood(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert main(["run", name, "--sequence", "boundary", "--for", "10ms"]) == 0
-    engine = stream_status(name).engine
-    assert engine is not None
-    assert engine.sequencer == "boundary"
+    description = stream_status(name).description
+    assert description is not None
+    assert description.sequencer == "boundary"
     monkeypatch.setenv("CHRONOSTREAM_SEQUENCE", "boundary")
     assert main(["run", name, "--for", "10ms"]) == 0

@@ -183,5 +183,5 @@ def test_the_documentation_lists_each_metric_with_its_type_and_its_labels(run: R
             )
             for family in scraped(run.name, name).values()
         }
-    table = re.findall(r"(?m)^\| `(\w+)` \| (\w+) \| (.*?) \|", (ROOT / "docs/operating.md").read_text())
+    table = re.findall(r"(?m)^\| `(chronostream_\w+)` \| (\w+) \| (.*?) \|", (ROOT / "docs/operating.md").read_text())
     assert {(name, kind, frozenset(re.findall(r"`(\w+)`", labels))) for name, kind, labels in table} == found
