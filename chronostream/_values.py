@@ -30,7 +30,9 @@ __all__ = [
     "checked_seconds",
     "encode_text",
     "instant_ns",
+    "instant_range",
     "instant_text",
+    "open_range",
     "seconds_text",
     "utc_text",
 ]
@@ -83,6 +85,8 @@ def checked_int(
 
 def checked_ns(name: str, value: SupportsIndex) -> int:
     """Return nanoseconds as a plain integer, if an int64 can hold them."""
+    if type(value) is int and INT64_MIN <= value <= INT64_MAX:  # Nearly always, and each step of a scheduler asks.
+        return value
     return checked_int(name, value, INT64_MIN, INT64_MAX)
 
 
@@ -115,6 +119,8 @@ def instant_ns(name: str, value: Instant) -> int:
             too); a `numpy.datetime64`, which counts in UTC; or ISO 8601 such as ``2024-01-31``,
             ``2024-01-31T12:00:00Z`` or ``2024-01-31T12:00+01:00``, in UTC if it names no offset.
     """
+    if type(value) is int:
+        return checked_ns(name, value)
     if isinstance(value, str):
         return checked_ns(name, _parsed(name, value))
     if isinstance(value, np.datetime64):
@@ -129,6 +135,22 @@ def instant_ns(name: str, value: Instant) -> int:
         return checked_ns(name, value)
     except InvalidTypeError:
         raise InvalidTypeError(f"{name} is {type(value).__name__}, expected {_INSTANTS}") from None
+
+
+def instant_range(start: Instant, end: Instant) -> tuple[int, int]:
+    """Return a range of time in Unix nanoseconds; messages call its sides start_ns and end_ns."""
+    start_ns, end_ns = instant_ns("start_ns", start), instant_ns("end_ns", end)
+    if start_ns > end_ns:
+        raise InvalidValueError(
+            f"the range ends at {end_ns}, before it starts at {start_ns}: start_ns is later than end_ns"
+        )
+    return start_ns, end_ns
+
+
+def open_range(start: Instant | None, end: Instant | None) -> tuple[int | None, int | None]:
+    """Return a range of time as `instant_range` does; a side that is None is open."""
+    start_ns, end_ns = instant_range(INT64_MIN if start is None else start, INT64_MAX if end is None else end)
+    return None if start is None else start_ns, None if end is None else end_ns
 
 
 def encode_text(field: str, text: str, room: int) -> bytes:

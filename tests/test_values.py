@@ -21,7 +21,9 @@ from chronostream._values import (
     checked_ns,
     checked_seconds,
     instant_ns,
+    instant_range,
     instant_text,
+    open_range,
     utc_text,
 )
 from chronostream.errors import InvalidTypeError, InvalidValueError
@@ -193,3 +195,16 @@ def test_an_instant_of_another_kind_is_refused(value: Any) -> None:
 )
 def test_an_instant_is_told_to_the_second_below_or_exactly(ns: int, to_the_second: str, exact: str) -> None:
     assert (utc_text(ns), instant_text(ns)) == (to_the_second, exact)
+
+
+def test_a_range_is_given_by_two_instants_in_order() -> None:
+    assert instant_range("2024-01-01", np.int64(_NEW_YEAR_NS)) == (_NEW_YEAR_NS, _NEW_YEAR_NS)
+    with pytest.raises(InvalidValueError, match=r"^the range ends at 1, before it starts at 2: start_ns is later than"):
+        instant_range(2, 1)
+
+
+def test_a_side_of_a_range_may_be_open() -> None:
+    assert open_range(None, "2024-01-01") == (None, _NEW_YEAR_NS)
+    assert open_range("2024-01-01", None) == (_NEW_YEAR_NS, None)
+    with pytest.raises(InvalidTypeError, match=r"^end_ns is float, expected Unix nanoseconds"):
+        open_range(None, 0.5)  # type: ignore[arg-type]  # on purpose

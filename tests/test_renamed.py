@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import pytest
+
+from chronostream._renamed import former, renamed
+
+
+@renamed(tz="timezone", version="producer_version")
+def function(number: int, timezone: str = "UTC", *, producer_version: str | None = None) -> Any:
+    """Do something."""
+    return number, timezone, producer_version
+
+
+class Thing:
+    timezone = "Asia/Tokyo"
+    tz = former("tz", "timezone")
+
+
+def test_the_present_names_and_places_are_taken_as_ever() -> None:
+    assert function(1, "Asia/Tokyo", producer_version="2") == (1, "Asia/Tokyo", "2")
+
+
+def test_a_former_name_means_the_present_one_and_warns_where_it_stands() -> None:
+    old: dict[str, Any] = {"tz": "Asia/Tokyo", "version": "2"}
+    with pytest.warns(DeprecationWarning, match="is called") as warned:
+        assert function(1, **old) == (1, "Asia/Tokyo", "2")
+    assert sorted(str(each.message).partition(" now")[0] for each in warned) == [
+        "'tz' is called 'timezone'",
+        "'version' is called 'producer_version'",
+    ]
+    assert {each.filename for each in warned} == {__file__}
+
+
+def test_one_argument_under_two_names_is_refused() -> None:
+    both: dict[str, Any] = {"tz": "UTC", "timezone": "UTC"}
+    with pytest.raises(TypeError, match=r"function\(\) got both 'timezone' and 'tz', its former name"):
+        function(1, **both)
+
+
+def test_what_was_never_a_name_is_refused_as_ever() -> None:
+    nonsense: dict[str, Any] = {"zone": "UTC"}
+    with pytest.raises(TypeError, match="unexpected keyword argument 'zone'"):
+        function(1, **nonsense)
+
+
+def test_help_shows_the_present_names() -> None:
+    assert list(inspect.signature(function).parameters) == ["number", "timezone", "producer_version"]
+    assert (function.__name__, function.__doc__) == ("function", "Do something.")
+
+
+def test_an_attribute_can_be_read_by_its_former_name() -> None:
+    with pytest.warns(DeprecationWarning, match="'tz' is called 'timezone' now"):
+        assert Thing().tz == "Asia/Tokyo"
