@@ -8,7 +8,7 @@ import logging
 import os
 from typing import Any, Self
 
-from chronostream.calendar.boundaries import count_boundaries
+from chronostream.boundaries import count_boundaries
 from chronostream.clock import FakeClock
 from chronostream.event import Event, Frequency, to_events
 from chronostream.producer.engine import Engine

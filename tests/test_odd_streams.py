@@ -153,7 +153,7 @@ def test_whatever_stands_in_the_application_area_every_reader_gets_an_answer_or_
     name, numbers = producer.name, itertools.count(len(list(tmp_path.iterdir())))
     producer.application[:] = area_of(*case)
     in_our_tree(lambda: verify_stream(name))
-    in_our_tree(lambda: verify_stream(name, frequencies=["second"], tz="UTC", sequencer="counting"))
+    in_our_tree(lambda: verify_stream(name, frequencies=["second"], timezone="UTC", sequencer="counting"))
     in_our_tree(lambda: cs.every("second", name).close())
 
     def record() -> None:

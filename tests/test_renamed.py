@@ -5,7 +5,12 @@ from typing import Any
 
 import pytest
 
+import chronostream as cs
 from chronostream._renamed import former, renamed
+from chronostream.backfill import count_expected, expected, expected_chunks, verify, verify_stream
+from chronostream.boundaries import check_zone, count_boundaries, last_boundary, local_days
+
+NS = 1_000_000_000
 
 
 @renamed(tz="timezone", version="producer_version")
@@ -54,3 +59,35 @@ def test_help_shows_the_present_names() -> None:
 def test_an_attribute_can_be_read_by_its_former_name() -> None:
     with pytest.warns(DeprecationWarning, match="'tz' is called 'timezone' now"):
         assert Thing().tz == "Asia/Tokyo"
+
+
+@pytest.mark.parametrize(
+    ("call", "arguments", "former_names"),
+    [
+        (last_boundary, (0, "day"), {"tz": "UTC"}),
+        (count_boundaries, ("day", 0, 1), {"tz": "UTC"}),
+        (local_days, (expected(["second"], 0, NS)["timestamp"],), {"tz": "UTC"}),
+        (check_zone, (), {"tz": "UTC"}),
+        (cs.find_gaps, (expected(["second"], 0, NS),), {"tz": "UTC"}),
+        (cs.BoundarySequencer, (), {"tz": "UTC"}),
+        (expected, (["second"], 0, NS), {"tz": "UTC", "version": "1", "instance": "me"}),
+        (expected_chunks, (["second"], 0, NS), {"tz": "UTC", "version": "1", "instance": "me"}),
+        (count_expected, (["second"], 0, NS), {"tz": "UTC"}),
+        (verify, ((), ["second"]), {"tz": "UTC", "version": "1", "instance": "me"}),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_each_keyword_that_was_renamed_still_works(
+    call: Any, arguments: tuple[Any, ...], former_names: dict[str, str]
+) -> None:
+    with pytest.warns(DeprecationWarning, match="is called") as warned:
+        call(*arguments, **former_names)
+    assert len(warned) == len(former_names)
+
+
+def test_a_stream_is_verified_under_the_former_keywords_too(name: str) -> None:
+    cs.replay(name, 0, 5 * NS, instance_id="me", producer_version="1")
+    old: dict[str, Any] = {"tz": "UTC", "version": "1", "instance": "me"}
+    with pytest.warns(DeprecationWarning, match="is called") as warned:
+        assert verify_stream(name, **old).found == 5
+    assert len(warned) == 3

@@ -14,7 +14,7 @@ from bench.peer import Contender
 from bench.results import Sample
 from bench.scenario import Metric, Scenario
 from chronostream.backfill import replay
-from chronostream.calendar.boundaries import boundaries, next_boundary
+from chronostream.boundaries import boundaries, next_boundary
 from chronostream.calendar.sequencer import BoundarySequencer
 from chronostream.event import build_events
 

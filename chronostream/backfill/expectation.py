@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import numpy.typing as npt
 
-from chronostream._values import checked_int
-from chronostream.calendar.boundaries import PERIOD_NS, boundaries, count_boundaries
-from chronostream.calendar.sequencer import BoundarySequencer
+from chronostream._renamed import renamed
+from chronostream._values import Instant, checked_int, instant_range
+from chronostream.calendar.calendar import PERIOD_NS, Calendar
 from chronostream.errors import InvalidValueError
 from chronostream.event import EVENT_DTYPE, Frequency, build_events, build_mixed_events
 from chronostream.stream.config import default_instance
@@ -31,35 +31,33 @@ MAX_EVENTS = 1 << 26
 _RAW = np.dtype(("V", EVENT_DTYPE.itemsize))
 
 
+@renamed(tz="timezone", version="producer_version", instance="instance_id")
 def expected(
     frequencies: Iterable[Frequency | str | int],
-    start_ns: int,
-    end_ns: int,
-    tz: str = "UTC",
-    version: str = __version__,
-    instance: str | None = None,
+    start_ns: Instant,
+    end_ns: Instant,
+    timezone: str = "UTC",
+    producer_version: str = __version__,
+    instance_id: str | None = None,
 ) -> npt.NDArray[np.void]:
     """Return the events of the boundaries ``start_ns <= b < end_ns``.
 
     Args:
         frequencies: one or more of `Frequency`, as such, by name or by number.
-        start_ns: Unix nanoseconds, from 1970 on.
-        end_ns: Unix nanoseconds, not before `start_ns`; equal means an empty range.
-        tz: IANA time zone of hours and days.
-        version: the producer's version text, at most 32 bytes of UTF-8.
-        instance: the producer's name, at most 64 bytes of UTF-8; this host's by default.
+        start_ns: start of the range, from 1970 on.
+        end_ns: end of the range (exclusive).
+        timezone: IANA time zone of hours and days.
+        producer_version: the producer's version text, at most 32 bytes of UTF-8.
+        instance_id: the producer's name, at most 64 bytes of UTF-8; this host's by default.
 
     Returns:
         An array of `EVENT_DTYPE`, shape ``(n,)``, by boundary, and those that fall together shortest first.
 
     Raises:
-        UnknownFrequencyError: not a frequency that events have.
-        InvalidValueError: no frequency, an unknown time zone, a range that ends before it starts, begins before 1970
-            or holds more than `MAX_EVENTS`, or a text that does not fit.
-        InvalidTypeError: an argument is of the wrong kind.
+        InvalidValueError: the range begins before 1970, or holds more than `MAX_EVENTS`.
     """
     chosen = Frequency.parse_all(frequencies)
-    count = count_expected(chosen, start_ns, end_ns, tz)
+    count = count_expected(chosen, start_ns, end_ns, timezone)
     if count > MAX_EVENTS:
         raise InvalidValueError(
             f"{count} events between {start_ns} and {end_ns}, at most {MAX_EVENTS} fit one array: "
@@ -67,65 +65,64 @@ def expected(
         )
     events = np.empty(count, EVENT_DTYPE)
     raw, at = events.view(_RAW), 0
-    for part in expected_chunks(chosen, start_ns, end_ns, tz, version, instance):
+    for part in expected_chunks(chosen, start_ns, end_ns, timezone, producer_version, instance_id):
         raw[at : at + len(part)] = part.view(_RAW)
         at += len(part)
     return events
 
 
+@renamed(tz="timezone", version="producer_version", instance="instance_id")
 def expected_chunks(
     frequencies: Iterable[Frequency | str | int],
-    start_ns: int,
-    end_ns: int,
-    tz: str = "UTC",
-    version: str = __version__,
-    instance: str | None = None,
+    start_ns: Instant,
+    end_ns: Instant,
+    timezone: str = "UTC",
+    producer_version: str = __version__,
+    instance_id: str | None = None,
     *,
     size: int = CHUNK,
 ) -> Iterator[npt.NDArray[np.void]]:
     """Yield what `expected` returns in parts of about `size` events, however long the range is.
 
-    Arguments and errors are those of `expected`, with a size of at least 1; the errors come before the first part.
+    Arguments and errors are those of `expected`; the errors come before the first part.
     """
     size = checked_int("size", size, 1)
     chosen = Frequency.parse_all(frequencies)
-    sequencer = BoundarySequencer(tz)
-    instance = default_instance() if instance is None else instance
-    # Everything that could fail later on, now; the sequencer knows where its numbers begin.
-    count_expected(chosen, start_ns, end_ns, tz)
-    sequencer.peek(chosen[0], start_ns)
-    build_events(chosen[0], [], [], version, instance)
+    calendar = Calendar.for_zone(timezone)
+    low_ns, high_ns = instant_range(start_ns, end_ns)
+    texts = producer_version, default_instance() if instance_id is None else instance_id
+    # Everything that could fail later on, now.
+    calendar.sequence(chosen[0], low_ns)
+    build_events(chosen[0], [], [], *texts)
     # Two hours of a zone may be closer than an hour: then a part is a little larger.
     stride_ns = max(1, int(size / sum(1 / PERIOD_NS[frequency] for frequency in chosen)))
-    return _chunks(chosen, range(start_ns, end_ns, stride_ns), tz, sequencer, version, instance)
+    return _chunks(calendar, chosen, range(low_ns, high_ns, stride_ns), texts)
 
 
-def count_expected(frequencies: Iterable[Frequency | str | int], start_ns: int, end_ns: int, tz: str = "UTC") -> int:
+@renamed(tz="timezone")
+def count_expected(
+    frequencies: Iterable[Frequency | str | int], start_ns: Instant, end_ns: Instant, timezone: str = "UTC"
+) -> int:
     """Return how many events `expected` would return, without making them; arguments and errors are its own."""
-    chosen = Frequency.parse_all(frequencies)
-    return sum(count_boundaries(frequency, start_ns, end_ns, tz) for frequency in chosen)
+    calendar = Calendar.for_zone(timezone)
+    low_ns, high_ns = instant_range(start_ns, end_ns)
+    return sum(calendar.count(frequency, low_ns, high_ns) for frequency in Frequency.parse_all(frequencies))
 
 
 def _chunks(
-    frequencies: tuple[Frequency, ...],
-    starts: range,
-    tz: str,
-    sequencer: BoundarySequencer,
-    version: str,
-    instance: str,
+    calendar: Calendar, frequencies: tuple[Frequency, ...], starts: range, texts: tuple[str, str]
 ) -> Iterator[npt.NDArray[np.void]]:
     for start_ns in starts:
         end_ns = min(start_ns + starts.step, starts.stop)
-        stamps = [boundaries(frequency, start_ns, end_ns, tz) for frequency in frequencies]
-        numbers = [sequencer.sequences(frequency, of) for frequency, of in zip(frequencies, stamps, strict=True)]
+        stamps = [calendar.between(frequency, start_ns, end_ns) for frequency in frequencies]
+        numbers = list(map(calendar.sequences, frequencies, stamps))
         if len(frequencies) == 1:
-            if len(stamps[0]):
-                yield build_events(frequencies[0], stamps[0], numbers[0], version, instance)
-            continue
-        every = np.concatenate(stamps)
-        # Stable, and the shortest frequencies stand first: so do they where boundaries fall together.
-        order = np.argsort(every, kind="stable")
-        kinds = np.repeat(np.array(frequencies, np.uint8), [len(of) for of in stamps])[order]
-        events = build_mixed_events(kinds, every[order], np.concatenate(numbers)[order], version, instance)
+            events = build_events(frequencies[0], stamps[0], numbers[0], *texts)
+        else:
+            together = np.concatenate(stamps)
+            # Stable, and the shortest frequencies stand first: so do they where boundaries fall together.
+            order = np.argsort(together, kind="stable")
+            kinds = np.repeat(np.array(frequencies, np.uint8), [len(each) for each in stamps])[order]
+            events = build_mixed_events(kinds, together[order], np.concatenate(numbers)[order], *texts)
         if len(events):
             yield events

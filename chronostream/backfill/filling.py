@@ -12,7 +12,7 @@ from itertools import chain, islice
 import numpy as np
 import numpy.typing as npt
 
-from chronostream.calendar.boundaries import last_boundary
+from chronostream.boundaries import last_boundary
 from chronostream.clock import Clock, StopFlag, SystemClock
 from chronostream.errors import InvalidTypeError, InvalidValueError, StreamExistsError
 from chronostream.event import Frequency, checked_records

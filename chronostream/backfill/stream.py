@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from chronostream._renamed import renamed
+from chronostream._values import Instant, open_range
 from chronostream.backfill.expectation import CHUNK
 from chronostream.backfill.report import Report
 from chronostream.backfill.verification import verify
@@ -22,16 +24,17 @@ from chronostream.stream.state import open_state
 __all__ = ["verify_stream"]
 
 
+@renamed(tz="timezone", version="producer_version", instance="instance_id")
 def verify_stream(
     name: str,
-    start_ns: int | None = None,
-    end_ns: int | None = None,
+    start_ns: Instant | None = None,
+    end_ns: Instant | None = None,
     *,
     frequencies: Iterable[Frequency | str | int] | None = None,
-    tz: str | None = None,
+    timezone: str | None = None,
     sequencer: SequencerKind | None = None,
-    version: str | None = None,
-    instance: str | None = None,
+    producer_version: str | None = None,
+    instance_id: str | None = None,
     allow_missed: bool = False,
     limit: int = 1000,
     any_owner: bool = False,
@@ -44,13 +47,13 @@ def verify_stream(
 
     Args:
         name: of the stream.
-        start_ns: only events from here on, Unix nanoseconds; from the oldest that the ring holds by default.
-        end_ns: only events before; up to the newest by default.
+        start_ns: start of the range; the oldest event that the ring holds by default.
+        end_ns: end of the range (exclusive); just behind the newest event by default.
         frequencies: only events of these; all that the stream says it has by default.
-        tz: IANA zone of hours and days; as the stream says by default.
+        timezone: IANA zone of hours and days; as the stream says by default.
         sequencer: ``"boundary"`` or ``"counting"``; as the stream says by default.
-        version: the version text that each event must carry; any by default.
-        instance: the instance that each event must carry; any by default.
+        producer_version: the version text that each event must carry; any by default.
+        instance_id: the instance that each event must carry; any by default.
         allow_missed: of a boundary sequencer's events, let as many be absent as the stream says that it missed.
         limit: how many faults to describe; all are counted.
         any_owner: also trust a stream that another user made.
@@ -60,34 +63,33 @@ def verify_stream(
         StreamNotFoundError: there is no such stream.
         LayoutMismatchError: the ring of that name does not carry events.
         LostError: events were overwritten while they were compared.
-        InvalidValueError: the stream does not say what it is and neither do the arguments, or as for `verify`.
+        InvalidValueError: neither the stream nor the arguments say what it is.
         CorruptSegmentError: its segment is damaged, or another program's.
         AccessDeniedError: it is another user's.
     """
+    low_ns, high_ns = open_range(start_ns, end_ns)
     with require_events(Consumer.attach(name, register=False, any_owner=any_owner)) as consumer:
         state = open_state(consumer)
-        described = None if state is None else state.description()
-        if frequencies is not None:
-            chosen = Frequency.parse_all(frequencies)
-        elif described is not None:
-            chosen = described.frequencies
-        else:
+        known = None if state is None else state.description()
+        chosen = None if frequencies is None else Frequency.parse_all(frequencies)
+        if known is None and chosen is None:
             raise InvalidValueError(f"stream {name!r} does not say what it is: give its frequencies, and its zone")
-        said = described or Description(chosen, "UTC", "boundary")
-        kind: Any = said.sequencer if sequencer is None else sequencer
-        of_engine = described is not None and described.source is None
-        with_missed = of_engine and (allow_missed or kind == "counting")
-        left_out = [frequency for frequency in said.frequencies if frequency not in chosen]
+        description = known or Description(chosen or (), "UTC", "boundary")
+        chosen = chosen or description.frequencies
+        kind: Any = description.sequencer if sequencer is None else sequencer
+        is_engines = known is not None and known.source is None
+        with_missed = is_engines and (allow_missed or kind == "counting")
+        left_out = [frequency for frequency in description.frequencies if frequency not in chosen]
         # Filled when all is read: whatever was missed among what was read is counted by then.
         missed: dict[Frequency, int] = {}
 
         def records() -> Iterator[npt.NDArray[np.void]]:
             for events in _read(consumer):
                 inside = ~np.isin(events["frequency"], left_out)
-                if start_ns is not None:
-                    inside &= events["timestamp"] >= start_ns
-                if end_ns is not None:
-                    inside &= events["timestamp"] < end_ns
+                if low_ns is not None:
+                    inside &= events["timestamp"] >= low_ns
+                if high_ns is not None:
+                    inside &= events["timestamp"] < high_ns
                 yield events if inside.all() else events[inside]
                 if on_progress is not None:
                     on_progress(len(events))
@@ -98,12 +100,12 @@ def verify_stream(
         return verify(
             records(),
             chosen,
-            start_ns,
-            end_ns,
-            tz=said.timezone if tz is None else tz,
+            low_ns,
+            high_ns,
+            timezone=description.timezone if timezone is None else timezone,
             sequencer=kind,
-            version=version,
-            instance=instance,
+            producer_version=producer_version,
+            instance_id=instance_id,
             missed=missed if with_missed else None,
             limit=limit,
         )

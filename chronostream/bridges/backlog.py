@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from chronostream.bridges.continuity import order_of, orders_of
 from chronostream.bridges.jetstream import Origin
-from chronostream.bridges.zones import zone_data
+from chronostream.calendar.order import order_key, order_keys
+from chronostream.calendar.zones import zone_data
 from chronostream.errors import StreamMismatchError
 from chronostream.event import EVENT_DTYPE, Event, event_ids
 from chronostream.stream.description import Description
@@ -76,14 +76,14 @@ class Backlog:
         Raises:
             StreamMismatchError: the same boundary has another id here.
         """
-        order = None if delivered is None else order_of(delivered)
+        key = None if delivered is None else order_key(delivered)
         self.sent = 0
-        if self._floor is not None and (order is None or order < self._floor):
+        if self._floor is not None and (key is None or key < self._floor):
             # What was delivered is there no more: the ring may still have it.
             self.close()
             self.stream = self._attach()
             self._kept = _NOTHING
-        self._floor, self._delivered = order, delivered
+        self._floor, self._delivered = key, delivered
         before = len(self._kept)
         self._kept = self._news(self._kept)
         return before - len(self._kept)
@@ -99,7 +99,7 @@ class Backlog:
 
     def confirm(self, count: int) -> None:
         """Forget the first `count` events: they were delivered."""
-        self._floor = int(orders_of(self._kept[count - 1 : count])[0])
+        self._floor = int(order_keys(self._kept[count - 1 : count])[0])
         self._kept = self._kept[count:]
         self.sent -= count
 
@@ -119,14 +119,14 @@ class Backlog:
         """Return the records that were not delivered."""
         if self._floor is None or self._delivered is None or not len(records):
             return records
-        orders = orders_of(records)
-        same = records[orders == order_of(self._delivered)]
+        keys = order_keys(records)
+        same = records[keys == order_key(self._delivered)]
         if len(same) and (own := str(event_ids(same)[0])) != self._delivered.id:
             raise StreamMismatchError(
                 f"JetStream holds event {self._delivered.id}, and stream {self._name!r} has {own} for the same "
                 "boundary: another producer numbers differently; relay only one of them, or use --sequencer boundary"
             )
-        return records[orders > self._floor]
+        return records[keys > self._floor]
 
 
 def _describe(stream: EventStream) -> Description:

@@ -8,12 +8,11 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 import numpy as np
 import numpy.typing as npt
 
-from chronostream._values import checked_seconds
+from chronostream._values import Instant, checked_seconds, open_range
 from chronostream.bridges.connection import Connection, ConnectionOptions
-from chronostream.bridges.continuity import order_before
 from chronostream.bridges.jetstream import Origin, stream_for
 from chronostream.bridges.reader import JetStreamReader
-from chronostream.calendar.gaps import check_window
+from chronostream.calendar.order import key_before
 from chronostream.event import Frequency
 
 __all__ = ["fetch", "fetch_origin"]
@@ -25,8 +24,8 @@ def fetch(
     *,
     stream: str | None = None,
     frequencies: Iterable[Frequency | str | int] | None = None,
-    start_ns: int | None = None,
-    end_ns: int | None = None,
+    start_ns: Instant | None = None,
+    end_ns: Instant | None = None,
     patience_s: float = 5,
 ) -> Iterator[npt.NDArray[np.void]]:
     """Yield the events that JetStream holds at the start: arrays of `EVENT_DTYPE`, shape ``(n,)``, in order.
@@ -36,8 +35,8 @@ def fetch(
         name: of the stream in JetStream: its name where it is produced, unless its relay uses another one.
         stream: the JetStream stream; ``CHRONOSTREAM_`` and the name by default.
         frequencies: of the events to yield; all if None.
-        start_ns: start of the range, Unix nanoseconds; the oldest event if None.
-        end_ns: end of the range (exclusive), Unix nanoseconds; no end if None.
+        start_ns: start of the range; the oldest event if None.
+        end_ns: end of the range (exclusive); no end if None.
         patience_s: how long to wait for a server, at the start and after each disconnection.
 
     Raises:
@@ -45,9 +44,9 @@ def fetch(
         StreamMismatchError: the JetStream stream holds the events of another stream.
     """
     chosen = None if frequencies is None else Frequency.parse_all(frequencies)
-    check_window(start_ns, end_ns)
-    after = None if start_ns is None else order_before(start_ns)
-    return _iterate(_read(_reader(connection, name, stream, patience_s, after), end_ns), chosen)
+    low_ns, high_ns = open_range(start_ns, end_ns)
+    after = None if low_ns is None else key_before(low_ns)
+    return _iterate(_read(_reader(connection, name, stream, patience_s, after), high_ns), chosen)
 
 
 def fetch_origin(

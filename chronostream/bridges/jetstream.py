@@ -20,9 +20,9 @@ from nats.js import JetStreamContext
 from nats.js.api import DiscardPolicy, RawStreamMsg, RetentionPolicy, StorageType, StreamConfig, StreamInfo
 from nats.js.errors import APIError, BadRequestError, NotFoundError, ServerError
 
-from chronostream.bridges.continuity import order_of
 from chronostream.bridges.encoding import all_subjects, decode
-from chronostream.bridges.zones import ZoneData, zone_data
+from chronostream.calendar.order import order_key
+from chronostream.calendar.zones import ZoneData, zone_data
 from chronostream.errors import BridgeError, InvalidNameError, InvalidTypeError, InvalidValueError, StreamMismatchError
 from chronostream.event import Event, Frequency
 
@@ -60,7 +60,7 @@ class Origin:
         values = {
             "name": self.name,
             "frequencies": ",".join(frequency.label for frequency in self.frequencies),
-            "timezone": self.zone.tz,
+            "timezone": self.zone.timezone,
             "sequencer": self.sequencer,
             "zone": str(self.zone),
         }
@@ -193,7 +193,7 @@ async def find_stream(js: JetStreamContext, stream: str, name: str) -> tuple[Str
         raise StreamMismatchError(
             f"JetStream stream {stream} does not hold the events of {name!r}: {held}; choose another one with --stream"
         )
-    if not (here := zone_data(origin.zone.tz)).agrees(origin.zone):
+    if not (here := zone_data(origin.zone.timezone)).agrees(origin.zone):
         _log.warning(
             "zone data differ: the events of %s were made with %s, this host has %s; hours and days follow the data of "
             "the source",
@@ -225,28 +225,28 @@ async def last_message(js: JetStreamContext, stream: str, subject: str) -> RawSt
         return None
 
 
-async def seek(js: JetStreamContext, stream: str, subject: str, order: int, hint: int = 0) -> int:
-    """Return the sequence of the first message after an order; one more than the last sequence if there is none.
+async def seek(js: JetStreamContext, stream: str, subject: str, key: int, hint: int = 0) -> int:
+    """Return the sequence of the first message after an order key; one more than the last sequence if there is none.
 
     Messages are in order, so bisection finds it. A reader therefore has no position of its own to store. If the likely
     result `hint` is right, there is no search.
     """
     state = (await js.stream_info(stream)).state
     low, high = state.first_seq, state.last_seq + 1
-    if low < hint <= high and await _order_at(js, stream, subject, hint - 1) == (hint - 1, order):
+    if low < hint <= high and await _key_at(js, stream, subject, hint - 1) == (hint - 1, key):
         return hint
     while low < high:
         middle = (low + high) // 2
-        found = await _order_at(js, stream, subject, middle)
-        if found is None or found[1] > order:
+        found = await _key_at(js, stream, subject, middle)
+        if found is None or found[1] > key:
             high = middle
         else:
             low = found[0] + 1
     return low
 
 
-async def _order_at(js: JetStreamContext, stream: str, subject: str, sequence: int) -> tuple[int, int] | None:
-    """Return sequence and order of the first event at or after `sequence`; messages that are no events are skipped."""
+async def _key_at(js: JetStreamContext, stream: str, subject: str, sequence: int) -> tuple[int, int] | None:
+    """Return sequence and order key of the first event at or after `sequence`; other messages are skipped."""
     while True:
         try:
             message = await js.get_msg(stream, seq=sequence, subject=subject, next=True)
@@ -254,7 +254,7 @@ async def _order_at(js: JetStreamContext, stream: str, subject: str, sequence: i
             return None
         sequence = message.seq or 0
         with contextlib.suppress(BridgeError):
-            return sequence, order_of(_event(message))
+            return sequence, order_key(_event(message))
         sequence += 1
 
 
@@ -291,7 +291,7 @@ def _check_origin(stream: str, stored: Origin, origin: Origin, *, accept_zone_da
                 f"JetStream stream {stream} holds events of {key} {_text(getattr(stored, key))}, this stream has "
                 f"{_text(getattr(origin, key))}: {advice}"
             )
-    if stored.zone.tz != origin.zone.tz or not (stored.zone.agrees(origin.zone) or accept_zone_data):
+    if stored.zone.timezone != origin.zone.timezone or not (stored.zone.agrees(origin.zone) or accept_zone_data):
         raise StreamMismatchError(
             f"JetStream stream {stream} holds events of zone data {stored.zone}, this host has {origin.zone}, with "
             "other boundaries: install the same data on all hosts, or continue with this host's data by "

@@ -15,10 +15,11 @@ from functools import partial
 
 from chronostream._values import checked_seconds
 from chronostream.bridges.connection import Connection, ConnectionOptions
-from chronostream.bridges.continuity import BoundaryContinuity, orders_of
+from chronostream.bridges.continuity import BoundaryContinuity
 from chronostream.bridges.jetstream import Origin, stream_for
 from chronostream.bridges.reader import JetStreamReader
 from chronostream.bridges.running import first_of
+from chronostream.calendar.order import order_keys
 from chronostream.errors import StreamMismatchError
 from chronostream.event import EVENT_DTYPE
 from chronostream.ring import Producer
@@ -102,7 +103,7 @@ class Mirror:
         with contextlib.ExitStack() as closing:
             closing.callback(ring.close, unlink=False)
             self._opened = True
-            reader.after = _last_order(ring)
+            reader.after = _last_key(ring)
             _log.info("ready: stream %r mirrors %r, process %d", self._local_name, self._name, os.getpid())
             await first_of(self._fill(reader, ring), self._watch(reader, ring))
 
@@ -131,7 +132,7 @@ class Mirror:
                 f"stream {self._local_name!r} {_route(found_source)}, requested is one that {_route(source)}: use "
                 f"another name, or remove it first (`chronostream remove {self._local_name}`)"
             )
-        description = Description(origin.frequencies, origin.zone.tz, origin.sequencer, source)
+        description = Description(origin.frequencies, origin.zone.timezone, origin.sequencer, source)
         if description != found:
             state.describe(description)
 
@@ -150,7 +151,7 @@ class Mirror:
             now_ns = time.time_ns()
             due_ns = began_ns
             if reader.after is not None and reader.origin is not None:
-                due_ns = BoundaryContinuity(reader.origin.frequencies, reader.origin.zone.tz).due_ns(reader.after)
+                due_ns = BoundaryContinuity(reader.origin.frequencies, reader.origin.zone.timezone).due_ns(reader.after)
             self._mark(now_ns, due_ns)
             state.save_freshness(
                 Freshness(
@@ -180,9 +181,9 @@ def _route(source: MirrorSource | None) -> str:
     return f"mirrors {source.name!r} through JetStream stream {source.stream}"
 
 
-def _last_order(ring: Producer) -> int | None:
-    """Return the order of the last event in the ring."""
+def _last_key(ring: Producer) -> int | None:
+    """Return the order key of the last event in the ring."""
     if not ring.head:
         return None
     at = (ring.head - 1) & (ring.capacity - 1)
-    return int(orders_of(ring.records[at : at + 1])[0])
+    return int(order_keys(ring.records[at : at + 1])[0])

@@ -26,10 +26,10 @@ from nats.js.errors import NotFoundError
 
 from chronostream._values import SECOND_NS
 from chronostream.bridges.connection import TRANSIENT_ERRORS, Connection
-from chronostream.bridges.continuity import order_of
 from chronostream.bridges.encoding import ZONE, all_subjects, decode
 from chronostream.bridges.jetstream import Origin, find_stream, last_message, seek
 from chronostream.bridges.running import Backoff
+from chronostream.calendar.order import order_key
 from chronostream.errors import BridgeError
 from chronostream.event import Event, to_records
 
@@ -69,13 +69,13 @@ class JetStreamReader:
         connection: to NATS.
         stream: the JetStream stream.
         name: the ChronoStream stream's name.
-        after: the order after which the events begin; None for the `newest`, or all.
+        after: the order key after which the events begin; None for the `newest`, or all.
         newest: without `after`, the number of the newest events to begin with.
 
     Attributes:
         connection: to NATS.
         origin: description of the events when the stream was last opened; None before.
-        after: the order of the last event that was yielded.
+        after: the order key of the last event that was yielded.
         until: sequence of the last message to read; None for no end.
     """
 
@@ -167,12 +167,12 @@ class JetStreamReader:
         for sequence, message in messages:
             try:
                 event = decode(message.subject, message.headers, message.data)
-                if self.after is not None and order_of(event) <= self.after:
+                if self.after is not None and order_key(event) <= self.after:
                     raise BridgeError(f"event {event.id} comes after a later one")
             except BridgeError as error:
                 _log.error("%s: skipped message %d of %s: %s", self._name, sequence, self._stream, error)
                 continue
-            self.after = order_of(event)
+            self.after = order_key(event)
             self._check_zone((message.headers or {}).get(ZONE))
             events.append(event)
         self._sequence = messages[-1][0]

@@ -21,11 +21,12 @@ from nats.js import JetStreamContext
 from chronostream._values import checked_seconds
 from chronostream.bridges.backlog import Backlog
 from chronostream.bridges.connection import TRANSIENT_ERRORS, Connection, ConnectionOptions
-from chronostream.bridges.continuity import BoundaryContinuity, Continuity, CountingContinuity, Mark, order_of
+from chronostream.bridges.continuity import BoundaryContinuity, Continuity, CountingContinuity, Position
 from chronostream.bridges.encoding import Encoding, all_subjects, subject_of
 from chronostream.bridges.jetstream import Limits, Origin, ensure_stream, find_end, stream_for
 from chronostream.bridges.publisher import MAX_BATCH, Batch, BatchSizeError, ConflictError, Publisher
 from chronostream.bridges.running import Backoff, cancel, first_of
+from chronostream.calendar.order import order_key
 from chronostream.errors import InvalidValueError
 from chronostream.event import Event, Frequency, event_ids
 from chronostream.stream.events import LOOK_AGAIN_S, look_for_stream
@@ -128,9 +129,11 @@ class Relay:
         self._ensured = False
         self._batch_limit = MAX_BATCH
         self._batch = 1  # events in a batch
-        self._tip: Mark | None = None  # after the last event sent
+        self._tip: Position | None = None  # after the last event sent
         self._last_id: str | None = None  # of the last event delivered
-        self._gap: tuple[int, float] | None = None  # the order before the gap, and the monotonic time when it times out
+        self._gap: tuple[int, float] | None = (
+            None  # order key before the gap; monotonic time when it times out
+        )
         self._backoff = Backoff()
 
     async def run(self, stop: asyncio.Event) -> RelayReport:
@@ -193,7 +196,7 @@ class Relay:
             self._ensured, self._batch = True, self._batch_limit if info.config.allow_atomic else 1
         sequence, last = await find_end(js, self._to_stream, self._subjects)
         self.report.present += backlog.rewind(last)
-        self._tip = await self._mark(js, last, origin)
+        self._tip = await self._position(js, last, origin)
         self._last_id = None if last is None else last.id
         publisher = Publisher(self._connection.client, js, self._to_name, self._encoding, str(origin.zone))
         batch = await self._stage(publisher, backlog, sequence)
@@ -218,7 +221,7 @@ class Relay:
         if not len(records):
             return None
         if self._tip is None:
-            records = records[: 1 + self._continuity.unbroken(Mark(0).behind(records[:1]), records[1:])]
+            records = records[: 1 + self._continuity.unbroken(Position(0).behind(records[:1]), records[1:])]
         elif unbroken := self._continuity.unbroken(self._tip, records):
             records = records[:unbroken]
         elif backlog.sent:
@@ -228,7 +231,7 @@ class Relay:
             self._pass_gap(self._tip, records)
         batch = await publisher.stage(records, expected_last)
         backlog.sent += len(records)
-        self._tip = (self._tip or Mark(0)).behind(records)
+        self._tip = (self._tip or Position(0)).behind(records)
         return batch
 
     def _confirm(self, backlog: Backlog, batch: Batch) -> None:
@@ -236,21 +239,21 @@ class Relay:
         self.report.delivered += len(batch.records)
         self._last_id = str(event_ids(batch.records[-1:])[0])
 
-    def _pass_gap(self, mark: Mark, record: npt.NDArray[np.void]) -> None:
+    def _pass_gap(self, position: Position, record: npt.NDArray[np.void]) -> None:
         """Report the missing events as lost, unless another relay may still deliver them."""
-        counts = self._continuity.absent(mark, record)
+        counts = self._continuity.absent(position, record)
         if not counts:
             return  # A counting producer began again with other numbers.
         if isinstance(self._continuity, BoundaryContinuity):
-            if self._gap is None or self._gap[0] != mark.order:
-                self._gap = mark.order, time.monotonic() + self._gap_timeout_s
+            if self._gap is None or self._gap[0] != position.key:
+                self._gap = position.key, time.monotonic() + self._gap_timeout_s
             if time.monotonic() < self._gap[1]:
                 raise _GapError
         loss = Loss(self._last_id or "", str(event_ids(record)[0]), counts)
         self.report.losses.append(loss)
         _log.warning("%s: lost, because neither this ring nor JetStream holds them: %s", self._name, loss)
 
-    async def _mark(self, js: JetStreamContext, last: Event | None, origin: Origin) -> Mark | None:
+    async def _position(self, js: JetStreamContext, last: Event | None, origin: Origin) -> Position | None:
         if last is None:
             return None
         sequences = {}
@@ -259,7 +262,7 @@ class Relay:
                 _, newest = await find_end(js, self._to_stream, subject_of(self._to_name, frequency))
                 if newest is not None:
                     sequences[frequency] = newest.sequence
-        return Mark(order_of(last), sequences)
+        return Position(order_key(last), sequences)
 
 
 class _GapError(Exception):

@@ -1,4 +1,4 @@
-"""The calendar: which instants are boundaries, in which order they come, how they are numbered, and what is absent.
+"""The calendar: which instants are boundaries, in which order events come, how they are numbered, and what is absent.
 
-It is pure: it asks no clock, and it knows no ring. docs/time.md has the rules.
+Everything here is pure: it reads no clock and knows no ring. docs/time.md has the rules.
 """

@@ -1,30 +1,26 @@
-"""What is absent from events that were read: which boundaries, and whether they were ever emitted.
-
-This module is pure: it knows the events that it is given, and the calendar; no stream, and no ring.
-"""
+"""What is absent from events: which boundaries, and whether they were ever emitted."""
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from operator import attrgetter
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from chronostream._values import checked_int, instant_text
-from chronostream.calendar.boundaries import (
-    PERIOD_NS,
-    boundaries,
-    check_zone,
-    count_boundaries,
-    last_boundary,
-    next_boundary,
-)
-from chronostream.calendar.sequencer import BoundarySequencer
+from chronostream._renamed import renamed
+from chronostream._values import INT64_MAX, Instant, instant_text, open_range
+from chronostream.calendar.calendar import Calendar
 from chronostream.errors import InvalidValueError
 from chronostream.event import Frequency, checked_records
 
-__all__ = ["Gap", "check_window", "find_gaps"]
+__all__ = ["Coverage", "Gap", "find_gaps"]
+
+_NO_END_NS = INT64_MAX
+_MORE_THAN_ANY_SEQUENCE = 1 << 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,110 +55,178 @@ class Gap:
         return f"{absent}: sequences {self.sequences[0]} to {self.sequences[-1]} were emitted"
 
 
+@renamed(tz="timezone")
 def find_gaps(
     records: npt.NDArray[np.void],
-    tz: str = "UTC",
+    timezone: str = "UTC",
     *,
     frequencies: Iterable[Frequency | str | int] | None = None,
-    start_ns: int | None = None,
-    end_ns: int | None = None,
+    start_ns: Instant | None = None,
+    end_ns: Instant | None = None,
 ) -> list[Gap]:
     """Return what is absent from events that were read: "did I miss one?".
 
     Args:
         records: events of one stream in its order, array of `EVENT_DTYPE`, shape ``(n,)``.
-        tz: the stream's time zone.
+        timezone: the stream's IANA time zone.
         frequencies: which ones to look at; those that the records have if None.
         start_ns: from which boundary on they should be there; from the first that is if None.
-        end_ns: up to which boundary, itself excluded, they should be there; to the last that is if None.
+        end_ns: up to which boundary (exclusive) they should be there; to the last that is if None.
 
     Returns:
         The gaps, by frequency and in order; an empty list if nothing is absent.
 
     Raises:
-        InvalidValueError: the records are not in order, one is no boundary of this zone, there is no such zone, or the
-            window ends before it starts.
-        InvalidTypeError: they are not events.
-        UnknownFrequencyError: not a frequency that events have.
+        InvalidValueError: the records are not in order, or one is no boundary of this zone.
     """
-    checked_records(records)
-    check_zone(tz)
-    check_window(start_ns, end_ns)
-    if frequencies is None and len(records):
-        frequencies = np.unique(records["frequency"]).tolist()
-    gaps: list[Gap] = []
-    for frequency in () if frequencies is None else Frequency.parse_all(frequencies):
-        of = records[records["frequency"] == frequency]
-        if start_ns is not None:
-            of = of[of["timestamp"] >= start_ns]
-        if end_ns is not None:
-            of = of[of["timestamp"] < end_ns]
-        gaps += _gaps_of(frequency, of, tz, start_ns, end_ns)
+    calendar = Calendar.for_zone(timezone)
+    low_ns, high_ns = open_range(start_ns, end_ns)
+    there = checked_records(records)["frequency"]
+    chosen = map(Frequency, np.unique(there).tolist()) if frequencies is None else Frequency.parse_all(frequencies)
+    return [gap for frequency in chosen for gap in _find(calendar, frequency, records, low_ns, high_ns)]
+
+
+def _find(
+    calendar: Calendar, frequency: Frequency, records: npt.NDArray[np.void], low_ns: int | None, high_ns: int | None
+) -> list[Gap]:
+    stamps = records["timestamp"]
+    inside = records["frequency"] == frequency
+    if low_ns is not None:
+        inside &= stamps >= low_ns
+    if high_ns is not None:
+        inside &= stamps < high_ns
+    stamps, sequences = stamps[inside], records["sequence"][inside]
+    if not len(stamps) and (low_ns is None or high_ns is None):
+        return []
+    start_ns = int(stamps[0]) if low_ns is None else low_ns
+    coverage = Coverage(calendar, frequency, start_ns)
+    coverage.add(stamps, _checked_ranks(calendar, frequency, stamps, start_ns), sequences)
+    gaps = coverage.gaps(int(stamps[-1]) + 1 if high_ns is None else high_ns)
+    if len(stamps) and stamps[0] >= 0 and np.array_equal(calendar.sequences(frequency, stamps), sequences):
+        return [replace(gap, sequences=None) for gap in gaps]  # Computed from the boundaries: they say nothing.
     return gaps
 
 
-def check_window(start_ns: int | None, end_ns: int | None) -> None:
-    """Check a window of time, each side in Unix nanoseconds or open.
-
-    Raises:
-        InvalidValueError: it ends before it starts.
-        InvalidTypeError: a side is not an integer.
-    """
-    for what, instant in (("start_ns", start_ns), ("end_ns", end_ns)):
-        if instant is not None:
-            checked_int(what, instant)
-    if start_ns is not None and end_ns is not None and end_ns < start_ns:
-        raise InvalidValueError(f"the window ends at {end_ns}, before it starts at {start_ns}")
-
-
-def _gaps_of(
-    frequency: Frequency, records: npt.NDArray[np.void], tz: str, start_ns: int | None, end_ns: int | None
-) -> Iterator[Gap]:
-    stamps, numbers = records["timestamp"].astype(np.int64), records["sequence"]
-    if not len(stamps):
-        if start_ns is not None and end_ns is not None:
-            yield from _gap(frequency, start_ns, end_ns, tz, None)
-        return
-    if start_ns is not None:
-        yield from _gap(frequency, start_ns, int(stamps[0]), tz, None)
-    ranks = _ranks(frequency, stamps, tz)
-    computed = stamps[0] >= 0 and bool(np.all(BoundarySequencer(tz).sequences(frequency, stamps) == numbers))
-    for before in np.flatnonzero(np.diff(ranks) > 1).tolist():
-        last_read, next_read = int(numbers[before]), int(numbers[before + 1])
-        sequences = None if computed else range(last_read + 1, max(next_read, last_read + 1))
-        yield from _gap(frequency, int(stamps[before]) + 1, int(stamps[before + 1]), tz, sequences)
-    if end_ns is not None:
-        yield from _gap(frequency, int(stamps[-1]) + 1, end_ns, tz, None)
-
-
-def _gap(frequency: Frequency, start_ns: int, end_ns: int, tz: str, sequences: range | None) -> Iterator[Gap]:
-    """Yield the gap of all boundaries ``start_ns <= b < end_ns``, if there are any."""
-    count = count_boundaries(frequency, start_ns, end_ns, tz)
-    if count:
-        first_ns, last_ns = next_boundary(start_ns - 1, frequency, tz), last_boundary(end_ns - 1, frequency, tz)
-        yield Gap(frequency, first_ns, last_ns, count, sequences)
-
-
-def _ranks(frequency: Frequency, stamps: npt.NDArray[np.int64], tz: str) -> npt.NDArray[np.int64]:
-    """Number the boundaries, neighbours with neighbouring numbers.
-
-    Raises:
-        InvalidValueError: they do not ascend, or an instant is no boundary in this zone.
-    """
+def _checked_ranks(
+    calendar: Calendar, frequency: Frequency, stamps: npt.NDArray[np.int64], start_ns: int
+) -> npt.NDArray[np.int64]:
     for place in np.flatnonzero(np.diff(stamps) <= 0)[:1].tolist():
         raise InvalidValueError(
             f"the {frequency.label} events are not in order: {instant_text(int(stamps[place + 1]))} comes after "
             f"{instant_text(int(stamps[place]))}; give those of one stream, as they were read"
         )
-    if frequency <= Frequency.MINUTE:
-        ranks, rest = np.divmod(stamps, PERIOD_NS[frequency])
-        odd = rest != 0
-    else:
-        every_one = boundaries(frequency, int(stamps[0]), int(stamps[-1]) + 1, tz)
-        ranks = np.searchsorted(every_one, stamps)
-        odd = ~np.isin(stamps, every_one)
-    for instant in stamps[odd][:1].tolist():
+    ranks = calendar.ranks(frequency, stamps, start_ns)
+    for instant in stamps[ranks < 0][:1].tolist():
         raise InvalidValueError(
-            f"{instant_text(instant)} is no {frequency.label} boundary in {tz}: give the stream's time zone (tz=...)"
+            f"{instant_text(instant)} is no {frequency.label} boundary in {calendar.timezone}: give the stream's time "
+            "zone (timezone=...)"
         )
     return ranks
+
+
+class _Hole(NamedTuple):
+    """Boundaries ``start_ns <= b < end_ns`` that have no event so far, and the sequences of the events around them."""
+
+    start_ns: int
+    end_ns: int
+    before: int | None
+    after: int | None
+
+
+class Coverage:
+    """Which boundaries of one frequency have their event, and which have none.
+
+    Events may come out of order, and more than once. What lies between two of them costs nothing, however far apart
+    they are.
+
+    Attributes:
+        frequency: which one.
+        found: how many boundaries have their event.
+    """
+
+    def __init__(self, calendar: Calendar, frequency: Frequency, start_ns: int) -> None:
+        self.frequency = frequency
+        self.found = 0
+        self._calendar = calendar
+        self._start_ns = start_ns
+        self._reached = -1  # rank of the latest boundary that has its event
+        # In order; the last one has no end. Where it starts, the latest event ends.
+        self._holes = [_Hole(start_ns, _NO_END_NS, None, None)]
+
+    def ranks(self, stamps: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return the rank of each boundary, shape ``(n,)``; -1 where it is none or before the start."""
+        return self._calendar.ranks(self.frequency, stamps, self._start_ns)
+
+    def add(
+        self, stamps: npt.NDArray[np.int64], ranks: npt.NDArray[np.int64], sequences: npt.NDArray[np.uint64]
+    ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+        """Take in events that are on boundaries, shape ``(n,)`` each.
+
+        Returns:
+            Which of them are duplicates, and which have a sequence that does not fit between its neighbours', were
+            it counted; both of shape ``(n,)``.
+        """
+        reached = np.maximum.accumulate(np.concatenate([[self._reached], ranks]))
+        skipped = ranks - reached[:-1] - 1
+        late = skipped < 0
+        # The place of the latest boundary's event before each event; -1 where that came with an earlier call.
+        latest = np.maximum.accumulate(np.concatenate([[-1], np.where(late, -1, np.arange(len(ranks)))]))
+        known = self._holes[-1].before
+        before = np.where(latest[:-1] < 0, np.uint64(known or 0), sequences[latest[:-1]])
+        step = (sequences - before).view(np.int64)
+        unfit = ~late & ((step < 1) | (step > skipped + 1))
+        if known is None:
+            unfit &= latest[:-1] >= 0
+        duplicate = np.zeros(len(ranks), np.bool_)
+        for at in np.flatnonzero(skipped).tolist():
+            self._advance(latest[at], stamps, sequences)
+            sequence = int(sequences[at])
+            hole = self._fill(int(stamps[at]), sequence)
+            if hole is None:
+                duplicate[at] = True
+            elif late[at]:
+                unfit[at] = not (hole.before or 0) < sequence < (hole.after or _MORE_THAN_ANY_SEQUENCE)
+        self._advance(latest[-1], stamps, sequences)
+        self._reached = int(reached[-1])
+        self.found += len(ranks) - int(duplicate.sum())
+        return duplicate, unfit
+
+    def count(self, end_ns: int) -> int:
+        """Return how many boundaries there are up to `end_ns` (exclusive)."""
+        return self._calendar.count(self.frequency, self._start_ns, end_ns)
+
+    def gaps(self, end_ns: int) -> list[Gap]:
+        """Return the boundaries up to `end_ns` (exclusive) that have no event, in order."""
+        return [gap for hole in self._holes for gap in self._gap(hole._replace(end_ns=min(hole.end_ns, end_ns)))]
+
+    def _gap(self, hole: _Hole) -> Iterator[Gap]:
+        count = self._calendar.count(self.frequency, hole.start_ns, hole.end_ns)
+        if count:
+            first_ns = self._calendar.next(self.frequency, hole.start_ns - 1)
+            last_ns = self._calendar.last(self.frequency, hole.end_ns - 1)
+            sequences = None
+            if hole.before is not None and hole.after is not None:
+                sequences = range(hole.before + 1, max(hole.after, hole.before + 1))
+            yield Gap(self.frequency, first_ns, last_ns, count, sequences)
+
+    def _advance(self, at: int, stamps: npt.NDArray[np.int64], sequences: npt.NDArray[np.uint64]) -> None:
+        """Let the latest event be the one at a place."""
+        if at >= 0:
+            self._holes[-1] = _Hole(int(stamps[at]) + 1, _NO_END_NS, int(sequences[at]), None)
+
+    def _fill(self, stamp: int, sequence: int) -> _Hole | None:
+        """Take a boundary out of its hole; return the hole, or None if it is in none."""
+        at = bisect_right(self._holes, stamp, key=attrgetter("start_ns")) - 1
+        if at < 0 or stamp >= self._holes[at].end_ns:
+            return None
+        hole = self._holes[at]
+        parts = [
+            _Hole(hole.start_ns, stamp, hole.before, sequence),
+            _Hole(stamp + 1, hole.end_ns, sequence, hole.after),
+        ]
+        self._holes[at : at + 1] = [
+            part
+            for part in parts
+            if part.end_ns == _NO_END_NS or self._calendar.count(self.frequency, part.start_ns, part.end_ns)
+        ]
+        return hole

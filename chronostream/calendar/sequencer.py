@@ -8,24 +8,20 @@ stream and hands the last number back to `restore` at a takeover.
 from __future__ import annotations
 
 import threading
-from datetime import datetime
-from typing import TYPE_CHECKING, Protocol
-from zoneinfo import ZoneInfo
+from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 
-from chronostream._values import SECOND_NS, checked_int, checked_ns
-from chronostream.calendar.boundaries import check_timestamps, check_zone, local_days
+from chronostream._renamed import former, renamed
+from chronostream._values import checked_int, checked_ns
+from chronostream.calendar.calendar import Calendar, check_timestamps
 from chronostream.errors import InvalidValueError
 from chronostream.event import Frequency
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
 
 __all__ = ["BoundarySequencer", "CountingSequencer", "Sequencer"]
 
 _MAX_SEQUENCE = (1 << 64) - 1
-_UNIT_NS = {Frequency.SECOND: SECOND_NS, Frequency.MINUTE: 60 * SECOND_NS, Frequency.HOUR: 60 * SECOND_NS}
 
 
 class Sequencer(Protocol):
@@ -58,7 +54,6 @@ class CountingSequencer:
         """Return the number that the next `assign` for `frequency` will give.
 
         Raises:
-            UnknownFrequencyError: not a frequency that events have.
             InvalidValueError: the last uint64 is used up.
         """
         return self._next(Frequency.parse(frequency))
@@ -74,9 +69,7 @@ class CountingSequencer:
         """Make ``last_sequence + 1`` the next number for `frequency`.
 
         Raises:
-            UnknownFrequencyError: not a frequency that events have.
-            InvalidValueError: not within uint64, or lower than a number already given: ids would come again.
-            InvalidTypeError: `last_sequence` is not an integer.
+            InvalidValueError: it is lower than a number already given: ids would come again.
         """
         frequency = Frequency.parse(frequency)
         last_sequence = checked_int("last_sequence", last_sequence)
@@ -102,39 +95,25 @@ class BoundarySequencer:
     within one hour of Unix time; days are the ordinal of the local date (`datetime.date.toordinal`).
 
     Args:
-        tz: the stream's IANA time zone.
-
-    Raises:
-        InvalidValueError: unknown time zone.
-        InvalidTypeError: `tz` is not a string.
+        timezone: the stream's IANA time zone.
     """
 
     kind = "boundary"
 
-    def __init__(self, tz: str = "UTC") -> None:
-        self._tz = check_zone(tz)
-        self._zone = ZoneInfo(tz)
+    @renamed(tz="timezone")
+    def __init__(self, timezone: str = "UTC") -> None:
+        self._calendar = Calendar.for_zone(timezone)
 
     @property
-    def tz(self) -> str:
+    def timezone(self) -> str:
         """The IANA time zone whose days it numbers."""
-        return self._tz
+        return self._calendar.timezone
+
+    tz = former("tz", "timezone")
 
     def peek(self, frequency: Frequency, boundary_ns: int) -> int:
-        """Return the number of a boundary, in Unix nanoseconds.
-
-        Raises:
-            UnknownFrequencyError: not a frequency that events have.
-            InvalidValueError: the boundary lies before 1970, or outside int64.
-            InvalidTypeError: it is not an integer.
-        """
-        frequency = Frequency.parse(frequency)
-        boundary_ns = checked_ns("boundary_ns", boundary_ns)
-        if boundary_ns < 0:
-            raise _before_1970(boundary_ns)
-        if frequency is Frequency.DAY:
-            return datetime.fromtimestamp(boundary_ns // SECOND_NS, self._zone).toordinal()
-        return boundary_ns // _UNIT_NS[frequency]
+        """Return the number of a boundary, in Unix nanoseconds from 1970 on."""
+        return self._calendar.sequence(Frequency.parse(frequency), checked_ns("boundary_ns", boundary_ns))
 
     def assign(self, frequency: Frequency, boundary_ns: int) -> int:
         """Return what `peek` does: there is nothing to use up."""
@@ -150,22 +129,6 @@ class BoundarySequencer:
 
         Args:
             frequency: a `Frequency`, its name or its number.
-            timestamps_ns: int64 Unix nanoseconds of boundaries.
-
-        Raises:
-            UnknownFrequencyError: not a frequency that events have.
-            InvalidValueError: a boundary lies before 1970.
-            InvalidTypeError: `timestamps_ns` is not an int64 array.
+            timestamps_ns: int64 Unix nanoseconds of boundaries, from 1970 on.
         """
-        frequency = Frequency.parse(frequency)
-        if check_timestamps(timestamps_ns).size and timestamps_ns.min() < 0:
-            raise _before_1970(int(timestamps_ns.min()))
-        if frequency is Frequency.DAY:
-            return local_days(timestamps_ns, self._tz).astype(np.uint64)
-        return (timestamps_ns // _UNIT_NS[frequency]).astype(np.uint64)
-
-
-def _before_1970(boundary_ns: int) -> InvalidValueError:
-    return InvalidValueError(
-        f"boundary {boundary_ns} ns lies before 1970, where boundary sequences begin: use a CountingSequencer"
-    )
+        return self._calendar.sequences(Frequency.parse(frequency), check_timestamps(timestamps_ns))

@@ -60,7 +60,7 @@ def _replay_nats(
     config = replace(
         config,
         frequencies=chosen,
-        timezone=origin.zone.tz,
+        timezone=origin.zone.timezone,
         sequencer=origin.sequencer,  # type: ignore[arg-type]  # checked by it
     )
     parts = fetch(**source, frequencies=chosen, start_ns=start_ns, end_ns=end_ns)

@@ -26,8 +26,6 @@ _FAILED = 1
 def verify(name: str, format_: str, start_ns: int | None = None, end_ns: int | None = None, **options: Any) -> int:
     """Print the faults; return 1 if there are some. `options` are those of `nats_source` and of `verify_stream`."""
     nats, options = split_options(options)
-    if "timezone" in options:
-        options["tz"] = options.pop("timezone")
     if nats.get("from_nats") is not None:
         if options.pop("allow_missed", False):
             raise InvalidValueError("--allow-missed does not go with --from-nats: what a producer missed is not there")
@@ -61,5 +59,5 @@ def _verify_nats(
                 yield part
                 on_progress(len(part))
 
-        options = {"tz": origin.zone.tz, "sequencer": origin.sequencer} | options
+        options = {"timezone": origin.zone.timezone, "sequencer": origin.sequencer} | options
         return verify_records(records(), frequencies or origin.frequencies, start_ns, end_ns, **options)

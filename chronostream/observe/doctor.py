@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from chronostream import ring
+from chronostream.calendar.zones import InstalledData, installed_data
 from chronostream.errors import ChronoStreamError, CoreUnavailableError
 from chronostream.event import EVENT_DTYPE
 from chronostream.observe import host
-from chronostream.observe.host import MachineFacts, ZoneData
+from chronostream.observe.host import MachineFacts
 from chronostream.observe.survey import survey
 from chronostream.ring.core import load_core
 from chronostream.stream.state import STATE_SIZE
@@ -70,7 +71,7 @@ def examine(facts: MachineFacts | None = None) -> list[Finding]:
         lambda: _timer_slack(facts),
         _realtime,
         _clock_sync,
-        lambda: _zone_data(host.zone_data()),
+        lambda: _zone_data(installed_data()),
         _streams,
         _trial,
     )
@@ -190,7 +191,7 @@ def _clock_sync() -> Finding:
     )
 
 
-def _zone_data(zones: ZoneData) -> Finding:
+def _zone_data(zones: InstalledData) -> Finding:
     package = f"tzdata package {zones.package_release}" if zones.package_release else "no tzdata package"
     system = f"{zones.system} {zones.system_release or 'of unknown release'}" if zones.system else "no system files"
     if zones.system is None and zones.package_release is None:

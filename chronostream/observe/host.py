@@ -11,24 +11,20 @@ import platform
 import resource
 import sys
 import time
-import zoneinfo
 from dataclasses import dataclass
 from pathlib import Path
 
-from chronostream.calendar.zones import data_release
 from chronostream.clock import SystemClock
 
 __all__ = [
     "ClockSync",
     "MachineFacts",
     "Room",
-    "ZoneData",
     "clock_sync",
     "may_be_realtime",
     "reading_ns",
     "realtime_limit",
     "sleeps_by",
-    "zone_data",
 ]
 
 _UNSYNCHRONISED = 0x40  # STA_UNSYNC of <sys/timex.h>
@@ -94,21 +90,6 @@ class Room:
     free: int
     files_left: int | None
     writable: bool
-
-
-@dataclass(frozen=True, slots=True)
-class ZoneData:
-    """The releases of the IANA time zone data, such as ``2025b``.
-
-    Attributes:
-        system: directory of the system's zone files, which take precedence; None if there are none.
-        system_release: their release; None if it is unknown.
-        package_release: release of the ``tzdata`` package; None if it is not installed.
-    """
-
-    system: Path | None
-    system_release: str | None
-    package_release: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,18 +162,6 @@ def may_be_realtime() -> bool | None:
 def realtime_limit() -> int:
     """Return the highest real-time priority that this process's resource limits allow."""
     return resource.getrlimit(resource.RLIMIT_RTPRIO)[0]
-
-
-def zone_data() -> ZoneData:
-    """Return which zone data `zoneinfo` finds: it searches the system's directories first, then the package."""
-    system = next((path for path in map(Path, zoneinfo.TZPATH) if (path / "Europe/Berlin").is_file()), None)
-    try:
-        import tzdata  # noqa: PLC0415 - only its release is needed, and it may be absent
-    except ModuleNotFoundError:
-        package = None
-    else:
-        package = tzdata.IANA_VERSION
-    return ZoneData(system, None if system is None else data_release(system), package)
 
 
 def _line(path: Path) -> str | None:

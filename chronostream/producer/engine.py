@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from chronostream import ring as rings
 from chronostream._values import SECOND_NS, checked_seconds
+from chronostream.calendar.calendar import Calendar
 from chronostream.calendar.sequencer import BoundarySequencer, CountingSequencer, Sequencer
 from chronostream.clock import Clock, Stop, StopFlag, SystemClock
 from chronostream.errors import (
@@ -91,11 +92,12 @@ class Engine:
         _check_part("ring", ring, "publish_many")
         self._frequencies = config.scheduler().frequencies
         self._sequencer = _sequencer(config) if sequencer is None else sequencer
-        if isinstance(self._sequencer, BoundarySequencer) and self._sequencer.tz != config.timezone:
+        if isinstance(self._sequencer, BoundarySequencer) and self._sequencer.timezone != config.timezone:
             raise ConfigError(
-                f"the sequencer numbers the days of {self._sequencer.tz}, the stream is of {config.timezone}: "
+                f"the sequencer numbers the days of {self._sequencer.timezone}, the stream is of {config.timezone}: "
                 "they must be the same"
             )
+        self._calendar = Calendar.for_zone(config.timezone)
         self._own_clock: SystemClock | None = None
         if clock is None:
             clock = self._own_clock = SystemClock()
@@ -236,7 +238,7 @@ class Engine:
         for start in range(0, len(ticks), self._ring.capacity):
             if start:
                 for tick in ticks[start - self._ring.capacity : start]:
-                    state = state.with_published(tick.frequency, tick.boundary_ns, self.config.timezone)
+                    state = state.with_published(tick.frequency, tick.boundary_ns, self._calendar)
                 self._save(state, self._saved.boot_id)
             batch = self._batch(ticks[start : start + self._ring.capacity], self._sequencer.assign)
             self._ring.publish_many(batch.records)
@@ -306,7 +308,7 @@ class Engine:
         """Return the state after what was published but not saved, and log what its producer had no more time to."""
         state = saved
         for event in events:
-            state = state.with_published(event.frequency, event.timestamp, self.config.timezone)
+            state = state.with_published(event.frequency, event.timestamp, self._calendar)
             self._published[event.frequency] = Published(event.sequence, event.timestamp)
         gaps = [
             f"{after.missed - before.missed} {after.frequency.label} boundaries"

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from chronostream._extras import require
 from chronostream._values import SECOND_NS, checked_seconds
-from chronostream.calendar.boundaries import next_boundary
+from chronostream.boundaries import next_boundary
 from chronostream.calendar.zones import check_zone
 from chronostream.clock import StopFlag
 from chronostream.errors import InvalidTypeError, InvalidValueError, RecordingError

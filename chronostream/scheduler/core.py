@@ -11,7 +11,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Literal, get_args
 
 from chronostream._values import SECOND_NS, checked_duration_ns, checked_ns, seconds_text, utc_text
-from chronostream.calendar.boundaries import boundaries, check_zone, count_boundaries, last_boundary, next_boundary
+from chronostream.calendar.calendar import Calendar
 from chronostream.errors import ChronoStreamError, InvalidTypeError, InvalidValueError
 from chronostream.event import Frequency
 from chronostream.scheduler.facts import Condition, Fact, FactKind, SchedulerStatus, Step, Tick
@@ -38,7 +38,7 @@ class Scheduler:
 
     Args:
         frequencies: one or more of `Frequency`, as such, by name or by number; repetitions do not matter.
-        tz: the IANA time zone of hours and days.
+        timezone: the IANA time zone of hours and days.
         coalesce: which of several boundaries that passed at once is emitted; the others are missed.
         catch_up_window_s: how far back ``"all"`` emits them. The most recent is emitted however old it is, as it
             would be had it passed alone.
@@ -49,16 +49,13 @@ class Scheduler:
         same_boot: whether `state` is of this boot. If not, nothing confirms how much time passed since.
 
     Raises:
-        UnknownFrequencyError: not one of the frequencies that events have.
-        InvalidValueError: no frequency at all, unknown `tz` or `coalesce`, a time that is negative or not finite, or
-            a `state` of other frequencies.
-        InvalidTypeError: a time is not a number, `tz` not a string, or `state` something else.
+        InvalidValueError: `state` is of other frequencies.
     """
 
     def __init__(
         self,
         frequencies: Iterable[Frequency | str | int],
-        tz: str = "UTC",
+        timezone: str = "UTC",
         *,
         coalesce: Coalesce = "earliest",
         catch_up_window_s: float = 3600,
@@ -77,14 +74,14 @@ class Scheduler:
             found = ", ".join(known.frequency.label for known in state.frequencies)
             expected = ", ".join(frequency.label for frequency in self.frequencies)
             raise InvalidValueError(f"the state is of {found}, the scheduler of {expected}: they must be the same")
-        self._tz = check_zone(tz)
+        self._calendar = Calendar.for_zone(timezone)
         self._coalesce = coalesce
         self._window_ns = checked_duration_ns("catch_up_window_s", catch_up_window_s)
         self._max_hold_ns = checked_duration_ns("max_hold_s", max_hold_s)
         self._trust = Trust(checked_duration_ns("max_step_s", max_step_s), checked_duration_ns("settle_s", settle_s))
         self._restored = state
         self._same_boot = same_boot
-        self._lanes: list[_Lane] = []
+        self._timers: list[_Timer] = []
         self._floor_ns = self._next_ns = self._deadline_ns = 0
         self._held_since_ns: int | None = None
         self._is_held = False
@@ -98,12 +95,11 @@ class Scheduler:
             boottime_ns: the clock that nobody can set, read at the same instant. It never goes back.
 
         Raises:
-            InvalidValueError: a reading, or the next boundary, is outside int64.
-            InvalidTypeError: a reading is not an integer.
+            InvalidValueError: the next boundary is outside int64.
         """
         realtime_ns = checked_ns("realtime_ns", realtime_ns)
         boottime_ns = checked_ns("boottime_ns", boottime_ns)
-        if not self._lanes:
+        if not self._timers:
             self._begin(realtime_ns, boottime_ns)
         facts = self._trust.judge(realtime_ns, boottime_ns, self._floor_ns)
         ticks: tuple[Tick, ...] = ()
@@ -120,7 +116,9 @@ class Scheduler:
 
     def upcoming(self) -> tuple[Tick, ...]:
         """Return what will be due at the deadline of the last step, if nothing comes in between."""
-        return tuple(Tick(lane.frequency, lane.next_ns) for lane in self._lanes if lane.next_ns == self._deadline_ns)
+        return tuple(
+            Tick(timer.frequency, timer.next_ns) for timer in self._timers if timer.next_ns == self._deadline_ns
+        )
 
     def is_ordinary(self, realtime_ns: int, boottime_ns: int) -> bool:
         """Return whether a step at these readings will give exactly what `upcoming` says."""
@@ -135,12 +133,12 @@ class Scheduler:
         Raises:
             ChronoStreamError: a new stream has none before its first step.
         """
-        if not self._lanes:
+        if not self._timers:
             if self._restored is None:
                 raise ChronoStreamError("a new stream has no state before its first step: call step() first")
             return self._restored
         realtime_ns, boottime_ns = self._trust.reference()
-        kept = tuple(FrequencyState(lane.frequency, lane.floor_ns, lane.missed) for lane in self._lanes)
+        kept = tuple(FrequencyState(timer.frequency, timer.floor_ns, timer.missed) for timer in self._timers)
         return SchedulerState(realtime_ns, boottime_ns, kept)
 
     def status(self) -> SchedulerStatus:
@@ -152,7 +150,7 @@ class Scheduler:
         else:
             condition = Condition.HELD if self._is_held else Condition.HOLDING
         missed = dict.fromkeys(self.frequencies, 0)
-        if self._lanes or self._restored is not None:
+        if self._timers or self._restored is not None:
             missed = {kept.frequency: kept.missed for kept in self.state.frequencies}
         return SchedulerStatus(condition, missed, {kind: self._counts[kind] for kind in FactKind})
 
@@ -164,24 +162,24 @@ class Scheduler:
         # A boot clock that went back is another boot's, whatever the ids say.
         same_boot = self._same_boot and state.boottime_ns <= boottime_ns
         self._trust.begin(state, realtime_ns, boottime_ns, same_boot=same_boot)
-        self._lanes = [_Lane(known, self._tz) for known in state.frequencies]
+        self._timers = [_Timer(known, self._calendar) for known in state.frequencies]
         self._update_bounds()
 
     def _update_bounds(self) -> None:
-        self._floor_ns = max(lane.floor_ns for lane in self._lanes)
-        self._next_ns = min(lane.next_ns for lane in self._lanes)
+        self._floor_ns = max(timer.floor_ns for timer in self._timers)
+        self._next_ns = min(timer.next_ns for timer in self._timers)
 
     def _take_due(self, now_ns: int, facts: list[Fact]) -> tuple[Tick, ...]:
         ticks: list[Tick] = []
         gaps: list[str] = []
         first_ns = self._next_ns
-        for lane in self._lanes:
-            if lane.next_ns <= now_ns:
-                emitted, missed = lane.take(now_ns, self._coalesce, self._window_ns)
-                ticks += [Tick(lane.frequency, boundary_ns) for boundary_ns in emitted]
+        for timer in self._timers:
+            if timer.next_ns <= now_ns:
+                emitted, missed = timer.take(now_ns, self._coalesce, self._window_ns)
+                ticks += [Tick(timer.frequency, boundary_ns) for boundary_ns in emitted]
                 if len(emitted) + missed > 1:
-                    gaps.append(f"{missed} of {len(emitted) + missed} {lane.frequency.label} boundaries")
-        # Stable: the lanes come shortest first, and so do boundaries that fall together.
+                    gaps.append(f"{missed} of {len(emitted) + missed} {timer.frequency.label} boundaries")
+        # Stable: the timers come shortest first, and so do boundaries that fall together.
         ticks.sort(key=_BY_BOUNDARY)
         self._update_bounds()
         if gaps:
@@ -211,13 +209,13 @@ class Scheduler:
         return True
 
 
-class _Lane:
+class _Timer:
     """One frequency: its floor, the first boundary above it, and how many were missed."""
 
-    __slots__ = ("_tz", "floor_ns", "frequency", "missed", "next_ns")
+    __slots__ = ("_calendar", "floor_ns", "frequency", "missed", "next_ns")
 
-    def __init__(self, state: FrequencyState, tz: str) -> None:
-        self._tz = tz
+    def __init__(self, state: FrequencyState, calendar: Calendar) -> None:
+        self._calendar = calendar
         self.frequency = state.frequency
         self.missed = state.missed
         self._move_to(state.floor_ns)
@@ -228,17 +226,17 @@ class _Lane:
         self._move_to(first_ns)
         if self.next_ns > now_ns:  # Nearly always: the rest is for what is rare, and takes longer.
             return [first_ns], 0
-        last_ns = last_boundary(now_ns, self.frequency, self._tz)
+        last_ns = self._calendar.last(self.frequency, now_ns)
         self._move_to(last_ns)
         if coalesce == "all":
             start_ns = min(max(first_ns, now_ns - window_ns), last_ns)
-            emitted_ns: list[int] = boundaries(self.frequency, start_ns, last_ns + 1, self._tz).tolist()
+            emitted_ns: list[int] = self._calendar.between(self.frequency, start_ns, last_ns + 1).tolist()
         else:
             emitted_ns = [first_ns if coalesce == "earliest" else last_ns]
-        missed = count_boundaries(self.frequency, first_ns, last_ns + 1, self._tz) - len(emitted_ns)
+        missed = self._calendar.count(self.frequency, first_ns, last_ns + 1) - len(emitted_ns)
         self.missed += missed
         return emitted_ns, missed
 
     def _move_to(self, floor_ns: int) -> None:
         self.floor_ns = floor_ns
-        self.next_ns = next_boundary(floor_ns, self.frequency, self._tz)
+        self.next_ns = self._calendar.next(self.frequency, floor_ns)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from chronostream.calendar.boundaries import count_boundaries, last_boundary
+from chronostream.calendar.calendar import Calendar
+from chronostream.calendar.order import upto_ns
 from chronostream.errors import InvalidValueError
 from chronostream.event import Frequency
 
@@ -25,13 +26,12 @@ class FrequencyState:
     floor_ns: int
     missed: int
 
-    def with_published(self, frequency: Frequency, boundary_ns: int, tz: str) -> FrequencyState:
+    def with_published(self, frequency: Frequency, boundary_ns: int, calendar: Calendar) -> FrequencyState:
         """Return the state after this boundary, maybe of another frequency: see `SchedulerState.with_published`."""
-        # Where boundaries fall together, the shorter frequency comes first.
-        passed_ns = last_boundary(boundary_ns - (self.frequency > frequency), self.frequency, tz)
+        passed_ns = calendar.last(self.frequency, upto_ns(boundary_ns + frequency, self.frequency))
         if passed_ns <= self.floor_ns:
             return self
-        passed = count_boundaries(self.frequency, self.floor_ns + 1, passed_ns + 1, tz)
+        passed = calendar.count(self.frequency, self.floor_ns + 1, passed_ns + 1)
         return FrequencyState(self.frequency, passed_ns, self.missed + passed - (self.frequency == frequency))
 
 
@@ -49,18 +49,18 @@ class SchedulerState:
     boottime_ns: int
     frequencies: tuple[FrequencyState, ...]
 
-    def with_published(self, frequency: Frequency, boundary_ns: int, tz: str) -> SchedulerState:
+    def with_published(self, frequency: Frequency, boundary_ns: int, calendar: Calendar) -> SchedulerState:
         """Return the state after this boundary was published too, which had not been saved yet.
 
         Whatever comes before it in the stream's order, of any frequency, and is above the floor, counts as missed: to
         emit it now would be to go backwards. Nothing changes if the boundary is not above the floor itself.
 
         Raises:
-            InvalidValueError: the state knows no such frequency, or there is no such time zone.
+            InvalidValueError: the state has no such frequency.
         """
         if all(known.frequency != frequency for known in self.frequencies):
             raise InvalidValueError(f"no {frequency.label} in this state: it was made for other frequencies")
         if any(known.frequency == frequency and boundary_ns <= known.floor_ns for known in self.frequencies):
             return self
-        updated = tuple(known.with_published(frequency, boundary_ns, tz) for known in self.frequencies)
+        updated = tuple(known.with_published(frequency, boundary_ns, calendar) for known in self.frequencies)
         return replace(self, frequencies=updated)

@@ -21,7 +21,7 @@ from typing import Literal, overload
 import numpy as np
 import numpy.typing as npt
 
-from chronostream.calendar.gaps import check_window
+from chronostream._values import Instant, open_range
 from chronostream.errors import InvalidTypeError, InvalidValueError, StreamMismatchError
 from chronostream.event import EVENT_DTYPE, Event, Frequency, to_events
 from chronostream.ring import Consumer
@@ -123,8 +123,8 @@ def history(
     name: str,
     frequencies: Iterable[Frequency | str | int] | None = None,
     *,
-    start_ns: int | None = None,
-    end_ns: int | None = None,
+    start_ns: Instant | None = None,
+    end_ns: Instant | None = None,
     sequences: range | None = None,
     any_owner: bool = False,
 ) -> npt.NDArray[np.void]:
@@ -133,8 +133,8 @@ def history(
     Args:
         name: the stream's name.
         frequencies: which events; all of them if None.
-        start_ns: only boundaries from here on, Unix nanoseconds; from the oldest that the ring holds if None.
-        end_ns: only boundaries before; up to now if None.
+        start_ns: start of the range; the oldest event that the ring holds if None.
+        end_ns: end of the range (exclusive); up to now if None.
         sequences: only these sequences, of the one frequency that is given.
         any_owner: also trust a stream that another user's process made.
 
@@ -156,7 +156,7 @@ def history(
             raise InvalidValueError(f"sequences are {sequences}, expected a range without a step")
         if chosen is None or len(chosen) != 1:
             raise InvalidValueError("sequences are numbered within a frequency: name the one that they belong to")
-    check_window(start_ns, end_ns)
+    low_ns, high_ns = open_range(start_ns, end_ns)
     parts: list[npt.NDArray[np.void]] = [np.empty(0, EVENT_DTYPE)]
     with require_events(Consumer.attach(name, register=False, any_owner=any_owner)) as consumer:
         end = consumer.position + consumer.lag
@@ -165,7 +165,7 @@ def history(
             records = consumer.read(min(_BATCH, end - consumer.position))
             if consumer.lost != lost:
                 del parts[1:]  # What was read before is no longer held either, and would leave a hole behind.
-            parts.append(records[_selected(records, chosen, start_ns, end_ns, sequences)])
+            parts.append(records[_selected(records, chosen, low_ns, high_ns, sequences)])
     return np.concatenate(parts)
 
 

@@ -1,6 +1,6 @@
 """What must hold whatever happens, checked from outside: by the events, and by what the engine keeps with them.
 
-It knows the rules of docs/time.md, not how anybody keeps them; `chronostream.calendar.boundaries` is the measure.
+It knows the rules of docs/time.md, not how anybody keeps them; `chronostream.calendar` is the measure.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from chronostream._values import SECOND_NS
-from chronostream.calendar.boundaries import PERIOD_NS, boundaries, count_boundaries, next_boundary
+from chronostream.calendar.calendar import Calendar
+from chronostream.calendar.order import order_keys
 from chronostream.calendar.sequencer import BoundarySequencer
 from chronostream.event import EVENT_DTYPE, Frequency, build_mixed_events
 from chronostream.scheduler import Condition, FrequencyState
@@ -32,15 +33,15 @@ class Checker:
 
     def __init__(self, host: SimulatedHost) -> None:
         self._host = host
-        self._tz = host.config.timezone
-        self._boundary = BoundarySequencer(self._tz) if host.config.sequencer == "boundary" else None
-        self._lanes = {Frequency.parse(frequency): _Lane() for frequency in host.config.frequencies}
+        self._calendar = Calendar.for_zone(host.config.timezone)
+        self._sequencer = BoundarySequencer(host.config.timezone) if host.config.sequencer == "boundary" else None
+        self._seen = {Frequency.parse(frequency): _Seen() for frequency in host.config.frequencies}
         self._last_key = 0
 
     @property
     def events(self) -> dict[Frequency, int]:
         """How many events of each frequency it saw."""
-        return {frequency: lane.count for frequency, lane in self._lanes.items()}
+        return {frequency: seen.count for frequency, seen in self._seen.items()}
 
     def check(self) -> None:
         """Check what was emitted since the last time, and what the engine says of itself now.
@@ -51,63 +52,56 @@ class Checker:
         emitted = self._host.emitted()
         if len(emitted.records):
             self._check_whole(emitted)
-            for frequency, lane in self._lanes.items():
+            for frequency, seen in self._seen.items():
                 chosen = emitted.records["frequency"] == frequency
                 stamps, sequences = (emitted.records[field][chosen] for field in ("timestamp", "sequence"))
                 if len(stamps):
-                    self._check_events(frequency, lane, stamps, sequences)
+                    self._check_events(frequency, seen, stamps, sequences)
         self._check_ring(emitted)
         self._check_state()
 
     def identities(self, frequency: Frequency) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint64]]:
         """Return timestamps and sequences of all its events of a frequency, shape ``(n,)``."""
-        lane = self._lanes[frequency]
+        seen = self._seen[frequency]
         return (
-            np.concatenate([np.empty(0, np.int64), *lane.stamps]),
-            np.concatenate([np.empty(0, np.uint64), *lane.sequences]),
+            np.concatenate([np.empty(0, np.int64), *seen.stamps]),
+            np.concatenate([np.empty(0, np.uint64), *seen.sequences]),
         )
 
     def _check_whole(self, emitted: Emitted) -> None:
         """Check what has nothing to do with frequencies: punctuality, order, and every byte."""
         records = emitted.records
-        _refuse(records["timestamp"] > emitted.seen_ns, records, "early")
-        # Boundaries are whole seconds: a frequency added to one sorts those that fall together.
-        keys = np.concatenate([[self._last_key], records["timestamp"] + records["frequency"]])
-        _refuse(keys[1:] <= keys[:-1], records, "not behind the event before it")
+        _check_no_event(records["timestamp"] > emitted.seen_ns, records, "early")
+        keys = np.concatenate([[self._last_key], order_keys(records)])
+        _check_no_event(keys[1:] <= keys[:-1], records, "not behind the event before it")
         self._last_key = int(keys[-1])
         texts = self._host.config.producer_version, self._host.config.instance_id
-        wanted = build_mixed_events(records["frequency"], records["timestamp"], records["sequence"], *texts)
-        known = np.isin(records["frequency"], list(self._lanes))
-        _refuse((records != wanted) | ~known, records, "not what its boundary makes it")
+        expected = build_mixed_events(records["frequency"], records["timestamp"], records["sequence"], *texts)
+        known = np.isin(records["frequency"], list(self._seen))
+        _check_no_event((records != expected) | ~known, records, "not what its boundary makes it")
 
     def _check_events(
-        self, frequency: Frequency, lane: _Lane, stamps: npt.NDArray[np.int64], sequences: npt.NDArray[np.uint64]
+        self, frequency: Frequency, seen: _Seen, stamps: npt.NDArray[np.int64], sequences: npt.NDArray[np.uint64]
     ) -> None:
-        if frequency <= Frequency.MINUTE:  # the same in every zone, and too many to make them all
-            on_boundary = stamps % PERIOD_NS[frequency] == 0
+        ranks = self._calendar.ranks(frequency, stamps, int(stamps.min()))
+        _check_none(ranks < 0, stamps, f"{frequency.label} event on no boundary of {self._calendar.timezone}")
+        before = np.concatenate([[np.uint64(seen.last_sequence)], sequences[:-1]])
+        if self._sequencer is None:
+            _check_none(sequences != before + np.uint64(1), sequences, f"{frequency.label} sequence does not follow")
         else:
-            known = boundaries(frequency, int(stamps.min()), int(stamps.max()) + 1, self._tz)
-            on_boundary = np.isin(stamps, known)
-        _refuse_numbers(~on_boundary, stamps, f"{frequency.label} event on no boundary of {self._tz}")
-        before = np.concatenate([[np.uint64(lane.last_sequence)], sequences[:-1]])
-        if self._boundary is None:
-            _refuse_numbers(
-                sequences != before + np.uint64(1), sequences, f"{frequency.label} sequence does not follow"
-            )
-        else:
-            right = self._boundary.sequences(frequency, stamps)
-            _refuse_numbers(sequences != right, sequences, f"{frequency.label} sequence is not its boundary's")
-            _refuse_numbers(sequences <= before, sequences, f"{frequency.label} sequence does not increase")
-        lane.stamps.append(stamps)
-        lane.sequences.append(sequences)
-        lane.last_sequence = int(sequences[-1])
-        lane.count += len(stamps)
+            right = self._sequencer.sequences(frequency, stamps)
+            _check_none(sequences != right, sequences, f"{frequency.label} sequence is not its boundary's")
+            _check_none(sequences <= before, sequences, f"{frequency.label} sequence does not increase")
+        seen.stamps.append(stamps)
+        seen.sequences.append(sequences)
+        seen.last_sequence = int(sequences[-1])
+        seen.count += len(stamps)
 
     def _check_ring(self, emitted: Emitted) -> None:
         """Check that a consumer finds what was published, across takeovers, as far as the ring reaches."""
         found = self._host.read()
-        wanted = emitted.records[max(0, len(emitted.records) - len(found)) :]
-        if found.tobytes() != wanted.tobytes():
+        expected = emitted.records[max(0, len(emitted.records) - len(found)) :]
+        if found.tobytes() != expected.tobytes():
             raise Violation(f"the ring holds {len(found)} events that are not the last ones published")
         room = self._host.engine.ring.capacity
         if len(found) < min(len(emitted.records), room):
@@ -127,8 +121,8 @@ class Checker:
             self._check_quarantine()
 
     def _check_count(self, known: FrequencyState) -> None:
-        passed = count_boundaries(known.frequency, self._host.born_ns + 1, known.floor_ns + 1, self._tz)
-        count = self._lanes[known.frequency].count
+        passed = self._calendar.count(known.frequency, self._host.born_ns + 1, known.floor_ns + 1)
+        count = self._seen[known.frequency].count
         if count + known.missed != passed:
             raise Violation(
                 f"of {passed} {known.frequency.label} boundaries {count} were emitted and {known.missed} counted as "
@@ -136,7 +130,7 @@ class Checker:
             )
 
     def _check_progress(self, known: FrequencyState) -> None:
-        due_ns = next_boundary(known.floor_ns, known.frequency, self._tz)
+        due_ns = self._calendar.next(known.frequency, known.floor_ns)
         now_ns = self._host.clock.realtime_ns()
         if due_ns <= now_ns:
             raise Violation(f"{known.frequency.label} {due_ns} is neither emitted nor missed at {now_ns}")
@@ -154,7 +148,7 @@ class Checker:
 
 
 @dataclass(slots=True)
-class _Lane:
+class _Seen:
     """What is known of one frequency."""
 
     count: int = 0
@@ -175,16 +169,16 @@ def check_agreement(checkers: Iterable[Checker]) -> None:
             others, their_sequences = other.identities(frequency)
             shared, here, there = np.intersect1d(stamps, others, assume_unique=True, return_indices=True)
             differs = sequences[here] != their_sequences[there]
-            _refuse_numbers(differs, shared, f"hosts disagree on the id of the {frequency.label} event")
+            _check_none(differs, shared, f"hosts disagree on the id of the {frequency.label} event")
 
 
-def _refuse(wrong: npt.NDArray[np.bool_], records: npt.NDArray[np.void], what: str) -> None:
+def _check_no_event(wrong: npt.NDArray[np.bool_], records: npt.NDArray[np.void], what: str) -> None:
     if wrong.any():
         row = records[int(np.argmax(wrong))]
         fields = ", ".join(f"{name} {row[name]}" for name in EVENT_DTYPE.names or ())
         raise Violation(f"{int(wrong.sum())} events are {what}, the first: {fields}")
 
 
-def _refuse_numbers(wrong: npt.NDArray[np.bool_], numbers: npt.NDArray[np.generic], what: str) -> None:
+def _check_none(wrong: npt.NDArray[np.bool_], numbers: npt.NDArray[np.generic], what: str) -> None:
     if wrong.any():
         raise Violation(f"{what}: {numbers[int(np.argmax(wrong))]}, and {int(wrong.sum()) - 1} more")

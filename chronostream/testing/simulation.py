@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from chronostream._values import SECOND_NS, checked_int
-from chronostream.calendar.boundaries import PERIOD_NS
+from chronostream.calendar.calendar import PERIOD_NS
 from chronostream.errors import ChronoStreamError, InvalidTypeError, InvalidValueError, SimulationError
 from chronostream.event import Frequency
 from chronostream.scheduler import Coalesce

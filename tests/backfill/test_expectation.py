@@ -10,7 +10,7 @@ import pytest
 from chronostream import ring
 from chronostream.backfill import count_expected, expected, expected_chunks
 from chronostream.backfill.expectation import MAX_EVENTS
-from chronostream.calendar.boundaries import boundaries
+from chronostream.boundaries import boundaries
 from chronostream.calendar.sequencer import BoundarySequencer
 from chronostream.clock import FakeClock
 from chronostream.errors import InvalidTypeError, InvalidValueError, UnknownFrequencyError
@@ -62,6 +62,14 @@ def test_parts_of_any_size_make_up_the_whole(size: int) -> None:
 def test_the_count_is_the_number_of_events() -> None:
     span = _START_NS, _START_NS + 86_400 * _NS
     assert count_expected(_ALL, *span, _NEW_YORK) == len(expected(_ALL, *span, _NEW_YORK)) == 86_400 + 1440 + 24 + 1
+
+
+def test_the_range_may_be_given_as_any_instants() -> None:
+    span = "2024-11-03T02:00Z", np.datetime64("2024-11-03T03:00")
+    assert count_expected(["minute"], *span) == 60
+    found = expected(["minute"], *span, instance_id="me")
+    assert found["timestamp"].tolist() == list(range(_START_NS, _START_NS + 3600 * _NS, 60 * _NS))
+    assert np.concatenate(list(expected_chunks(["minute"], *span, instance_id="me"))).tobytes() == found.tobytes()
 
 
 def test_the_start_belongs_to_the_range_and_the_end_does_not() -> None:

@@ -56,7 +56,7 @@ def _kept(name: str) -> Any:
 def test_the_ring_holds_the_last_events_of_the_range(name: str, capacity: int) -> None:
     end_ns = _START_NS + 1000 * _NS
     count = replay(name, _START_NS, end_ns, _ALL, "Asia/Kathmandu", capacity=capacity, instance_id="me")
-    wanted = expected(_ALL, _START_NS, end_ns, "Asia/Kathmandu", instance="me")
+    wanted = expected(_ALL, _START_NS, end_ns, "Asia/Kathmandu", instance_id="me")
     assert count == len(wanted)
     assert _kept(name).tobytes() == wanted[-capacity:].tobytes()
 
@@ -103,7 +103,7 @@ def test_a_live_producer_goes_on_where_the_range_ends(name: str) -> None:
         engine.step()
         clock.advance(60 * _NS)
         engine.step()
-    wanted = expected(("second", "minute"), _START_NS, end_ns + 60 * _NS + 1, instance="me")
+    wanted = expected(("second", "minute"), _START_NS, end_ns + 60 * _NS + 1, instance_id="me")
     assert event_ids(_kept(name)).tolist() == event_ids(wanted).tolist()
     assert _kept(name).tobytes() == wanted.tobytes()
 
@@ -230,7 +230,7 @@ def test_a_consumer_follows_a_replay_by_the_real_clock_and_misses_nothing(name: 
         replay(name, _START_NS, _START_NS + 200 * _NS, ("second", "minute"), speed="500x", stop=stop, instance_id="me")
     follower.join(20)
     assert not follower.is_alive()
-    wanted = expected(("second", "minute"), _START_NS, _START_NS + 200 * _NS, instance="me")
+    wanted = expected(("second", "minute"), _START_NS, _START_NS + 200 * _NS, instance_id="me")
     assert np.concatenate(received).tobytes() == wanted.tobytes()
 
 

@@ -88,8 +88,8 @@ def test_a_range_and_frequencies_may_be_chosen(name: str) -> None:
 
 def test_the_instance_may_be_demanded(name: str) -> None:
     replay(name, _START_NS, _START_NS + 5 * _NS, instance_id="me")
-    assert verify_stream(name, instance="me").ok
-    assert verify_stream(name, instance="you").counts[FaultKind.ALTERED] == 5
+    assert verify_stream(name, instance_id="me").ok
+    assert verify_stream(name, instance_id="you").counts[FaultKind.ALTERED] == 5
 
 
 def test_progress_is_told_to_the_last_event(name: str) -> None:
@@ -102,7 +102,7 @@ def test_progress_is_told_to_the_last_event(name: str) -> None:
 
 def test_a_ring_that_says_nothing_of_itself_needs_to_be_told(name: str) -> None:
     with ring.Producer.create(name, EVENT_DTYPE, 64) as producer:
-        producer.publish_many(expected(["minute"], _START_NS, _START_NS + 600 * _NS, instance="me"))
+        producer.publish_many(expected(["minute"], _START_NS, _START_NS + 600 * _NS, instance_id="me"))
         with pytest.raises(InvalidValueError, match="does not say what it is"):
             verify_stream(name)
         assert verify_stream(name, frequencies=["minute"]).found == 10
@@ -129,7 +129,7 @@ def test_a_stream_that_is_not_there_is_refused() -> None:
 
 def test_events_overwritten_while_they_are_compared_are_no_silent_gap(name: str) -> None:
     capacity = 1 << 15
-    events = expected(["second"], _START_NS, _START_NS + 2 * capacity * _NS, instance="me")
+    events = expected(["second"], _START_NS, _START_NS + 2 * capacity * _NS, instance_id="me")
     with ring.Producer.create(name, EVENT_DTYPE, capacity) as producer:
         producer.publish_many(events[:capacity])
 
@@ -142,7 +142,7 @@ def test_events_overwritten_while_they_are_compared_are_no_silent_gap(name: str)
 
 def test_a_ring_that_wraps_is_read_in_order(name: str) -> None:
     with ring.Producer.create(name, EVENT_DTYPE, 64) as producer:
-        events: Any = expected(["second"], _START_NS, _START_NS + 100 * _NS, instance="me")
+        events: Any = expected(["second"], _START_NS, _START_NS + 100 * _NS, instance_id="me")
         for part in np.array_split(events, 7):
             producer.publish_many(part)
         report = verify_stream(name, frequencies=["second"])

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ _ALTERED, _DISORDERED = FaultKind.ALTERED, FaultKind.DISORDERED
 
 def _faults(records: Any, **options: Any) -> list[tuple[FaultKind, int, int]]:
     """Return kind, frequency and first second, since the start of the range, of each fault."""
-    report = verify(records, _ALL, _START_NS, _END_NS, tz=_ZONE, **options)
+    report = verify(records, _ALL, _START_NS, _END_NS, timezone=_ZONE, **options)
     assert report.ok is not bool(report.faults)
     return [(fault.kind, fault.frequency, (fault.first_ns - _START_NS) // _NS) for fault in report.faults]
 
@@ -50,7 +51,7 @@ def _moved(place: int, to: int) -> Records:
 
 
 def test_what_must_be_is_ok() -> None:
-    report = verify(_WHOLE, _ALL, _START_NS, _END_NS, tz=_ZONE, version="1", instance="me")
+    report = verify(_WHOLE, _ALL, _START_NS, _END_NS, timezone=_ZONE, producer_version="1", instance_id="me")
     assert report.ok
     assert report.found == report.expected == len(_WHOLE)
     assert report.faults == ()
@@ -60,19 +61,21 @@ def test_what_must_be_is_ok() -> None:
 def test_the_events_may_come_in_parts(size: int) -> None:
     broken = np.delete(_WHOLE, [0, 77, 78, 500, len(_WHOLE) - 1])
     parts = (broken[at : at + size] for at in range(0, len(broken), size))
-    assert verify(parts, _ALL, _START_NS, _END_NS, tz=_ZONE) == verify(broken, _ALL, _START_NS, _END_NS, tz=_ZONE)
+    assert verify(parts, _ALL, _START_NS, _END_NS, timezone=_ZONE) == verify(
+        broken, _ALL, _START_NS, _END_NS, timezone=_ZONE
+    )
 
 
 def test_an_absent_event_is_named() -> None:
     place = _place(Frequency.MINUTE, 600)
     assert _faults(np.delete(_WHOLE, place)) == [(_ABSENT, 2, 600)]
-    (fault,) = verify(np.delete(_WHOLE, place), _ALL, _START_NS, _END_NS, tz=_ZONE).faults
+    (fault,) = verify(np.delete(_WHOLE, place), _ALL, _START_NS, _END_NS, timezone=_ZONE).faults
     assert fault.detail == "2-1730605200000000000-28843420"
 
 
 def test_events_absent_in_a_row_are_one_entry_with_their_number() -> None:
     place = _place(Frequency.SECOND, 101)
-    report = verify(np.delete(_WHOLE, range(place, place + 5)), _ALL, _START_NS, _END_NS, tz=_ZONE)
+    report = verify(np.delete(_WHOLE, range(place, place + 5)), _ALL, _START_NS, _END_NS, timezone=_ZONE)
     assert report.expected - report.found == 5
     (fault,) = report.faults
     assert (fault.count, fault.first_ns, fault.last_ns) == (5, _START_NS + 101 * _NS, _START_NS + 105 * _NS)
@@ -87,7 +90,7 @@ def test_events_absent_at_both_ends_are_named() -> None:
 
 
 def test_no_events_at_all_are_all_absent() -> None:
-    report = verify(_WHOLE[:0], _ALL, _START_NS, _END_NS, tz=_ZONE)
+    report = verify(_WHOLE[:0], _ALL, _START_NS, _END_NS, timezone=_ZONE)
     assert report.counts[_ABSENT] == report.expected == len(_WHOLE)
     assert len(report.faults) == len(_ALL)
 
@@ -110,12 +113,12 @@ def test_no_events_and_no_range_are_nothing_to_verify() -> None:
     ids=["no whole second", "no hour", "no frequency", "behind the range", "before the range"],
 )
 def test_a_foreign_event_is_named_and_leaves_its_place_empty(records: Records) -> None:
-    report = verify(records, _ALL, _START_NS, _END_NS, tz=_ZONE)
+    report = verify(records, _ALL, _START_NS, _END_NS, timezone=_ZONE)
     assert {kind: count for kind, count in report.counts.items() if count} == {_FOREIGN: 1, _ABSENT: 1}
 
 
 def test_an_event_of_a_frequency_that_was_not_asked_for_is_foreign() -> None:
-    report = verify(_WHOLE, ["second"], _START_NS, _END_NS, tz=_ZONE)
+    report = verify(_WHOLE, ["second"], _START_NS, _END_NS, timezone=_ZONE)
     assert {kind: count for kind, count in report.counts.items() if count} == {_FOREIGN: 62}
     assert "expected only second" in report.faults[0].detail
 
@@ -142,7 +145,7 @@ def test_a_duplicate_is_named_wherever_it_comes(later: int) -> None:
 def test_an_altered_field_is_named(field: str, value: Any) -> None:
     place = _place(Frequency.SECOND, 60)
     (fault,) = verify(
-        _changed(place, field, value), _ALL, _START_NS, _END_NS, tz=_ZONE, version="1", instance="me"
+        _changed(place, field, value), _ALL, _START_NS, _END_NS, timezone=_ZONE, producer_version="1", instance_id="me"
     ).faults
     assert (fault.kind, fault.frequency, fault.first_ns) == (_ALTERED, Frequency.SECOND, _START_NS + 60 * _NS)
     assert f"{field} {value}" in fault.detail
@@ -151,13 +154,13 @@ def test_an_altered_field_is_named(field: str, value: Any) -> None:
 def test_bytes_behind_a_text_are_altered_too() -> None:
     records = _WHOLE.copy()
     records.view(np.uint8).reshape(-1, 128)[9, 40] = 1
-    (fault,) = verify(records, _ALL, _START_NS, _END_NS, tz=_ZONE, version="1", instance="me").faults
+    (fault,) = verify(records, _ALL, _START_NS, _END_NS, timezone=_ZONE, producer_version="1", instance_id="me").faults
     assert fault.kind is _ALTERED
 
 
 def test_version_and_instance_may_be_any_unless_given() -> None:
     assert _faults(_changed(3, "instance_id", b"you")) == []
-    assert _faults(_changed(3, "instance_id", b"you"), version="1") == []
+    assert _faults(_changed(3, "instance_id", b"you"), producer_version="1") == []
 
 
 @pytest.mark.parametrize(("place", "to"), [(100, 700), (700, 100)])
@@ -171,23 +174,35 @@ def test_events_that_fall_together_in_the_wrong_order_are_named() -> None:
 
 
 def test_without_a_range_it_is_that_of_the_events() -> None:
-    report = verify(_WHOLE[10:500], _ALL, tz=_ZONE)
+    report = verify(_WHOLE[10:500], _ALL, timezone=_ZONE)
     assert (report.ok, report.found) == (True, 490)
 
 
 def test_without_a_range_what_falls_together_with_the_ends_but_stands_outside_is_not_expected() -> None:
     minute = _place(Frequency.MINUTE, 600)
-    assert verify(_WHOLE[minute:], _ALL, tz=_ZONE).ok
-    assert verify(_WHOLE[:minute], _ALL, tz=_ZONE).ok
+    assert verify(_WHOLE[minute:], _ALL, timezone=_ZONE).ok
+    assert verify(_WHOLE[:minute], _ALL, timezone=_ZONE).ok
+
+
+def test_without_a_range_what_comes_before_the_first_event_is_outside() -> None:
+    place = _place(Frequency.SECOND, 60)
+    (fault,) = verify(_WHOLE[[place + 1, place, place + 2]], _ALL, timezone=_ZONE).faults
+    assert (fault.kind, fault.frequency, fault.first_ns) == (_FOREIGN, Frequency.SECOND, _START_NS + 60 * _NS)
+    assert "outside the range" in fault.detail
+
+
+def test_the_range_may_be_given_as_any_instants() -> None:
+    start, end = "2024-11-03T03:30Z", datetime.fromtimestamp(_END_NS // _NS, UTC)
+    assert verify(_WHOLE, _ALL, start, end, timezone=_ZONE) == verify(_WHOLE, _ALL, _START_NS, _END_NS, timezone=_ZONE)
 
 
 def test_without_a_range_an_alien_first_event_does_not_begin_it() -> None:
-    report = verify(_changed(0, "timestamp", 5), _ALL, tz=_ZONE)
+    report = verify(_changed(0, "timestamp", 5), _ALL, timezone=_ZONE)
     assert {kind: count for kind, count in report.counts.items() if count} == {_FOREIGN: 1}
 
 
 def test_all_faults_are_counted_however_few_are_described() -> None:
-    report = verify(_WHOLE, _ALL, _START_NS, _END_NS, tz=_ZONE, instance="you", limit=3)
+    report = verify(_WHOLE, _ALL, _START_NS, _END_NS, timezone=_ZONE, instance_id="you", limit=3)
     assert (len(report.faults), report.faults_left) == (3, len(_WHOLE) - 3)
     assert report.counts[_ALTERED] == len(_WHOLE)
 
@@ -200,10 +215,10 @@ def test_a_gap_of_centuries_costs_nothing() -> None:
 
 def test_what_the_producer_counted_as_missed_may_be_absent_and_no_more() -> None:
     broken = np.delete(_WHOLE, range(101, 105))
-    report = verify(broken, _ALL, _START_NS, _END_NS, tz=_ZONE, missed={Frequency.SECOND: 4})
+    report = verify(broken, _ALL, _START_NS, _END_NS, timezone=_ZONE, missed={Frequency.SECOND: 4})
     assert report.ok
     assert report.missed[Frequency.SECOND] == 4
-    report = verify(broken, _ALL, _START_NS, _END_NS, tz=_ZONE, missed={Frequency.SECOND: 3})
+    report = verify(broken, _ALL, _START_NS, _END_NS, timezone=_ZONE, missed={Frequency.SECOND: 3})
     assert report.counts[_ABSENT] == 4
 
 
@@ -268,12 +283,13 @@ def test_counted_sequences_are_checked_across_parts() -> None:
         (([[1, 2]], ["second"]), {}, InvalidTypeError, "list"),
         ((5, ["second"]), {}, InvalidTypeError, "records are int"),
         ((_WHOLE, ["second"], 5, 4), {}, InvalidValueError, "later than"),
-        ((_WHOLE, ["second"], None, "now"), {}, InvalidTypeError, "end_ns is str"),
+        ((_WHOLE, ["second"], None, "now"), {}, InvalidValueError, "end_ns is 'now', expected ISO 8601"),
+        ((_WHOLE, ["second"], None, 0.5), {}, InvalidTypeError, "end_ns is float"),
         ((_WHOLE, ["second"], -5, 4), {}, InvalidValueError, "before 1970"),
-        ((_WHOLE, ["second"]), {"tz": "Mars"}, InvalidValueError, "time zone"),
+        ((_WHOLE, ["second"]), {"timezone": "Mars"}, InvalidValueError, "time zone"),
         ((_WHOLE, ["second"]), {"sequencer": "other"}, InvalidValueError, "expected one of"),
-        ((_WHOLE, ["second"]), {"version": "v" * 33}, InvalidValueError, "producer_version"),
-        ((_WHOLE, ["second"]), {"instance": 5}, InvalidTypeError, "instance_id"),
+        ((_WHOLE, ["second"]), {"producer_version": "v" * 33}, InvalidValueError, "producer_version"),
+        ((_WHOLE, ["second"]), {"instance_id": 5}, InvalidTypeError, "instance_id"),
         ((_WHOLE, ["second"]), {"missed": 5}, InvalidTypeError, "missed is int"),
         ((_WHOLE, ["second"]), {"missed": {"week": 5}}, InvalidValueError, "week"),
         ((_WHOLE, ["second"]), {"limit": -1}, InvalidValueError, "limit is -1"),
@@ -315,7 +331,7 @@ def test_whatever_is_deleted_or_repeated_is_found_exactly(
     records = whole.view(_RAW)[places].view(whole.dtype)
     end_ns = int(whole["timestamp"][-1]) + _NS
     parts = [records[at : at + size] for at in range(0, len(records), size)]
-    report = verify(parts, _ALL, _START_NS, end_ns, tz=_ZONE, version="1", instance="me")
+    report = verify(parts, _ALL, _START_NS, end_ns, timezone=_ZONE, producer_version="1", instance_id="me")
     times = Counter(places)
     absent = [place for place in range(120) if not times[place]]
     assert report.counts[_ABSENT] == len(absent)

@@ -22,10 +22,10 @@ from nats.js.api import AckPolicy, ConsumerConfig
 from nats.js.errors import NotFoundError
 
 from chronostream import BoundarySequencer, Engine, FakeClock, Frequency, StreamConfig, build_events, event_ids
+from chronostream.boundaries import boundaries
 from chronostream.bridges.connection import ConnectionOptions
 from chronostream.bridges.jetstream import stream_for
 from chronostream.bridges.relay import Relay, RelayReport
-from chronostream.calendar.boundaries import boundaries
 from chronostream.errors import StreamNotFoundError
 from chronostream.event import EVENT_DTYPE
 from chronostream.ring import inspect

@@ -54,7 +54,7 @@ def test_only_wanted_frequencies_come(url: str, held: str) -> None:
 
 def test_what_the_events_are_is_known_beforehand(url: str, held: str) -> None:
     origin = fetch_origin(options_of(url), held)
-    assert (origin.name, origin.sequencer, origin.zone.tz) == (held, "boundary", "UTC")
+    assert (origin.name, origin.sequencer, origin.zone.timezone) == (held, "boundary", "UTC")
     assert origin.frequencies == (Frequency.SECOND, Frequency.MINUTE)
 
 
@@ -88,7 +88,8 @@ def test_a_reading_that_is_given_up_lets_go_of_its_connection(url: str, held: st
     ("options", "error", "message"),
     [
         ({"start_ns": 2, "end_ns": 1}, InvalidValueError, "before it starts"),
-        ({"start_ns": "today"}, InvalidTypeError, "start_ns is str"),
+        ({"start_ns": "today"}, InvalidValueError, "start_ns is 'today', expected ISO 8601"),
+        ({"start_ns": 0.5}, InvalidTypeError, "start_ns is float"),
         ({"frequencies": {"week"}}, UnknownFrequencyError, "week"),
         ({"frequencies": "minute"}, InvalidTypeError, "expected a collection"),
         ({"patience_s": -1}, InvalidValueError, "patience_s is -1"),

@@ -7,7 +7,6 @@ from nats.js import JetStreamContext
 from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig, StreamInfo
 
 from chronostream import Frequency
-from chronostream.bridges.continuity import order_of
 from chronostream.bridges.jetstream import (
     Limits,
     Origin,
@@ -17,13 +16,14 @@ from chronostream.bridges.jetstream import (
     seek,
     stream_for,
 )
-from chronostream.bridges.zones import ZoneData, zone_data
+from chronostream.calendar.order import order_key
+from chronostream.calendar.zones import ZoneData, zone_data
 from chronostream.errors import BridgeError, InvalidNameError, InvalidTypeError, InvalidValueError, StreamMismatchError
 from chronostream.event import to_events
 from tests.bridges.harness import HELD, fill, in_jetstream
 
 BERLIN = zone_data("Europe/Berlin")
-OTHER = ZoneData(BERLIN.tz, "0" * 16, "1999a")
+OTHER = ZoneData(BERLIN.timezone, "0" * 16, "1999a")
 
 
 def origin_of(name: str, **changes: Any) -> Origin:
@@ -168,9 +168,9 @@ def test_each_event_is_found_by_its_order_with_and_without_a_hint(url: str, name
         assert await seek(js, stream, subjects, 0) == 10
         for place in (1, 9, 10, 60, 131):
             for hint in (0, place + 1, 5, 10_000):
-                found = await seek(js, stream, subjects, order_of(events[place - 1]), hint)
+                found = await seek(js, stream, subjects, order_key(events[place - 1]), hint)
                 assert found == max(10, place + 1)
-        assert await seek(js, stream, subjects, order_of(events[49])) in (50, 51, 52)  # 50 and 51 are gone
+        assert await seek(js, stream, subjects, order_key(events[49])) in (50, 51, 52)  # 50 and 51 are gone
 
     in_jetstream(url, check)
 

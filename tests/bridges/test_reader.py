@@ -10,16 +10,16 @@ from nats.js import JetStreamContext
 from chronostream import event_ids, to_events
 from chronostream.bridges import reader as reader_module
 from chronostream.bridges.connection import Connection
-from chronostream.bridges.continuity import orders_of
 from chronostream.bridges.encoding import ENCODING, SCHEMA, ZONE, Encoding, encode
 from chronostream.bridges.jetstream import stream_for
 from chronostream.bridges.reader import JetStreamReader
+from chronostream.calendar.order import order_keys
 from chronostream.errors import BridgeError
 from tests.bridges.harness import HELD, Server, fill, ids_between, in_jetstream, options_of
 from tests.ring.harness import TIMEOUT_S
 
 IDS = event_ids(HELD).tolist()
-ORDERS = orders_of(HELD).tolist()
+ORDERS = order_keys(HELD).tolist()
 HEADERS = {SCHEMA: "1", ENCODING: "json"}
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chronostream.calendar.boundaries import boundaries
+from chronostream.boundaries import boundaries
 from chronostream.calendar.gaps import Gap, find_gaps
 from chronostream.calendar.sequencer import BoundarySequencer
 from chronostream.errors import InvalidTypeError, InvalidValueError, UnknownFrequencyError
@@ -72,6 +73,15 @@ def test_a_window_is_looked_at_to_its_edges() -> None:
         Gap(SECOND, at(0), at(2), 3, None),
         Gap(SECOND, at(6), at(9), 4, None),
     ]
+
+
+def test_a_window_may_be_given_as_any_instants() -> None:
+    window: dict[str, Any] = {"start_ns": "2023-11-14T12:00Z", "end_ns": datetime(2023, 11, 14, 12, 0, 10, tzinfo=UTC)}
+    assert find_gaps(seconds(4, 3), **window) == find_gaps(seconds(4, 3), start_ns=at(0), end_ns=at(10))
+
+
+def test_nothing_is_absent_from_nothing_in_a_window_unless_frequencies_are_named() -> None:
+    assert find_gaps(seconds(1, 0), start_ns=at(0), end_ns=at(60)) == []
 
 
 def test_events_outside_the_window_do_not_matter() -> None:
@@ -139,7 +149,7 @@ def test_events_out_of_order_are_refused(records: npt.NDArray[np.void]) -> None:
         ({"frequencies": {"week"}}, UnknownFrequencyError, "week"),
         ({"start_ns": 2, "end_ns": 1}, InvalidValueError, "ends at 1, before it starts at 2"),
         ({"start_ns": 0.5}, InvalidTypeError, "start_ns is float"),
-        ({"records": seconds(1, 0), "tz": "Mars/Olympus"}, InvalidValueError, "Mars/Olympus"),
+        ({"records": seconds(1, 0), "timezone": "Mars/Olympus"}, InvalidValueError, "Mars/Olympus"),
     ],
 )
 def test_bad_arguments_are_refused(options: dict[str, Any], error: type[Exception], complaint: str) -> None:

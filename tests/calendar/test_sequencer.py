@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chronostream.calendar.boundaries import boundaries
+from chronostream.boundaries import boundaries
 from chronostream.calendar.sequencer import BoundarySequencer, CountingSequencer, Sequencer
 from chronostream.errors import InvalidTypeError, InvalidValueError, UnknownFrequencyError
 from chronostream.event import FREQUENCIES, Frequency
@@ -142,7 +142,7 @@ def test_boundary_sequence_ignores_what_is_restored() -> None:
 
 
 def test_boundary_sequencer_names_its_zone() -> None:
-    assert BoundarySequencer("Asia/Tokyo").tz == "Asia/Tokyo"
+    assert BoundarySequencer("Asia/Tokyo").timezone == "Asia/Tokyo"
 
 
 def test_boundary_sequencer_refuses_an_unknown_zone() -> None:

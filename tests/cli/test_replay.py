@@ -37,7 +37,7 @@ def test_a_range_is_replayed_and_verified(name: str, capfd: Capture) -> None:
         "",
     )
     with Consumer.attach(name) as consumer:
-        wanted = expected(("second", "hour"), START_NS, START_NS + 7200 * SECOND_NS, "Asia/Kathmandu", instance="me")
+        wanted = expected(("second", "hour"), START_NS, START_NS + 7200 * SECOND_NS, "Asia/Kathmandu", instance_id="me")
         assert consumer.read().tobytes() == wanted.tobytes()
     assert done(capfd, "verify", name) == (
         0,

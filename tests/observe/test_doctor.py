@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from chronostream import ring
+from chronostream.calendar.zones import InstalledData
 from chronostream.errors import CoreUnavailableError, OutOfSharedMemoryError
 from chronostream.observe import doctor as module
 from chronostream.observe import host
 from chronostream.observe.doctor import Finding, Verdict, examine
-from chronostream.observe.host import ClockSync, MachineFacts, Room, ZoneData
+from chronostream.observe.host import ClockSync, MachineFacts, Room
 from chronostream.observe.survey import survey
 from chronostream.ring import Consumer, Producer
 from tests.engine_harness import NS, Run
@@ -177,18 +178,26 @@ ZONES = Path("/usr/share/zoneinfo")
 @pytest.mark.parametrize(
     ("zones", "expected", "found"),
     [
-        (ZoneData(ZONES, "2025b", "2025b"), Verdict.OK, "/usr/share/zoneinfo 2025b in use, tzdata package 2025b"),
-        (ZoneData(ZONES, "2026a", "2025b"), Verdict.OK, "/usr/share/zoneinfo 2026a in use, tzdata package 2025b"),
-        (ZoneData(ZONES, "2024b", "2025b"), Verdict.WARN, "/usr/share/zoneinfo 2024b in use, tzdata package 2025b"),
-        (ZoneData(ZONES, None, None), Verdict.OK, "/usr/share/zoneinfo of unknown release in use, no tzdata package"),
-        (ZoneData(None, None, "2025b"), Verdict.OK, "tzdata package 2025b in use, no system files"),
-        (ZoneData(None, None, None), Verdict.BAD, "no system files, no tzdata package"),
+        (InstalledData(ZONES, "2025b", "2025b"), Verdict.OK, "/usr/share/zoneinfo 2025b in use, tzdata package 2025b"),
+        (InstalledData(ZONES, "2026a", "2025b"), Verdict.OK, "/usr/share/zoneinfo 2026a in use, tzdata package 2025b"),
+        (
+            InstalledData(ZONES, "2024b", "2025b"),
+            Verdict.WARN,
+            "/usr/share/zoneinfo 2024b in use, tzdata package 2025b",
+        ),
+        (
+            InstalledData(ZONES, None, None),
+            Verdict.OK,
+            "/usr/share/zoneinfo of unknown release in use, no tzdata package",
+        ),
+        (InstalledData(None, None, "2025b"), Verdict.OK, "tzdata package 2025b in use, no system files"),
+        (InstalledData(None, None, None), Verdict.BAD, "no system files, no tzdata package"),
     ],
 )
 def test_zone_data_is_judged_by_which_release_is_in_use(
-    monkeypatch: pytest.MonkeyPatch, zones: ZoneData, expected: Verdict, found: str
+    monkeypatch: pytest.MonkeyPatch, zones: InstalledData, expected: Verdict, found: str
 ) -> None:
-    monkeypatch.setattr(host, "zone_data", lambda: zones)
+    monkeypatch.setattr(module, "installed_data", lambda: zones)
     result = finding("zone data")
     assert (result.verdict, result.found) == (expected, found)
 

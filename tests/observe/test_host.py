@@ -1,20 +1,16 @@
 from __future__ import annotations
 
 import os
-import sys
-import zoneinfo
 from pathlib import Path
 
 import pytest
 
 from chronostream.observe.host import (
     MachineFacts,
-    ZoneData,
     clock_sync,
     may_be_realtime,
     reading_ns,
     sleeps_by,
-    zone_data,
 )
 from tests.ring.harness import NOBODY, in_fork, needs_root
 
@@ -88,29 +84,3 @@ def test_the_kernel_says_how_wrong_the_clock_can_be() -> None:
     sync = clock_sync()
     assert sync is not None
     assert 0 <= sync.largest_error_s < 3600
-
-
-@pytest.mark.parametrize(
-    ("file", "text", "release"),
-    [
-        ("tzdata.zi", "# version 2024a\n# ddeps\n", "2024a"),
-        ("+VERSION", "2023c\n", "2023c"),
-        ("tzdata.zi", "R A 1916\n", None),
-        ("other", "2023c\n", None),
-    ],
-)
-def test_zone_files_say_their_release_in_one_place_or_another(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, text: str, release: str | None
-) -> None:
-    write(tmp_path / "Europe/Berlin", "")
-    write(tmp_path / file, text)
-    monkeypatch.setattr(zoneinfo, "TZPATH", ("/nowhere", str(tmp_path)))
-    found = zone_data()
-    assert (found.system, found.system_release) == (tmp_path, release)
-    assert found.package_release is not None
-
-
-def test_without_files_and_package_there_are_no_zones(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(zoneinfo, "TZPATH", ())
-    monkeypatch.setitem(sys.modules, "tzdata", None)
-    assert zone_data() == ZoneData(None, None, None)

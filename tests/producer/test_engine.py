@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from chronostream.calendar.boundaries import boundaries
+from chronostream.boundaries import boundaries
 from chronostream.calendar.sequencer import BoundarySequencer
 from chronostream.clock import FakeClock, Stop, StopFlag, Wake
 from chronostream.errors import ClosedError, ForkedError, InvalidTypeError, InvalidValueError, StreamRemovedError

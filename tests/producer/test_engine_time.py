@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from chronostream.calendar.boundaries import count_boundaries
+from chronostream.boundaries import count_boundaries
 from chronostream.clock import FakeClock
 from chronostream.scheduler import FactKind
 from tests.engine_harness import DAY, DAY_S, HOUR, HOUR_S, MINUTE, NOON_S, NS, SECOND, START_NS, YEAR_S, Emitted, Run

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import chronostream as cs
-from chronostream.calendar.boundaries import boundaries
+from chronostream.boundaries import boundaries
 from chronostream.clock import FakeClock
 from chronostream.errors import (
     ClosedError,

@@ -556,7 +556,7 @@ def test_frequencies_are_taken_by_name_or_number_and_once() -> None:
     ("options", "error", "complaint"),
     [
         ({"frequencies": []}, InvalidValueError, "no frequency: give at least one"),
-        ({"tz": "Mars/Olympus"}, InvalidValueError, "Mars/Olympus"),
+        ({"timezone": "Mars/Olympus"}, InvalidValueError, "Mars/Olympus"),
         ({"state": "new"}, InvalidTypeError, "state is str, expected a SchedulerState"),
         ({"coalesce": "some"}, InvalidValueError, "coalesce is 'some', expected one of earliest, latest, all"),
     ],

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, get_args
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chronostream.calendar.boundaries import boundaries, count_boundaries
+from chronostream.boundaries import boundaries, count_boundaries
+from chronostream.calendar.calendar import Calendar
 from chronostream.clock import FakeClock
 from chronostream.event import FREQUENCIES, Frequency
 from chronostream.scheduler import Coalesce, Scheduler, Step, Tick
@@ -247,7 +248,7 @@ def test_a_crash_after_publishing_and_before_saving_neither_repeats_a_boundary_n
             continue
         published += ticks[:survivors]
         for tick in ticks[:survivors]:
-            saved = saved.with_published(tick.frequency, tick.boundary_ns, run.tz)
+            saved = saved.with_published(tick.frequency, tick.boundary_ns, Calendar.for_zone(run.tz))
         run.scheduler = run.restarted(saved)
     published += run.look().ticks
     for frequency, floor_ns in run.floors_ns().items():

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+from datetime import UTC, datetime, timedelta
 from typing import Any, assert_type
 
 import numpy as np
@@ -170,6 +171,14 @@ def test_what_is_overwritten_while_it_is_read_leaves_no_hole(name: str, monkeypa
         assert sequences(history(name)) == [13, 14, 15, 16]
 
 
+def test_a_range_may_be_given_as_any_instants(name: str) -> None:
+    with event_ring(name) as producer:
+        producer.publish_many(seconds(1, 20))
+        noon = datetime.fromtimestamp(NOON_NS // NS, UTC)
+        found = history(name, start_ns=noon + timedelta(seconds=5), end_ns=np.datetime64(NOON_NS + 9 * NS, "ns"))
+        assert sequences(found) == [6, 7, 8, 9]
+
+
 def test_history_and_the_gap_report_go_together(name: str) -> None:
     with event_ring(name, 8) as producer:
         producer.publish_many(seconds(1, 20))
@@ -188,7 +197,8 @@ def test_history_and_the_gap_report_go_together(name: str) -> None:
         ({"sequences": [1, 2], "frequencies": {"second"}}, InvalidTypeError, "sequences are list, expected a range"),
         ({"frequencies": "second"}, InvalidTypeError, "expected a collection"),
         ({"start_ns": 2, "end_ns": 1}, InvalidValueError, "before it starts"),
-        ({"end_ns": "noon"}, InvalidTypeError, "end_ns is str"),
+        ({"end_ns": "noon"}, InvalidValueError, "end_ns is 'noon', expected ISO 8601"),
+        ({"end_ns": 0.5}, InvalidTypeError, "end_ns is float"),
     ],
 )
 def test_history_refuses_bad_arguments(

@@ -7,11 +7,13 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from chronostream import ring
+from chronostream.calendar.calendar import Calendar
 from chronostream.calendar.sequencer import BoundarySequencer, CountingSequencer
 from chronostream.errors import InvalidTypeError, InvalidValueError, SimulationError, UnknownFrequencyError
 from chronostream.event import Frequency
@@ -88,7 +90,11 @@ def _forget_the_floor(patch: Patch) -> None:
 
 
 def _miss_without_counting(patch: Patch) -> None:
-    patch.setattr(core, "count_boundaries", lambda *_: 1)
+    class Miscounting(Calendar):
+        def count(self, *_: Any) -> int:
+            return 1
+
+    patch.setattr(core, "Calendar", SimpleNamespace(for_zone=Miscounting))
 
 
 def _count_anew_after_a_restart(patch: Patch) -> None:
@@ -139,8 +145,10 @@ def _never_believe_a_clock_again(patch: Patch) -> None:
 def _move_on_one_frequency_only(patch: Patch) -> None:
     real = FrequencyState.with_published
 
-    def with_published(self: FrequencyState, frequency: Frequency, boundary_ns: int, tz: str) -> FrequencyState:
-        return real(self, frequency, boundary_ns, tz) if frequency == self.frequency else self
+    def with_published(
+        self: FrequencyState, frequency: Frequency, boundary_ns: int, calendar: Calendar
+    ) -> FrequencyState:
+        return real(self, frequency, boundary_ns, calendar) if frequency == self.frequency else self
 
     patch.setattr(FrequencyState, "with_published", with_published)
 
