@@ -1,15 +1,7 @@
 """A broadcast ring for any fixed-width dtype, in shared memory; it knows nothing of events, time or scheduling.
 
-One producer, any number of consumers, in any processes of one machine::
-
-    producer.py ─┐                 ┌─ consumer.py        handles
-                 ├─▶ segment.py ◀──┤                     one mapped segment, and its locks
-    core.py ─────┘   opening.py    └─ inspect.py         which core; found, made, taken over; the view from outside
-      _portable.py  _native          layout.py           the protocol, twice; where each byte is
-       _side.py, _futex.py                               what the portable core is made on
-    records.py  dtypes.py             shm.py             what callers hand in; a dtype as text; the operating system
-
-docs/ring.md has the byte layout and the numbered steps that the cores cite.
+One producer publishes to any number of consumers, in any processes of one machine. docs/architecture.md lists the
+modules; docs/ring.md has the byte layout and the numbered steps that the cores cite.
 """
 
 import sys

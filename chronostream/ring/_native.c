@@ -20,7 +20,8 @@ typedef struct {
     PyObject *empty;        /* numpy.empty */
     PyObject *ndarray;      /* numpy.ndarray */
     PyObject *scalar;       /* numpy.void */
-    PyObject *record_bytes; /* chronostream.ring.records */
+    PyObject *raw_size; /* chronostream.ring.records */
+    PyObject *record_bytes;
     PyObject *records_bytes;
     PyObject *checked_limit;
     PyObject *checked_out;
@@ -43,6 +44,7 @@ typedef struct {
 typedef struct {
     side base;
     cs_writer writer;
+    Py_ssize_t raw_size; /* of a `bytes` that is a record, whatever it holds; -1 if it must be looked at */
 } writer_object;
 
 typedef struct {
@@ -231,13 +233,12 @@ static bool converted(side *self, PyObject *function, PyObject *value, Py_buffer
 static const unsigned char *one_record(writer_object *self, PyObject *record, Py_buffer *view)
 {
     side *base = &self->base;
-    const Py_ssize_t size = (Py_ssize_t)self->writer.ring.item_size;
-    if (PyBytes_CheckExact(record) && PyBytes_Size(record) == size)
+    if (PyBytes_CheckExact(record) && PyBytes_Size(record) == self->raw_size)
         return (const unsigned char *)PyBytes_AsString(record);
     const native_state *state = base->state;
     if (is_ours(base, record, state->scalar) || is_ours(base, record, state->ndarray)) {
         if (PyObject_GetBuffer(record, view, PyBUF_SIMPLE) == 0) {
-            if (view->len == size)
+            if (view->len == (Py_ssize_t)self->writer.ring.item_size)
                 return view->buf;
             PyBuffer_Release(view);
         }
@@ -256,6 +257,13 @@ static PyObject *writer_new(PyTypeObject *type, PyObject *arguments, PyObject *P
     if (self == NULL)
         return NULL;
     if (!open_side(&self->base, &self->writer.ring, memory, Py_None, layout, true)) {
+        Py_DECREF(self);
+        return NULL;
+    }
+    PyObject *size = PyObject_CallFunctionObjArgs(self->base.state->raw_size, layout, NULL);
+    self->raw_size = size == NULL ? -1 : PyLong_AsSsize_t(size);
+    Py_XDECREF(size);
+    if (PyErr_Occurred()) {
         Py_DECREF(self);
         return NULL;
     }
@@ -795,6 +803,7 @@ static int native_exec(PyObject *module)
         {&state->empty, "numpy", "empty"},
         {&state->ndarray, "numpy", "ndarray"},
         {&state->scalar, "numpy", "void"},
+        {&state->raw_size, "chronostream.ring.records", "raw_size"},
         {&state->record_bytes, "chronostream.ring.records", "record_bytes"},
         {&state->records_bytes, "chronostream.ring.records", "records_bytes"},
         {&state->checked_limit, "chronostream.ring.records", "checked_limit"},

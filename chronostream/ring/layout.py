@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from chronostream._values import checked_int
 from chronostream.errors import CorruptSegmentError, InvalidTypeError, InvalidValueError, LayoutMismatchError
 from chronostream.ring.dtypes import checked_dtype, dtype_from_text, dtype_to_text
 
@@ -151,15 +152,9 @@ class Layout:
             InvalidValueError: the capacity is not a power of two, or a size is beyond what a segment may have.
             InvalidTypeError: a size is not an integer, or the dtype is none that a ring can carry.
         """
-        for name, value, low, high in (
-            ("capacity", capacity, 1, _MAX_SEGMENT_SIZE),
-            ("application_size", application_size, 0, _MAX_SEGMENT_SIZE),
-            ("max_consumers", max_consumers, 1, _MAX_CONSUMERS),
-        ):
-            if not isinstance(value, int) or isinstance(value, bool):
-                raise InvalidTypeError(f"{name} is {type(value).__name__}, expected an integer")
-            if not low <= value <= high:
-                raise InvalidValueError(f"{name} is {value}, expected {low} to {high}")
+        capacity = checked_int("capacity", capacity, 1, _MAX_SEGMENT_SIZE)
+        application_size = checked_int("application_size", application_size, 0, _MAX_SEGMENT_SIZE)
+        max_consumers = checked_int("max_consumers", max_consumers, 1, _MAX_CONSUMERS)
         if capacity & (capacity - 1):
             raise InvalidValueError(
                 f"capacity is {capacity}, expected a power of two: "

@@ -11,7 +11,7 @@ from typing import Any, NoReturn, Self
 import numpy as np
 import numpy.typing as npt
 
-from chronostream._values import encode_text
+from chronostream._values import checked_int, encode_text
 from chronostream.errors import CorruptSegmentError, InvalidTypeError, InvalidValueError, StreamRemovedError
 from chronostream.ring import shm
 from chronostream.ring._handle import Handle
@@ -185,8 +185,7 @@ class Producer(Handle):
             InvalidValueError: `count` is not 1 to `capacity`, or another claim is open.
             InvalidTypeError: `count` is not an integer.
         """
-        if not isinstance(count, int):
-            raise InvalidTypeError(f"count is {type(count).__name__}, expected an integer")
+        count = checked_int("count", count)
         if not 1 <= count <= self.capacity:
             raise InvalidValueError(f"count is {count}, expected 1 to {self.capacity}, the ring's capacity")
         if self._claiming:

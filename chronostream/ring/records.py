@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any, SupportsIndex
 
 import numpy as np
@@ -10,9 +12,15 @@ import numpy.typing as npt
 
 from chronostream._values import checked_int
 from chronostream.errors import InvalidTypeError, InvalidValueError, RecordError
+from chronostream.ring.fitting import check_all_fit, check_fits
 from chronostream.ring.layout import Layout
 
-__all__ = ["checked_limit", "checked_out", "record_bytes", "records_bytes"]
+__all__ = ["checked_limit", "checked_out", "raw_size", "record_bytes", "records_bytes"]
+
+
+def raw_size(layout: Layout) -> int:
+    """Return the size of a `bytes` that is one record, whatever it holds; -1 if it must be looked at."""
+    return -1 if _bool_offsets(layout.dtype) else layout.dtype.itemsize
 
 
 def record_bytes(record: Any, layout: Layout) -> memoryview:
@@ -20,23 +28,26 @@ def record_bytes(record: Any, layout: Layout) -> memoryview:
 
     Args:
         record: a row of the ring's dtype, a tuple (of a structure) or a scalar that numpy makes one of, or any buffer
-            of its size.
+            of its size. In a ring of texts or bytes a shorter one is a record, too.
         layout: the ring's layout.
 
     Raises:
-        RecordError: it is none of these.
+        RecordError: it is none of these, or a value does not fit its field.
     """
     dtype = layout.dtype
     if isinstance(record, np.generic) and record.dtype.newbyteorder() == dtype:
         record = np.array(record, dtype)  # A number taken out of an array comes in the machine's byte order.
     if isinstance(record, np.ndarray | np.generic):
+        _refuse_masked(record, "the record")
         if record.dtype == dtype and record.size == 1:
             return _raw(np.asarray(record)).data
-        if record.dtype != np.uint8:
+        if _is_text(record, dtype) and record.size == 1:
+            record = record.item()
+        elif not _is_raw(record, dtype):
             raise RecordError(
                 f"the record is of dtype {record.dtype} and shape {record.shape}, expected one row of {dtype}"
             )
-    if not isinstance(record, tuple):
+    if not isinstance(record, tuple) and not _is_text(record, dtype):
         try:
             view = memoryview(record)
         except TypeError:
@@ -46,8 +57,8 @@ def record_bytes(record: Any, layout: Layout) -> memoryview:
                 raise RecordError(
                     f"the record is a buffer of {view.nbytes} bytes, expected {dtype.itemsize} in one piece"
                 )
-            return np.frombuffer(view, np.uint8).data
-    return _raw(_converted([record], dtype, "the record")).data
+            return _checked_raw(view, dtype).data
+    return _raw(_converted_one(record, dtype)).data
 
 
 def records_bytes(records: Any, layout: Layout) -> memoryview:
@@ -58,7 +69,7 @@ def records_bytes(records: Any, layout: Layout) -> memoryview:
         layout: the ring's layout.
 
     Raises:
-        RecordError: they are none of these.
+        RecordError: they are none of these, or a value does not fit its field.
     """
     dtype = layout.dtype
     if isinstance(records, bytes | bytearray | memoryview):
@@ -67,9 +78,12 @@ def records_bytes(records: Any, layout: Layout) -> memoryview:
             raise RecordError(
                 f"the records are a buffer of {view.nbytes} bytes, expected a multiple of {dtype.itemsize} in one piece"
             )
-        raw = np.frombuffer(view, np.uint8)
+        raw = _checked_raw(view, dtype)
     else:
-        rows = records if isinstance(records, np.ndarray) else _converted(records, dtype, "the records")
+        rows = records if isinstance(records, np.ndarray) else _converted(records, dtype)
+        _refuse_masked(rows, "the records")
+        if _is_text(rows, dtype) and rows.dtype.itemsize < dtype.itemsize:
+            rows = rows.astype(dtype)
         if rows.dtype != dtype or rows.ndim != 1:
             raise RecordError(
                 f"the records are of dtype {rows.dtype} and shape {rows.shape}, expected shape (n,) of {dtype}"
@@ -88,36 +102,67 @@ def checked_limit(limit: SupportsIndex | None, available: int) -> int:
 
 
 def checked_out(out: Any, layout: Layout) -> npt.NDArray[Any]:
-    """Return `out` as an array that records can be copied into.
-
-    Raises:
-        InvalidTypeError: it is not an array of the ring's dtype.
-        InvalidValueError: it is not of one dimension, in one piece and writable.
-    """
-    if not isinstance(out, np.ndarray) or out.dtype != layout.dtype:
-        found = out.dtype if isinstance(out, np.ndarray) else type(out).__name__
+    """Return `out` as an array that records can be copied into: of one dimension, in one piece and writable."""
+    if not isinstance(out, np.ndarray) or out.dtype != layout.dtype or _is_masked(out):
+        found = out.dtype if type(out) is np.ndarray else type(out).__name__
         raise InvalidTypeError(f"out is {found}, expected an array of {layout.dtype}")
     if out.ndim != 1 or not out.flags.c_contiguous or not out.flags.writeable:
         raise InvalidValueError("out must be a writable array of one dimension in one piece")
     return out
 
 
-def _converted(values: Iterable[Any], dtype: np.dtype[Any], what: str) -> npt.NDArray[Any]:
-    """Return `values` as rows, the padding between fields zero."""
+def _converted_one(value: Any, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    """Return the value as one row, the padding between its fields zero."""
+    try:
+        _check_kind(value, dtype)
+        row = np.zeros(1, dtype)
+        row[0] = value
+        check_fits(row[0], value, dtype)
+    except (TypeError, ValueError, OverflowError, Warning) as error:
+        raise RecordError(f"the record cannot be made a row of {dtype}: {error}") from error
+    return row
+
+
+def _converted(values: Iterable[Any], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    """Return the values as rows, the padding between their fields zero."""
     try:
         values = list(values)
-        # numpy would fill each field of a structure with the same scalar.
-        if dtype.names is not None and (odd := [row for row in values if not _is_row(row, dtype)]):
-            raise TypeError(f"{odd[0]!r} is neither a tuple nor a row of that dtype")
+        for value in values:
+            _check_kind(value, dtype)
         rows = np.zeros(len(values), dtype)
         rows[:] = values
-    except (TypeError, ValueError, OverflowError) as error:
-        raise RecordError(f"{what} cannot be made rows of {dtype}: {error}") from error
+        check_all_fit(rows, values)
+    except (TypeError, ValueError, OverflowError, Warning) as error:
+        raise RecordError(f"the records cannot be made rows of {dtype}: {error}") from error
     return rows
 
 
-def _is_row(row: Any, dtype: np.dtype[Any]) -> bool:
-    return isinstance(row, tuple) or (isinstance(row, np.void) and row.dtype == dtype)
+def _check_kind(value: Any, dtype: np.dtype[Any]) -> None:
+    """Refuse a scalar for a structure: numpy would fill each field with it."""
+    is_row = isinstance(value, tuple) or (isinstance(value, np.void) and value.dtype == dtype)
+    if dtype.names is not None and not is_row:
+        raise TypeError(f"{value!r} is neither a tuple nor a row of that dtype")
+
+
+def _is_text(value: Any, dtype: np.dtype[Any]) -> bool:
+    """Whether it is text or bytes, of any length, for a ring of such; and not a buffer of a record's bytes."""
+    if isinstance(value, np.ndarray | np.generic):
+        return dtype.kind in "SU" and value.dtype.kind == dtype.kind
+    return dtype.kind == "S" and isinstance(value, bytes)
+
+
+def _is_raw(array: npt.NDArray[Any] | np.generic, dtype: np.dtype[Any]) -> bool:
+    """Whether its elements are the bytes of a record, and not numbers themselves, as records of one byte are."""
+    return isinstance(array, np.ndarray) and array.dtype == np.uint8 and (dtype.itemsize > 1 or dtype.kind not in "bi")
+
+
+def _is_masked(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and hasattr(type(value), "mask")
+
+
+def _refuse_masked(value: Any, what: str) -> None:
+    if _is_masked(value):
+        raise RecordError(f"{what} came in a masked array, and a ring knows no mask: use `filled()`, or leave rows out")
 
 
 def _raw(rows: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
@@ -125,3 +170,26 @@ def _raw(rows: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     if not rows.flags.c_contiguous:
         rows = np.ascontiguousarray(rows.view(("V", rows.dtype.itemsize)))
     return rows.reshape(-1).view(np.uint8)
+
+
+def _checked_raw(view: memoryview, dtype: np.dtype[Any]) -> npt.NDArray[np.uint8]:
+    """Return the bytes of whole records; a bool among them must be 0 or 1, which is all that numpy knows."""
+    raw = np.frombuffer(view, np.uint8) if view.nbytes else np.empty(0, np.uint8)
+    offsets = _bool_offsets(dtype)
+    if offsets and (raw.reshape(-1, dtype.itemsize)[:, offsets] > 1).any():
+        raise RecordError(f"the buffer holds a byte above 1 where {dtype} has a bool")
+    return raw
+
+
+@lru_cache(maxsize=64)
+def _bool_offsets(dtype: np.dtype[Any]) -> tuple[int, ...]:
+    """Return where the bools are within a record."""
+    if dtype.subdtype is not None:
+        base, shape = dtype.subdtype
+        starts = range(0, math.prod(shape) * base.itemsize, base.itemsize)
+        return tuple(start + at for at in _bool_offsets(base) for start in starts)
+    if dtype.names is not None:
+        fields = dtype.fields
+        assert fields is not None
+        return tuple(fields[name][1] + at for name in dtype.names for at in _bool_offsets(fields[name][0]))
+    return (0,) if dtype.kind == "b" else ()

@@ -10,6 +10,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -504,6 +505,78 @@ def test_what_stands_between_the_fields_goes_through_the_ring_as_it_is(ring: Han
     with producer.claim(5) as claimed:  # it goes around the ring's end
         claimed.view(np.uint8).reshape(5, 41)[:] = raw[7:]
     assert same_bytes(consumer.read(), raw[7:])
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_what_was_read_can_be_published_again(own: Handles, dtype: Any) -> None:
+    producer, consumer = own.pair(dtype, 8)
+    rows = sample(dtype, 3)
+    producer.publish_many(rows)
+    found = consumer.read()
+    for row in found:
+        producer.publish(row)
+    producer.publish_many(list(found))
+    producer.publish_many(found)
+    assert same(consumer.read(), rows[[1, 2, 0, 1, 2, 0, 1, 2]])
+
+
+@pytest.mark.parametrize(
+    ("dtype", "right", "wrong"),
+    [
+        ("<U5", ["abc", np.str_("abc")], ["abcdef", np.str_("abcdef"), 5]),
+        ("S5", [b"abc", np.bytes_(b"abc"), b"abc\0\0"], [b"abcdef", np.bytes_(b"abcdef"), bytearray(b"abc"), 5]),
+        ("i1", [-56, np.int8(-56), b"\xc8"], [200, np.uint8(200), np.array([200], np.uint8), 1.5]),
+        ("?", [True, np.True_, 1, b"\x01"], [2, np.uint8(2), b"\x02", bytearray(b"\x02")]),
+        (POINT, [(1, 2.0), (np.uint8(1), np.float64(2))], [(1 << 63, 2.0), (1.5, 2.0), (1, 1e39), (True, "2")]),
+        ("<f8", [1, 1.0, np.float64(1)], [np.ma.masked, "1"]),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("method", ["publish", "offer", "publish_many"])
+def test_a_record_is_the_same_thing_to_both_cores(
+    own: Handles, dtype: Any, right: list[Any], wrong: list[Any], method: str
+) -> None:
+    producer, consumer = own.pair(dtype, 8)
+
+    def publish(record: Any) -> None:
+        getattr(producer, method)([record] if method == "publish_many" else record)
+
+    accepted = [
+        record for record in right if method != "publish_many" or not isinstance(record, bytes) or dtype == "S5"
+    ]
+    for record in accepted:
+        publish(record)
+    assert len(np.unique(consumer.read())) == 1
+    assert consumer.position == len(accepted)
+    for record in wrong:
+        with pytest.raises(RecordError):
+            publish(record)
+    assert consumer.lag == 0
+
+
+def test_integers_of_any_kind_are_integers_and_bools_are_none(own: Handles) -> None:
+    producer = own.create("<i8", np.int64(8), application_size=np.uint8(3), max_consumers=np.int32(2))  # type: ignore[arg-type]
+    assert (producer.capacity, type(producer.capacity)) == (8, int)
+    consumer = own.attach()
+    with producer.claim(np.int16(2)) as rows:  # type: ignore[arg-type]
+        rows[:] = 1
+    producer.publish_many([2, 3, 4])
+    assert consumer.read(np.int64(1)).tolist() == [1]  # type: ignore[arg-type]
+    assert consumer.read(limit=np.uint8(1)).tolist() == [1]  # type: ignore[arg-type]
+    with consumer.peek(np.int64(1)) as peeked:  # type: ignore[arg-type]
+        assert peeked.tolist() == [2]
+    assert consumer.wait(np.float32(0.5))  # type: ignore[arg-type]
+    create: Any = partial(Producer.create, f"{own.name}-no", "<i8")
+    for wrong in (True, np.True_):
+        for call in (consumer.read, lambda limit: consumer.peek(limit).__enter__(), consumer.wait):
+            with pytest.raises(InvalidTypeError, match="bool"):
+                call(wrong)  # type: ignore[arg-type]
+        with pytest.raises(InvalidTypeError, match="count is bool"), producer.claim(wrong):  # type: ignore[arg-type]
+            pass
+        for size in ("capacity", "max_consumers", "application_size"):
+            with pytest.raises(InvalidTypeError, match=f"{size} is bool"):
+                create(**{"capacity": 8, size: wrong})
+    assert (consumer.lag, producer.head) == (2, 5)
 
 
 @pytest.mark.parametrize("method", ["publish", "publish_many", "offer"])

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import array
 import ctypes
+import datetime as dt
+import math
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,7 @@ import pytest
 
 from chronostream.errors import InvalidTypeError, InvalidValueError, RecordError
 from chronostream.ring.layout import Layout
-from chronostream.ring.records import checked_limit, checked_out, record_bytes, records_bytes
+from chronostream.ring.records import checked_limit, checked_out, raw_size, record_bytes, records_bytes
 
 POINT = np.dtype([("a", "<i8"), ("b", "<f8")])
 ROW = np.array((1, 2.5), POINT)
@@ -66,12 +68,32 @@ def test_a_record_is_its_bytes_however_it_is_handed_in(record: Any) -> None:
         (np.timedelta64(5, "ns"), "<m8[ns]"),
         (1 + 2j, "<c16"),
         (b"12345678", "S8"),
+        (b"123", "S8"),
+        (b"", "S8"),
+        (np.bytes_(b"ab"), "S5"),
+        (np.array([b"ab"]), "S5"),
+        (np.str_("ab"), "<U5"),
+        (np.str_("ab"), ">U5"),
+        (np.array("ab"), "<U5"),
+        (2.0, "<i8"),
+        (0.1, "<f4"),
+        ((1 << 53) + 1, "<f8"),
+        (math.nan, "<f4"),
+        (math.inf, "<f4"),
+        (1, "?"),
+        (200, "u1"),
+        (b"\xc8", "i1"),
+        (b"\x01", "?"),
+        (dt.date(2026, 11, 24), "<M8[D]"),
+        (dt.timedelta(seconds=5), "<m8[us]"),
+        (5, "<M8[ns]"),
         (np.void(b"123"), "V3"),
     ],
     ids=repr,
 )
 def test_a_scalar_is_a_record_of_a_plain_dtype(record: Any, dtype: str) -> None:
-    expected = np.array(record, dtype).tobytes()
+    raw = isinstance(record, bytes) and not dtype.startswith("S")
+    expected = record if raw else np.array(record, dtype).tobytes()
     assert bytes(record_bytes(record, layout(dtype))) == expected
 
 
@@ -122,8 +144,30 @@ def test_what_is_no_row_of_a_structure_is_refused(record: Any) -> None:
         (1j, "<f8"),
         (300, "u1"),
         (float("nan"), "<i8"),
-        (b"123", "S8"),
+        (b"123456789", "S8"),
+        (bytearray(b"123"), "S8"),
+        ("too long", "<U5"),
+        (np.str_("too long"), "<U5"),
+        (np.bytes_(b"too long"), "S5"),
+        (5, "<U5"),
+        (5, "S5"),
+        ("1.5", "<f8"),
         ("no date", "<M8[s]"),
+        (np.datetime64("2026-11-24T00:00:00.5"), "<M8[s]"),
+        (np.datetime64("9999-01-01"), "<M8[ns]"),
+        (1.5, "<i8"),
+        (1e300, "<f4"),
+        (200, "i1"),
+        (2, "?"),
+        (np.uint8(200), "i1"),
+        (np.uint8(2), "?"),
+        (np.array([200], np.uint8), "i1"),
+        (np.array([1], np.uint8), "?"),
+        (b"\x02", "?"),
+        (bytearray(b"\x02"), "?"),
+        (np.ma.masked, "<f8"),
+        (np.ma.array(1.5), "<f8"),
+        (np.ma.array([1.5]), "<f8"),
     ],
     ids=repr,
 )
@@ -226,6 +270,71 @@ def test_records_are_padded_to_a_multiple_of_eight(records: Any) -> None:
     assert bytes(records_bytes(records, layout(PADDED))) == (first.tobytes() + bytes(6) + second.tobytes() + bytes(6))
 
 
+@pytest.mark.parametrize("dtype", ["<U5", "S5", ">U3"])
+def test_what_was_read_from_a_ring_of_texts_can_be_published_again(dtype: str) -> None:
+    rows = np.array(["", "a", "abc"], dtype)
+    for row in rows:
+        assert bytes(record_bytes(row, layout(dtype))) == np.array(row, dtype).tobytes()
+    padded = bytes(records_bytes(rows, layout(dtype)))
+    assert bytes(records_bytes(list(rows), layout(dtype))) == padded
+    assert bytes(records_bytes(rows[:2].astype(f"{dtype[:-1]}1"), layout(dtype))) == padded[: len(padded) * 2 // 3]
+
+
+@pytest.mark.parametrize(
+    ("records", "dtype"),
+    [
+        (np.array(["too long"]), "<U5"),
+        (["fits", "too long"], "<U5"),
+        ([b"fits", b"too long"], "S5"),
+        ([1, 300], "u1"),
+        ([1, 1.5], "<i8"),
+        ([np.uint8(200)], "i1"),
+        (b"\x00\x01\x02", "?"),
+        (np.ma.array([1.0, 2.0], mask=[False, True]), "<f8"),
+        (np.ma.array([1.0, 2.0]), "<f8"),
+        ([(1, np.ma.masked)], POINT),
+        (np.ma.array(ROWS), POINT),
+        (np.ma.array(ROWS)[0], POINT),
+    ],
+    ids=repr,
+)
+def test_records_of_which_one_does_not_fit_are_refused(records: Any, dtype: Any) -> None:
+    with pytest.raises(RecordError):
+        records_bytes(records, layout(dtype))
+
+
+def test_a_masked_record_says_what_to_do() -> None:
+    for refused in (record_bytes, records_bytes):
+        with pytest.raises(RecordError, match=r"came in a masked array, and a ring knows no mask: use `filled\(\)`"):
+            refused(np.ma.array([1.0]), layout("<f8"))
+    with pytest.raises(InvalidTypeError, match="out is MaskedArray, expected an array of float64"):
+        checked_out(np.ma.zeros(3), layout("<f8"))
+
+
+def test_a_bool_anywhere_in_a_buffer_is_0_or_1() -> None:
+    dtype = np.dtype([("a", "<i8"), ("b", "?", (2, 2)), ("c", [("d", "u1"), ("e", "?")], 2)])
+    rows = np.zeros(2, dtype)
+    rows["c"]["d"] = 255
+    raw = bytearray(rows.tobytes())
+    assert bytes(records_bytes(raw, layout(dtype)))[: dtype.itemsize] == rows[0].tobytes()
+    bools = [dtype.itemsize + at for at in (8, 9, 10, 11, 13, 15)]
+    for at in range(len(raw)):
+        changed = raw.copy()
+        changed[at] = 2
+        if at in bools or at + dtype.itemsize in bools:
+            with pytest.raises(RecordError, match="a byte above 1 where"):
+                records_bytes(changed, layout(dtype))
+        else:
+            assert bytes(records_bytes(changed, layout(dtype)))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "size"), [("<i8", 8), ("S5", 5), ("?", -1), ([("a", "<i8"), ("b", "?")], -1)], ids=str
+)
+def test_bytes_are_trusted_unless_there_are_bools(dtype: Any, size: int) -> None:
+    assert raw_size(layout(dtype)) == size
+
+
 def test_what_stands_between_the_fields_of_a_converted_record_is_zero() -> None:
     dtype = np.dtype({"names": ["a"], "formats": ["u1"], "offsets": [3], "itemsize": 64})
     for _ in range(20):
@@ -243,7 +352,12 @@ def test_a_limit_below_zero_is_refused() -> None:
         checked_limit(-1, 5)
 
 
-@pytest.mark.parametrize("limit", [1.0, "1", b"1", []], ids=repr)
+@pytest.mark.parametrize("limit", [np.int64(3), np.uint8(3)], ids=repr)
+def test_a_limit_is_an_integer_of_any_kind(limit: Any) -> None:
+    assert checked_limit(limit, 5) == 3
+
+
+@pytest.mark.parametrize("limit", [1.0, "1", b"1", [], True, np.True_, np.float64(1)], ids=repr)
 def test_a_limit_that_is_no_integer_is_refused(limit: Any) -> None:
     with pytest.raises(InvalidTypeError, match="expected an integer or None"):
         checked_limit(limit, 5)
