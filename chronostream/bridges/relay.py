@@ -131,9 +131,7 @@ class Relay:
         self._batch = 1  # events in a batch
         self._tip: Position | None = None  # after the last event sent
         self._last_id: str | None = None  # of the last event delivered
-        self._gap: tuple[int, float] | None = (
-            None  # order key before the gap; monotonic time when it times out
-        )
+        self._gap: tuple[int, float] | None = None  # order key before the gap; monotonic time when it times out
         self._backoff = Backoff()
 
     async def run(self, stop: asyncio.Event) -> RelayReport:
