@@ -11,10 +11,7 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, TextIO
-
-if TYPE_CHECKING:
-    from click import UsageError
+from typing import TextIO
 
 from chronostream._log import print_error
 from chronostream._stdio import discard_unwritten, open_closed, printable_text
@@ -49,13 +46,16 @@ def _run(arguments: list[str]) -> int:
         if instruction := os.environ.get(_COMPLETE):
             return shell_complete(app, {}, _NAME, _COMPLETE, instruction)
         with app.make_context(_NAME, arguments) as context:
+            if not arguments:
+                print(context.get_help(), flush=True)
             return app.invoke(context) or 0
     except Exit as end:
         return end.exit_code
     except Abort:
         raise KeyboardInterrupt from None
     except UsageError as error:
-        message, status = _usage_message(error), _WRONG_USAGE
+        command = error.ctx.command_path if error.ctx else _NAME
+        message, status = f"{error.format_message()} (see `{command} --help`)", _WRONG_USAGE
     except (InvalidValueError, InvalidTypeError) as error:
         message, status = str(error), _WRONG_USAGE
     except ChronoStreamError as error:
@@ -79,17 +79,6 @@ def _escaping(stream: TextIO) -> Iterator[None]:
     finally:
         with suppress(OSError):  # It writes out what is left.
             stream.reconfigure(errors=errors)
-
-
-def _usage_message(error: UsageError) -> str:
-    from click.exceptions import NoArgsIsHelpError
-
-    message = error.format_message()
-    if isinstance(error, NoArgsIsHelpError):
-        print(message, flush=True)
-        message = "Missing command."
-    command = error.ctx.command_path if error.ctx else _NAME
-    return f"{message} (see `{command} --help`)"
 
 
 def _fail(message: str, status: int) -> int:

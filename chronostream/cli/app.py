@@ -279,6 +279,6 @@ app = Group(
     commands=_COMMANDS,
     help="One heartbeat for every process on this machine: aligned wall-clock events in a shared-memory ring.",
     epilog="Exit statuses: 0 done, 1 failed, 2 wrong usage, 3 the name is live already.",
-    no_args_is_help=True,
+    no_args_is_help=False,  # but wrong usage, with the help
 )
 click.version_option(__version__, message="%(prog)s %(version)s", help="Show the version and exit.")(app)

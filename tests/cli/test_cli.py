@@ -264,9 +264,12 @@ def test_a_failure_that_nobody_can_be_told_of_has_its_status(programs: Programs)
         assert programs.chronostream("frobnicate", stderr=full).wait() == 2
 
 
-def test_a_full_disk_is_one_line(programs: Programs) -> None:
+@pytest.mark.parametrize(
+    "arguments", [["--version"], [], ["--help"], ["run", "--help"], ["top", "--once"]], ids=" ".join
+)
+def test_a_full_disk_is_one_line(programs: Programs, arguments: list[str]) -> None:
     with open("/dev/full", "wb") as full:  # noqa: PTH123 - a device
-        program = programs.chronostream("--version", stdout=full)
+        program = programs.chronostream(*arguments, stdout=full)
     assert program.wait() == 1
     assert program.err.rest() == "chronostream: [Errno 28] No space left on device\n"
 
