@@ -55,8 +55,8 @@ def replay(
 
     Args:
         name: of the stream, which must not exist.
-        start: Unix nanoseconds, or ISO 8601 (in UTC if it names no offset).
-        end: likewise, itself not part of the range.
+        start: start of the range, from 1970 on.
+        end: end of the range (exclusive).
         frequencies: one or more of `Frequency`, as such, by name or by number.
         timezone: the IANA zone of hours and days.
         speed: ``"max"``, as fast as the memory is; or so many times faster than time itself, such as ``"60x"``.
@@ -72,8 +72,6 @@ def replay(
         on_progress: called with the number of events, each time that some were published.
 
     Raises:
-        InvalidValueError: an argument is out of its range, or the range before 1970.
-        InvalidTypeError: an argument is of the wrong kind.
         StreamExistsError: there is such a stream, dead or closed.
         ProducerActiveError: there is, and it is live.
         StreamRemovedError: somebody deleted the stream meanwhile.

@@ -13,6 +13,7 @@ from chronostream._values import Instant, open_range
 from chronostream.backfill.expectation import CHUNK
 from chronostream.backfill.report import Report
 from chronostream.backfill.verification import verify
+from chronostream.calendar.order import in_range
 from chronostream.errors import InvalidValueError, LostError
 from chronostream.event import Frequency
 from chronostream.ring import Consumer
@@ -85,11 +86,7 @@ def verify_stream(
 
         def records() -> Iterator[npt.NDArray[np.void]]:
             for events in _read(consumer):
-                inside = ~np.isin(events["frequency"], left_out)
-                if low_ns is not None:
-                    inside &= events["timestamp"] >= low_ns
-                if high_ns is not None:
-                    inside &= events["timestamp"] < high_ns
+                inside = ~np.isin(events["frequency"], left_out) & in_range(events, low_ns, high_ns)
                 yield events if inside.all() else events[inside]
                 if on_progress is not None:
                     on_progress(len(events))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from sys import maxsize
 from typing import get_args
@@ -16,7 +16,7 @@ from chronostream.backfill.expectation import CHUNK
 from chronostream.backfill.report import Fault, FaultKind, Report
 from chronostream.calendar.calendar import Calendar
 from chronostream.calendar.gaps import Coverage, Gap
-from chronostream.calendar.order import key_before, order_keys, upto_ns
+from chronostream.calendar.order import in_range, key_before, order_keys, upto_ns
 from chronostream.errors import InvalidTypeError, InvalidValueError
 from chronostream.event import EVENT_DTYPE, Frequency, build_events, checked_records, encode_text, event_ids
 from chronostream.ring.records import checked_limit
@@ -159,11 +159,11 @@ class _Verifier:
             self._begin_with(records)
         stamps, numbers = records["timestamp"], records["frequency"]
         ranks = np.full(len(records), -1, np.int64)
-        inside = True if self._end_ns is None else stamps < self._end_ns
+        inside = in_range(records, self._start_ns, self._end_ns)
         chosen = {frequency: np.flatnonzero(inside & (numbers == frequency)) for frequency in self._coverages}
         for frequency, where in chosen.items():
             ranks[where] = self._coverages[frequency].ranks(stamps[where])
-        self._report_foreign(records, ranks < 0)
+        self._report(FaultKind.FOREIGN, records, ranks < 0, lambda at: self._describe_foreign(records[at]))
         self._check_order(records, ranks >= 0)
         for frequency, where in chosen.items():
             sound = where[ranks[where] >= 0]
@@ -182,35 +182,19 @@ class _Verifier:
     def _is_boundary(self, number: int, stamp: int) -> bool:
         return self._calendar.count(Frequency(number), stamp, stamp + 1) > 0
 
-    def _report_foreign(self, records: Records, foreign: npt.NDArray[np.bool_]) -> None:
-        for _, record, event_id in self._named(FaultKind.FOREIGN, records, foreign):
-            number, stamp = int(record["frequency"]), int(record["timestamp"])
-            if number not in self._frequencies:
-                labels = ", ".join(frequency.label for frequency in self._frequencies)
-                detail = f"event {event_id}, expected only {labels}"
-            elif self._is_boundary(number, stamp):
-                detail = f"event {event_id} is outside the range"
-            else:
-                detail = f"event {event_id} is on no boundary in {self._calendar.timezone}"
-            self._add(FaultKind.FOREIGN, record, detail)
-
     def _check_order(self, records: Records, sound: npt.NDArray[np.bool_]) -> None:
-        where = np.flatnonzero(sound)
-        if len(where):
-            keys = np.concatenate([[self._previous_key], order_keys(records)[where]])
-            late = np.zeros(len(records), np.bool_)
-            late[where] = keys[1:] < keys[:-1]
-            for _, record, event_id in self._named(FaultKind.DISORDERED, records, late):
-                self._add(FaultKind.DISORDERED, record, f"event {event_id} comes after a later one")
-            self._previous_key = int(keys[-1])
-            self._latest_key = max(self._latest_key, int(keys.max()))
+        keys = np.concatenate([[self._previous_key], order_keys(records)[sound]])
+        late = np.zeros(len(records), np.bool_)
+        late[sound] = keys[1:] < keys[:-1]
+        self._report(FaultKind.DISORDERED, records, late, lambda _: " comes after a later one")
+        self._previous_key = int(keys[-1])
+        self._latest_key = max(self._latest_key, int(keys.max()))
 
     def _check_sound(self, coverage: Coverage, records: Records, ranks: npt.NDArray[np.int64]) -> None:
         """Check events of one frequency that are on boundaries of the range."""
         stamps, sequences = (np.ascontiguousarray(records[field]) for field in ("timestamp", "sequence"))
         duplicate, unfit = coverage.add(stamps, ranks, sequences)
-        for _, record, event_id in self._named(FaultKind.DUPLICATE, records, duplicate):
-            self._add(FaultKind.DUPLICATE, record, f"event {event_id}, but its boundary was there before")
+        self._report(FaultKind.DUPLICATE, records, duplicate, lambda _: ", but its boundary was there before")
         if self._computed:
             sequences = self._calendar.sequences(coverage.frequency, stamps)
             unfit[:] = False
@@ -220,17 +204,42 @@ class _Verifier:
         words, expected_words = (each.view("<u8").reshape(shape) for each in (records, expected))
         differs = (words != expected_words)[:, self._words].any(axis=1)
         altered = (differs | unfit) & ~duplicate
-        for at, record, event_id in self._named(FaultKind.ALTERED, records, altered):
-            wrong = "; ".join(self._differences(record, expected[at]))
-            detail = wrong or f"sequence {record['sequence']} does not fit between its neighbours'"
-            self._add(FaultKind.ALTERED, record, f"event {event_id} has {detail}")
+        self._report(
+            FaultKind.ALTERED, records, altered, lambda at: f" has {self._difference(records[at], expected[at])}"
+        )
 
-    def _differences(self, found: np.void, expected: np.void) -> list[str]:
+    def _difference(self, found: np.void, expected: np.void) -> str:
         fields = [field for field in EVENT_DTYPE.names or () if self._texts.get(field, "") is not None]
-        different = [field for field in fields if found[field] != expected[field]]
-        if not different:
-            return [] if found.tobytes() == expected.tobytes() else ["bytes behind the end of a text"]
-        return [f"{field} {found[field]}, expected {expected[field]}" for field in different]
+        different = [
+            f"{each} {found[each]}, expected {expected[each]}" for each in fields if found[each] != expected[each]
+        ]
+        if different:
+            return "; ".join(different)
+        if found.tobytes() != expected.tobytes():
+            return "bytes behind the end of a text"
+        return f"sequence {found['sequence']} does not fit between its neighbours'"
+
+    def _describe_foreign(self, record: np.void) -> str:
+        number, stamp = int(record["frequency"]), int(record["timestamp"])
+        if number not in self._frequencies:
+            return f", expected only {', '.join(frequency.label for frequency in self._frequencies)}"
+        if self._is_boundary(number, stamp):
+            return " is outside the range"
+        return f" is on no boundary in {self._calendar.timezone}"
+
+    def _report(
+        self, kind: FaultKind, records: Records, wrong: npt.NDArray[np.bool_], describe: Callable[[int], str]
+    ) -> None:
+        """Count the wrong ones, and describe as many of them as there is room for."""
+        where = np.flatnonzero(wrong)
+        room = max(0, self._limit - len(self._faults))
+        self._counts[kind] += len(where)
+        self._left += max(0, len(where) - room)
+        where = where[:room]
+        for at, event_id in zip(where.tolist(), event_ids(records[where]).tolist(), strict=True):
+            stamp, number = int(records["timestamp"][at]), int(records["frequency"][at])
+            frequency = Frequency(number) if number in _FREQUENCIES else Frequency.UNKNOWN
+            self._faults.append(Fault(kind, frequency, stamp, stamp, 1, f"event {event_id}{describe(at)}"))
 
     def _judge_gaps(self, gaps: list[Gap], allowed: int | None) -> int:
         """Report the gaps of a frequency that nothing explains; return how many boundaries are known to be missed."""
@@ -262,22 +271,3 @@ class _Verifier:
             detail = " to ".join(event_ids(build_events(gap.frequency, stamps, sequences, "", "")).tolist())
         self._counts[FaultKind.ABSENT] += count
         self._faults.append(Fault(FaultKind.ABSENT, gap.frequency, gap.first_ns, gap.last_ns, count, detail))
-
-    def _named(
-        self, kind: FaultKind, records: Records, wrong: npt.NDArray[np.bool_]
-    ) -> Iterable[tuple[int, np.void, str]]:
-        """Count the wrong ones, and return as many of them as there is room for, each with its place and its id."""
-        where = np.flatnonzero(wrong)
-        if not len(where):
-            return ()
-        self._counts[kind] += len(where)
-        room = max(0, self._limit - len(self._faults))
-        self._left += max(0, len(where) - room)
-        where = where[:room]
-        chosen = records[where]
-        return zip(where.tolist(), chosen, event_ids(chosen).tolist(), strict=True)
-
-    def _add(self, kind: FaultKind, record: np.void, detail: str) -> None:
-        stamp, number = int(record["timestamp"]), int(record["frequency"])
-        frequency = Frequency(number) if number in _FREQUENCIES else Frequency.UNKNOWN
-        self._faults.append(Fault(kind, frequency, stamp, stamp, 1, detail))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -42,18 +42,6 @@ class Position:
         return Position(int(order_keys(records[-1:])[0]), self.sequences | found)
 
 
-class Continuity(Protocol):
-    """Knows which event comes directly behind which."""
-
-    def unbroken(self, position: Position, records: npt.NDArray[np.void]) -> int:
-        """Return how many of the first records follow the position, and each other, with none absent in between."""
-        ...
-
-    def absent(self, position: Position, record: npt.NDArray[np.void]) -> dict[Frequency, int]:
-        """Return how many events of each frequency are absent between the position and a record, of shape ``(1,)``."""
-        ...
-
-
 class BoundaryContinuity:
     """By the calendar: with the boundary sequencer each boundary has its event, whichever host it comes from.
 
@@ -78,7 +66,7 @@ class BoundaryContinuity:
         return bisect_left(range(1, len(keys) + 1), True, key=broken)
 
     def absent(self, position: Position, record: npt.NDArray[np.void]) -> dict[Frequency, int]:
-        """Return how many boundaries of each frequency lie between the position and a record."""
+        """Return how many events of each frequency are absent between the position and a record, shape ``(1,)``."""
         return self._between(position.key, int(order_keys(record)[0]))
 
     def due_ns(self, key: int) -> int:
@@ -110,3 +98,7 @@ class CountingContinuity:
         frequency = Frequency(int(record["frequency"][0]))
         sequence, before = int(record["sequence"][0]), position.sequences.get(frequency)
         return {} if before is None or sequence <= before + 1 else {frequency: sequence - before - 1}
+
+
+Continuity: TypeAlias = BoundaryContinuity | CountingContinuity
+"""Either of them."""

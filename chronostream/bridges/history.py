@@ -12,7 +12,7 @@ from chronostream._values import Instant, checked_seconds, open_range
 from chronostream.bridges.connection import Connection, ConnectionOptions
 from chronostream.bridges.jetstream import Origin, stream_for
 from chronostream.bridges.reader import JetStreamReader
-from chronostream.calendar.order import key_before
+from chronostream.calendar.order import in_range, key_before
 from chronostream.event import Frequency
 
 __all__ = ["fetch", "fetch_origin"]
@@ -77,9 +77,7 @@ async def _read(reader: JetStreamReader, end_ns: int | None) -> AsyncIterator[np
         await reader.open()
         await reader.end_with_last()
         async for part in reader.parts():
-            records = part.records
-            if end_ns is not None:
-                records = records[records["timestamp"] < end_ns]
+            records = part.records[in_range(part.records, None, end_ns)]
             yield records
             if len(records) < len(part.records):
                 return

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from chronostream._renamed import renamed
 from chronostream._values import INT64_MAX, Instant, instant_text, open_range
 from chronostream.calendar.calendar import Calendar
+from chronostream.calendar.order import in_range
 from chronostream.errors import InvalidValueError
 from chronostream.event import Frequency, checked_records
 
@@ -89,39 +90,34 @@ def find_gaps(
 def _find(
     calendar: Calendar, frequency: Frequency, records: npt.NDArray[np.void], low_ns: int | None, high_ns: int | None
 ) -> list[Gap]:
-    stamps = records["timestamp"]
-    inside = records["frequency"] == frequency
-    if low_ns is not None:
-        inside &= stamps >= low_ns
-    if high_ns is not None:
-        inside &= stamps < high_ns
-    stamps, sequences = stamps[inside], records["sequence"][inside]
+    chosen = (records["frequency"] == frequency) & in_range(records, low_ns, high_ns)
+    stamps, sequences = records["timestamp"][chosen], records["sequence"][chosen]
     if not len(stamps) and (low_ns is None or high_ns is None):
         return []
     start_ns = int(stamps[0]) if low_ns is None else low_ns
+    ranks = calendar.ranks(frequency, stamps, start_ns)
+    _check(calendar, frequency, stamps, ranks)
     coverage = Coverage(calendar, frequency, start_ns)
-    coverage.add(stamps, _checked_ranks(calendar, frequency, stamps, start_ns), sequences)
+    coverage.add(stamps, ranks, sequences)
     gaps = coverage.gaps(int(stamps[-1]) + 1 if high_ns is None else high_ns)
     if len(stamps) and stamps[0] >= 0 and np.array_equal(calendar.sequences(frequency, stamps), sequences):
         return [replace(gap, sequences=None) for gap in gaps]  # Computed from the boundaries: they say nothing.
     return gaps
 
 
-def _checked_ranks(
-    calendar: Calendar, frequency: Frequency, stamps: npt.NDArray[np.int64], start_ns: int
-) -> npt.NDArray[np.int64]:
+def _check(
+    calendar: Calendar, frequency: Frequency, stamps: npt.NDArray[np.int64], ranks: npt.NDArray[np.int64]
+) -> None:
     for place in np.flatnonzero(np.diff(stamps) <= 0)[:1].tolist():
         raise InvalidValueError(
             f"the {frequency.label} events are not in order: {instant_text(int(stamps[place + 1]))} comes after "
             f"{instant_text(int(stamps[place]))}; give those of one stream, as they were read"
         )
-    ranks = calendar.ranks(frequency, stamps, start_ns)
     for instant in stamps[ranks < 0][:1].tolist():
         raise InvalidValueError(
             f"{instant_text(instant)} is no {frequency.label} boundary in {calendar.timezone}: give the stream's time "
             "zone (timezone=...)"
         )
-    return ranks
 
 
 class _Hole(NamedTuple):

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from chronostream._values import SECOND_NS
 from chronostream.event import Event, Frequency
 
-__all__ = ["key_before", "order_key", "order_keys", "upto_ns"]
+__all__ = ["in_range", "key_before", "order_key", "order_keys", "upto_ns"]
 
 
 def order_key(event: Event) -> int:
@@ -24,6 +24,13 @@ def order_keys(records: npt.NDArray[np.void]) -> npt.NDArray[np.int64]:
     """Return where each record (array of `EVENT_DTYPE`, shape ``(n,)``) stands in its stream: int64, ``(n,)``."""
     keys: npt.NDArray[np.int64] = records["timestamp"] + records["frequency"]
     return keys
+
+
+def in_range(records: npt.NDArray[np.void], start_ns: int | None, end_ns: int | None) -> npt.NDArray[np.bool_]:
+    """Return which records are within a range of time, an end of which may be open: bool, ``(n,)``."""
+    stamps = records["timestamp"]
+    inside = np.ones(len(records), np.bool_) if start_ns is None else stamps >= start_ns
+    return inside if end_ns is None else inside & (stamps < end_ns)
 
 
 def key_before(time_ns: int) -> int:

@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chronostream._values import Instant, open_range
+from chronostream.calendar.order import in_range
 from chronostream.errors import InvalidTypeError, InvalidValueError, StreamMismatchError
 from chronostream.event import EVENT_DTYPE, Event, Frequency, to_events
 from chronostream.ring import Consumer
@@ -176,13 +177,9 @@ def _selected(
     end_ns: int | None,
     sequences: range | None,
 ) -> npt.NDArray[np.bool_]:
-    mask = np.ones(len(records), np.bool_)
+    mask = in_range(records, start_ns, end_ns)
     if frequencies is not None:
         mask &= np.isin(records["frequency"], frequencies)
-    if start_ns is not None:
-        mask &= records["timestamp"] >= start_ns
-    if end_ns is not None:
-        mask &= records["timestamp"] < end_ns
     if sequences is not None:
         mask &= (records["sequence"] >= max(sequences.start, 0)) & (records["sequence"] < max(sequences.stop, 0))
     return mask
