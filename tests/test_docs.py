@@ -25,7 +25,7 @@ from chronostream.clock import FakeClock
 from chronostream.producer.engine import Engine
 from chronostream.ring import inspect as inspect_ring
 from chronostream.ring import segment_name
-from chronostream.scheduler import Condition, FactKind
+from chronostream.scheduler import Condition, NoticeKind
 from chronostream.stream.config import OPTIONS, StreamConfig
 from tests.docs_harness import (
     ALONE,
@@ -191,7 +191,7 @@ def test_each_room_is_described() -> None:
 
 def test_the_facts_in_the_documentation_are_those_that_are_counted() -> None:
     table = re.findall(r"(?m)^\| `(\w+)` \| (\w+) \|", (ROOT / "docs/time.md").read_text())
-    assert table == [(kind.label, logging.getLevelName(kind.level).lower()) for kind in FactKind]
+    assert table == [(kind.label, logging.getLevelName(kind.level).lower()) for kind in NoticeKind]
 
 
 def test_each_situation_in_the_documentation_names_its_facts_and_its_tests() -> None:
@@ -200,7 +200,7 @@ def test_each_situation_in_the_documentation_names_its_facts_and_its_tests() -> 
     shown = re.findall(r"(?m)^- (\d+): `test_", text)
     assert [number for number, _ in rows] == shown == [str(number) for number in range(1, len(rows) + 1)]
     named = {fact for _, counted in rows for fact in re.findall(r"`(\w+)`", counted)}
-    assert named == {kind.label for kind in FactKind}
+    assert named == {kind.label for kind in NoticeKind}
 
 
 def test_the_conditions_in_the_documentation_are_all_there_are() -> None:

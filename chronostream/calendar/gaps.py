@@ -82,8 +82,9 @@ def find_gaps(
     """
     calendar = Calendar.for_zone(timezone)
     low_ns, high_ns = open_range(start_ns, end_ns)
-    there = checked_records(records)["frequency"]
-    chosen = map(Frequency, np.unique(there).tolist()) if frequencies is None else Frequency.parse_all(frequencies)
+    if not len(checked_records(records)) and frequencies is None:
+        return []
+    chosen = Frequency.parse_all(np.unique(records["frequency"]).tolist() if frequencies is None else frequencies)
     return [gap for frequency in chosen for gap in _find(calendar, frequency, records, low_ns, high_ns)]
 
 

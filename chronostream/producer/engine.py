@@ -181,12 +181,12 @@ class Engine:
         else:
             step = self._scheduler.step(*self._clock.both_ns())
             self._emit_ticks(step.ticks)
-        if step.ticks or step.facts:
+        if step.ticks or step.notices:
             self._save(self._scheduler.state, self._boot_id)
-        if step.facts:
+        if step.notices:
             self._state.save_status(self._scheduler.status())
-        for fact in step.facts:
-            _log.log(fact.kind.level, "%s: %s", self.config.name, fact.message)
+        for notice in step.notices:
+            _log.log(notice.kind.level, "%s: %s", self.config.name, notice.message)
         self._prepare()
         return step.deadline_ns
 

@@ -6,15 +6,15 @@ A pure core without sleeping and without I/O; the table in docs/time.md is its s
 from __future__ import annotations
 
 from chronostream.scheduler.core import Coalesce, Scheduler
-from chronostream.scheduler.facts import Condition, Fact, FactKind, SchedulerStatus, Step, Tick
 from chronostream.scheduler.state import FrequencyState, SchedulerState
+from chronostream.scheduler.step import Condition, Notice, NoticeKind, SchedulerStatus, Step, Tick
 
 __all__ = [
     "Coalesce",
     "Condition",
-    "Fact",
-    "FactKind",
     "FrequencyState",
+    "Notice",
+    "NoticeKind",
     "Scheduler",
     "SchedulerState",
     "SchedulerStatus",

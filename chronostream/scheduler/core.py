@@ -1,7 +1,7 @@
 """Which boundary is due now, and when to look again (the rules: docs/time.md, "The scheduler's core").
 
 A pure step from two clock readings to ticks and a deadline: it neither sleeps nor reads a clock, logs nothing and
-publishes nothing. What is worth a log line comes back as a `Fact`, and the status counts the same facts.
+publishes nothing. What is worth a log line is returned as a `Notice`, and the status counts the notices.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from chronostream._values import SECOND_NS, checked_duration_ns, checked_ns, sec
 from chronostream.calendar.calendar import Calendar
 from chronostream.errors import ChronoStreamError, InvalidTypeError, InvalidValueError
 from chronostream.event import Frequency
-from chronostream.scheduler.facts import Condition, Fact, FactKind, SchedulerStatus, Step, Tick
 from chronostream.scheduler.state import FrequencyState, SchedulerState
+from chronostream.scheduler.step import Condition, Notice, NoticeKind, SchedulerStatus, Step, Tick
 from chronostream.scheduler.trust import Trust
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ __all__ = ["Coalesce", "Scheduler"]
 Coalesce = Literal["earliest", "latest", "all"]
 """Which of several boundaries that passed at once is emitted: the first, the most recent, or each in order."""
 
-# Later than this is worth a fact; each event's lateness is measured elsewhere.
+# Later than this is worth a notice; each event's lateness is measured elsewhere.
 _LATE_NS = 100_000_000
 _BY_BOUNDARY = attrgetter("boundary_ns")
 
@@ -45,7 +45,7 @@ class Scheduler:
         max_step_s: how far the clock may go forward, beyond what the boot clock confirms, and be believed at once.
         max_hold_s: how long a hold may last before the condition says ``HELD``.
         settle_s: how long a clock that went further must stay there until it is believed.
-        state: where an earlier run ended; None starts a new stream, with its floor at the first step's time.
+        state: where an earlier run ended; None starts a new stream, whose floor is the time of the first step.
         same_boot: whether `state` is of this boot. If not, nothing confirms how much time passed since.
 
     Raises:
@@ -85,7 +85,7 @@ class Scheduler:
         self._floor_ns = self._next_ns = self._deadline_ns = 0
         self._held_since_ns: int | None = None
         self._is_held = False
-        self._counts: Counter[FactKind] = Counter()
+        self._counts: Counter[NoticeKind] = Counter()
 
     def step(self, realtime_ns: int, boottime_ns: int) -> Step:
         """Return what is due at these readings of both clocks, and when to look again.
@@ -101,18 +101,18 @@ class Scheduler:
         boottime_ns = checked_ns("boottime_ns", boottime_ns)
         if not self._timers:
             self._begin(realtime_ns, boottime_ns)
-        facts = self._trust.judge(realtime_ns, boottime_ns, self._floor_ns)
+        notices = self._trust.judge(realtime_ns, boottime_ns, self._floor_ns)
         ticks: tuple[Tick, ...] = ()
         settling_ns = self._trust.settling_ns
         if settling_ns is not None:
             self._deadline_ns = realtime_ns + settling_ns
         else:
-            ticks = self._take_due(realtime_ns, facts)
-            holding = self._watch_hold(realtime_ns, boottime_ns, facts)
+            ticks = self._take_due(realtime_ns, notices)
+            holding = self._watch_hold(realtime_ns, boottime_ns, notices)
             self._deadline_ns = min(self._next_ns, self._floor_ns) if holding else self._next_ns
-        for fact in facts:
-            self._counts[fact.kind] += 1
-        return Step(ticks, self._deadline_ns, tuple(facts))
+        for notice in notices:
+            self._counts[notice.kind] += 1
+        return Step(ticks, self._deadline_ns, tuple(notices))
 
     def upcoming(self) -> tuple[Tick, ...]:
         """Return what will be due at the deadline of the last step, if nothing comes in between."""
@@ -122,13 +122,13 @@ class Scheduler:
 
     def is_ordinary(self, realtime_ns: int, boottime_ns: int) -> bool:
         """Return whether a step at these readings will give exactly what `upcoming` says."""
-        # In this order, so that one who asks early has gone all the way, which is quicker the next time.
+        # Evaluated even when it is too early: asking ahead of time keeps this path warm for when it matters.
         believed = self._trust.believes(realtime_ns, boottime_ns) and not self._trust.quarantined
         return believed and self._deadline_ns <= realtime_ns < self._deadline_ns + SECOND_NS
 
     @property
     def state(self) -> SchedulerState:
-        """What to go on from after a restart.
+        """The state to continue from after a restart.
 
         Raises:
             ChronoStreamError: a new stream has none before its first step.
@@ -142,7 +142,7 @@ class Scheduler:
         return SchedulerState(realtime_ns, boottime_ns, kept)
 
     def status(self) -> SchedulerStatus:
-        """Return how the scheduler is and what it met with."""
+        """Return the condition of the scheduler, and what it noticed."""
         if self._trust.quarantined:
             condition = Condition.QUARANTINED
         elif self._held_since_ns is None:
@@ -152,7 +152,7 @@ class Scheduler:
         missed = dict.fromkeys(self.frequencies, 0)
         if self._timers or self._restored is not None:
             missed = {kept.frequency: kept.missed for kept in self.state.frequencies}
-        return SchedulerStatus(condition, missed, {kind: self._counts[kind] for kind in FactKind})
+        return SchedulerStatus(condition, missed, {kind: self._counts[kind] for kind in NoticeKind})
 
     def _begin(self, realtime_ns: int, boottime_ns: int) -> None:
         state = self._restored
@@ -169,7 +169,7 @@ class Scheduler:
         self._floor_ns = max(timer.floor_ns for timer in self._timers)
         self._next_ns = min(timer.next_ns for timer in self._timers)
 
-    def _take_due(self, now_ns: int, facts: list[Fact]) -> tuple[Tick, ...]:
+    def _take_due(self, now_ns: int, notices: list[Notice]) -> tuple[Tick, ...]:
         ticks: list[Tick] = []
         gaps: list[str] = []
         first_ns = self._next_ns
@@ -184,28 +184,34 @@ class Scheduler:
         self._update_bounds()
         if gaps:
             span = f"{utc_text(first_ns)} to {utc_text(now_ns)}"
-            facts.append(Fact(FactKind.GAP, f"several boundaries passed at once, {span}: missed {', '.join(gaps)}"))
+            notices.append(
+                Notice(NoticeKind.GAP, f"several boundaries passed at once, {span}: missed {', '.join(gaps)}")
+            )
         elif now_ns - first_ns > _LATE_NS:
-            facts.append(Fact(FactKind.LATE, f"{utc_text(first_ns)} emitted {seconds_text(now_ns - first_ns)} late"))
+            notices.append(
+                Notice(NoticeKind.LATE, f"{utc_text(first_ns)} emitted {seconds_text(now_ns - first_ns)} late")
+            )
         return tuple(ticks)
 
-    def _watch_hold(self, realtime_ns: int, boottime_ns: int, facts: list[Fact]) -> bool:
+    def _watch_hold(self, realtime_ns: int, boottime_ns: int, notices: list[Notice]) -> bool:
         """Return whether the clock is before the floor, so that nothing is due."""
         behind_ns = self._floor_ns - realtime_ns
         if behind_ns <= 0:
             if self._held_since_ns is not None:
                 lasted = seconds_text(boottime_ns - self._held_since_ns)
-                facts.append(Fact(FactKind.RELEASED, f"the clock is back at {utc_text(self._floor_ns)} after {lasted}"))
+                notices.append(
+                    Notice(NoticeKind.RELEASED, f"the clock is back at {utc_text(self._floor_ns)} after {lasted}")
+                )
                 self._held_since_ns = None
                 self._is_held = False
             return False
         message = f"the clock is {seconds_text(behind_ns)} before {utc_text(self._floor_ns)}, until when nothing is due"
         if self._held_since_ns is None:
             self._held_since_ns = boottime_ns
-            facts.append(Fact(FactKind.HOLD, message))
+            notices.append(Notice(NoticeKind.HOLD, message))
         if not self._is_held and max(behind_ns, boottime_ns - self._held_since_ns) > self._max_hold_ns:
             self._is_held = True
-            facts.append(Fact(FactKind.HELD, f"{message}: set it right, or wait"))
+            notices.append(Notice(NoticeKind.HELD, f"{message}: set it right, or wait"))
         return True
 
 

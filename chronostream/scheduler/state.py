@@ -1,4 +1,4 @@
-"""What a scheduler must not forget when its process ends. How it is stored is not known here."""
+"""What a scheduler continues from after a restart. How it is stored is not known here."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["FrequencyState", "SchedulerState"]
 
 @dataclass(frozen=True, slots=True)
 class FrequencyState:
-    """What a frequency must not forget.
+    """How far one frequency got.
 
     Attributes:
         frequency: which one.
@@ -37,7 +37,7 @@ class FrequencyState:
 
 @dataclass(frozen=True, slots=True)
 class SchedulerState:
-    """What a scheduler goes on from after a restart.
+    """What a scheduler continues from after a restart.
 
     Attributes:
         realtime_ns: what the wall clock read at `boottime_ns`, as far as it was trusted; Unix nanoseconds.

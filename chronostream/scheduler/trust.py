@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from chronostream._values import seconds_text, utc_text
-from chronostream.scheduler.facts import Fact, FactKind
+from chronostream.scheduler.step import Notice, NoticeKind
 
 if TYPE_CHECKING:
     from chronostream.scheduler.state import SchedulerState
@@ -63,39 +63,41 @@ class Trust:
         """Return whether these readings would be believed at once."""
         return realtime_ns - boottime_ns - self._trusted_ns <= self._max_step_ns
 
-    def judge(self, realtime_ns: int, boottime_ns: int, floor_ns: int) -> list[Fact]:
+    def judge(self, realtime_ns: int, boottime_ns: int, floor_ns: int) -> list[Notice]:
         """Take readings of both clocks into account and return what they show; `quarantined` is the verdict."""
-        facts: list[Fact] = []
+        notices: list[Notice] = []
         offset_ns = realtime_ns - boottime_ns
         moved_ns = offset_ns - self._offset_ns
         moved = abs(moved_ns) > _SLACK_NS + (boottime_ns - self._boottime_ns) // _SLACK_DIVISOR
         self._offset_ns, self._boottime_ns = offset_ns, boottime_ns
         if moved:
-            kind, way = (FactKind.STEP_FORWARD, "forward") if moved_ns > 0 else (FactKind.STEP_BACK, "back")
+            kind, way = (NoticeKind.STEP_FORWARD, "forward") if moved_ns > 0 else (NoticeKind.STEP_BACK, "back")
             text = f"the clock was set {way} by {seconds_text(abs(moved_ns))}, to {utc_text(realtime_ns)}"
-            facts.append(Fact(kind, text))
+            notices.append(Notice(kind, text))
 
         ahead_ns = offset_ns - self._trusted_ns
         if ahead_ns > self._max_step_ns:
-            self._settle(ahead_ns, facts, moved=moved)
-            return facts
+            self._settle(ahead_ns, notices, moved=moved)
+            return notices
         if self._settles_at_ns is not None:
             self._settles_at_ns = None
-            facts.append(Fact(FactKind.RETURNED, f"the clock came back to {utc_text(realtime_ns)}: quarantine over"))
+            notices.append(
+                Notice(NoticeKind.RETURNED, f"the clock came back to {utc_text(realtime_ns)}: quarantine over")
+            )
         # Before the floor nothing is due anyway, and a clock that then returns to its place must find it believed.
         if realtime_ns >= floor_ns:
             self._trusted_ns = offset_ns
-        return facts
+        return notices
 
-    def _settle(self, ahead_ns: int, facts: list[Fact], *, moved: bool) -> None:
+    def _settle(self, ahead_ns: int, notices: list[Notice], *, moved: bool) -> None:
         now = utc_text(self._offset_ns + self._boottime_ns)
         if self._settles_at_ns is None:
             ahead = seconds_text(ahead_ns)
             text = f"the clock reads {now}, {ahead} more than is confirmed: nothing is emitted until it has stayed"
-            facts.append(Fact(FactKind.QUARANTINE, text))
+            notices.append(Notice(NoticeKind.QUARANTINE, text))
         if self._settles_at_ns is None or moved:
             self._settles_at_ns = self._boottime_ns + self._settle_ns
         if self._boottime_ns >= self._settles_at_ns:
             self._settles_at_ns = None
             self._trusted_ns = self._offset_ns
-            facts.append(Fact(FactKind.SETTLED, f"the clock stayed and is believed at {now}: quarantine over"))
+            notices.append(Notice(NoticeKind.SETTLED, f"the clock stayed and is believed at {now}: quarantine over"))

@@ -6,7 +6,7 @@
     256   description   what the stream is; written once
     512   checkpoint 0  ┐ of an engine: written in turns, each with a checksum, so that one of them is always whole
     1024  checkpoint 1  ┘
-    1536  condition     of an engine's scheduler, and how often each kind of fact occurred
+    1536  condition     of an engine's scheduler, and how often each kind of notice occurred
     2048  source        of a mirror: what it mirrors; written once
     2560  freshness     of a mirror
     4096  lateness      of an engine: one histogram for each frequency
@@ -28,7 +28,7 @@ import numpy.typing as npt
 from chronostream.errors import CorruptSegmentError
 from chronostream.event import EVENT_DTYPE, FREQUENCIES, Frequency
 from chronostream.ring import Consumer
-from chronostream.scheduler import Condition, FactKind, FrequencyState, SchedulerState, SchedulerStatus
+from chronostream.scheduler import Condition, NoticeKind, FrequencyState, SchedulerState, SchedulerStatus
 from chronostream.stream.description import Description, MirrorSource
 from chronostream.stream.lateness import BUCKETS, bucket_of
 
@@ -43,7 +43,7 @@ __all__ = [
     "open_state",
 ]
 
-_CONDITIONS, _KINDS = tuple(Condition), tuple(FactKind)
+_CONDITIONS, _KINDS = tuple(Condition), tuple(NoticeKind)
 
 _ENTRY_DTYPE = np.dtype([("number", "<u4"), ("version", "<u4"), ("offset", "<u4"), ("size", "<u4")])
 _DIRECTORY_DTYPE = np.dtype([("magic", "S16"), ("entries", _ENTRY_DTYPE, 15)])
@@ -200,8 +200,8 @@ class StateReader:
         scheduler = SchedulerState(int(newest["realtime_ns"]), int(newest["boottime_ns"]), tuple(floors))
         return Checkpoint(int(newest["position"]), newest["boot_id"].tobytes(), scheduler, published)
 
-    def condition(self) -> tuple[Condition, dict[FactKind, int]]:
-        """Return how the scheduler is, and how often each kind of fact occurred in this run."""
+    def condition(self) -> tuple[Condition, dict[NoticeKind, int]]:
+        """Return how the scheduler is, and how often each kind of notice occurred in this run."""
         row = self._condition[0]
         condition = _CONDITIONS[min(int(row["condition"]), len(_CONDITIONS) - 1)]
         return condition, {kind: int(row["counts"][number]) for number, kind in enumerate(_KINDS)}

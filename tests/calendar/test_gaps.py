@@ -13,7 +13,7 @@ from chronostream.boundaries import boundaries
 from chronostream.calendar.gaps import Gap, find_gaps
 from chronostream.calendar.sequencer import BoundarySequencer
 from chronostream.errors import InvalidTypeError, InvalidValueError, UnknownFrequencyError
-from chronostream.event import Frequency, build_events
+from chronostream.event import EVENT_DTYPE, Frequency, build_events
 from tests.streams import NOON_NS, NS, seconds
 
 SECOND, MINUTE, HOUR, DAY = Frequency.SECOND, Frequency.MINUTE, Frequency.HOUR, Frequency.DAY
@@ -147,6 +147,7 @@ def test_events_out_of_order_are_refused(records: npt.NDArray[np.void]) -> None:
         ({"frequencies": "second"}, InvalidTypeError, "expected a collection"),
         ({"frequencies": 1}, InvalidTypeError, "expected a collection"),
         ({"frequencies": {"week"}}, UnknownFrequencyError, "week"),
+        ({"records": np.zeros(1, EVENT_DTYPE)}, UnknownFrequencyError, "unknown frequency 0"),
         ({"start_ns": 2, "end_ns": 1}, InvalidValueError, "ends at 1, before it starts at 2"),
         ({"start_ns": 0.5}, InvalidTypeError, "start_ns is float"),
         ({"records": seconds(1, 0), "timezone": "Mars/Olympus"}, InvalidValueError, "Mars/Olympus"),

@@ -9,7 +9,7 @@ import pytest
 
 from chronostream.boundaries import count_boundaries
 from chronostream.clock import FakeClock
-from chronostream.scheduler import FactKind
+from chronostream.scheduler import NoticeKind
 from tests.engine_harness import DAY, DAY_S, HOUR, HOUR_S, MINUTE, NOON_S, NS, SECOND, START_NS, YEAR_S, Emitted, Run
 
 
@@ -239,26 +239,26 @@ AFTER, SET_CLOCK = Run.after, Run.set_clock
 @pytest.mark.parametrize(
     ("kind", "moves"),
     [
-        (FactKind.LATE, [(AFTER, 1.4)]),
-        (FactKind.GAP, [(AFTER, 10)]),
-        (FactKind.STEP_FORWARD, [(SET_CLOCK, 0.3)]),
-        (FactKind.STEP_BACK, [(AFTER, 1.3), (SET_CLOCK, -0.3)]),
-        (FactKind.HOLD, [(AFTER, 0.5), (SET_CLOCK, -5), (AFTER, 1), (AFTER, 1)]),
-        (FactKind.HELD, [(AFTER, 0.5), (SET_CLOCK, -290), (AFTER, 5), (SET_CLOCK, -20), (AFTER, 1), (AFTER, 1)]),
-        (FactKind.RELEASED, [(AFTER, 0.5), (SET_CLOCK, -1), (AFTER, 1), (AFTER, 1)]),
-        (FactKind.QUARANTINE, [(SET_CLOCK, YEAR_S), (AFTER, 1), (AFTER, 1)]),
-        (FactKind.RETURNED, [(SET_CLOCK, YEAR_S), (SET_CLOCK, -YEAR_S), (AFTER, 0.5)]),
-        (FactKind.SETTLED, [(SET_CLOCK, YEAR_S), (AFTER, 10), (AFTER, 1)]),
+        (NoticeKind.LATE, [(AFTER, 1.4)]),
+        (NoticeKind.GAP, [(AFTER, 10)]),
+        (NoticeKind.STEP_FORWARD, [(SET_CLOCK, 0.3)]),
+        (NoticeKind.STEP_BACK, [(AFTER, 1.3), (SET_CLOCK, -0.3)]),
+        (NoticeKind.HOLD, [(AFTER, 0.5), (SET_CLOCK, -5), (AFTER, 1), (AFTER, 1)]),
+        (NoticeKind.HELD, [(AFTER, 0.5), (SET_CLOCK, -290), (AFTER, 5), (SET_CLOCK, -20), (AFTER, 1), (AFTER, 1)]),
+        (NoticeKind.RELEASED, [(AFTER, 0.5), (SET_CLOCK, -1), (AFTER, 1), (AFTER, 1)]),
+        (NoticeKind.QUARANTINE, [(SET_CLOCK, YEAR_S), (AFTER, 1), (AFTER, 1)]),
+        (NoticeKind.RETURNED, [(SET_CLOCK, YEAR_S), (SET_CLOCK, -YEAR_S), (AFTER, 0.5)]),
+        (NoticeKind.SETTLED, [(SET_CLOCK, YEAR_S), (AFTER, 10), (AFTER, 1)]),
     ],
-    ids=lambda value: value.label if isinstance(value, FactKind) else "",
+    ids=lambda value: value.label if isinstance(value, NoticeKind) else "",
 )
 def test_each_case_ends_in_a_counter_of_the_status_and_in_one_log_line(
-    run: Run, kind: FactKind, moves: list[Move]
+    run: Run, kind: NoticeKind, moves: list[Move]
 ) -> None:
     for move, seconds in moves:
         move(run, seconds)
     assert run.facts()[kind.label] == 1
-    counted = [kind.level for kind in FactKind for _ in range(run.facts().get(kind.label, 0))]
+    counted = [kind.level for kind in NoticeKind for _ in range(run.facts().get(kind.label, 0))]
     assert sorted(level for level, _ in run.lines) == sorted(counted)
 
 

@@ -9,7 +9,7 @@ import pytest
 from chronostream.clock import FakeClock
 from chronostream.errors import ChronoStreamError, InvalidTypeError, InvalidValueError
 from chronostream.event import Frequency
-from chronostream.scheduler import Condition, FactKind, FrequencyState, Scheduler, SchedulerState, Step, Tick
+from chronostream.scheduler import Condition, FrequencyState, NoticeKind, Scheduler, SchedulerState, Step, Tick
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -57,7 +57,7 @@ class Run:
         self.scheduler = Scheduler(self.scheduler.frequencies, state=state, **boot, **self.options)
         return self.emitted()
 
-    def count(self, kind: FactKind) -> int:
+    def count(self, kind: NoticeKind) -> int:
         return self.scheduler.status().counts[kind]
 
     def missed(self, frequency: Frequency = SECOND) -> int:
@@ -71,8 +71,8 @@ class Run:
         return self.last.deadline_ns / _NS - _NOON_S
 
     @property
-    def facts(self) -> list[FactKind]:
-        return [fact.kind for fact in self.last.facts]
+    def notices(self) -> list[NoticeKind]:
+        return [notice.kind for notice in self.last.notices]
 
 
 def _seconds(boundaries: Iterable[int]) -> list[tuple[Frequency, int]]:
@@ -85,15 +85,15 @@ def _seconds(boundaries: Iterable[int]) -> list[tuple[Frequency, int]]:
 def test_a_late_wake_within_the_period_emits_the_boundary_with_its_intended_time() -> None:
     run = Run()
     assert run.after(1.4) == _seconds([1])
-    assert run.facts == [FactKind.LATE]
-    assert "12:00:01Z emitted 0.900 s late" in run.last.facts[0].message
+    assert run.notices == [NoticeKind.LATE]
+    assert "12:00:01Z emitted 0.900 s late" in run.last.notices[0].message
     assert run.missed() == 0
 
 
 def test_a_punctual_wake_is_no_fact() -> None:
     run = Run()
     assert run.after(0.6) == _seconds([1])
-    assert run.facts == []
+    assert run.notices == []
 
 
 def test_several_boundaries_passed_emits_the_earliest_by_default_and_counts_the_rest_as_missed() -> None:
@@ -148,16 +148,16 @@ def test_decades_of_missed_boundaries_are_counted_at_once_per_frequency() -> Non
 def test_a_gap_is_one_fact_however_many_frequencies_it_hit() -> None:
     run = Run(SECOND, MINUTE)
     run.after(150)
-    assert run.facts == [FactKind.GAP]
-    assert "missed 149 of 150 second boundaries, 1 of 2 minute boundaries" in run.last.facts[0].message
-    assert run.count(FactKind.GAP) == 1
+    assert run.notices == [NoticeKind.GAP]
+    assert "missed 149 of 150 second boundaries, 1 of 2 minute boundaries" in run.last.notices[0].message
+    assert run.count(NoticeKind.GAP) == 1
 
 
 def test_a_step_back_emits_nothing_until_the_clock_has_passed_the_floor_again() -> None:
     run = Run(SECOND, HOUR)
     assert run.second_by_second(10) == list(range(1, 11))
     assert run.set_clock(-5) == []
-    assert run.facts == [FactKind.STEP_BACK, FactKind.HOLD]
+    assert run.notices == [NoticeKind.STEP_BACK, NoticeKind.HOLD]
     assert run.condition() is Condition.HOLDING
     assert run.second_by_second(8) == [11, 12, 13]
     assert run.condition() is Condition.RUNNING
@@ -169,7 +169,7 @@ def test_a_step_back_that_stays_above_the_floor_changes_nothing() -> None:
     run.after(_HOUR_S)
     run.after(1800)
     assert run.set_clock(-1200) == []
-    assert run.facts == [FactKind.STEP_BACK]
+    assert run.notices == [NoticeKind.STEP_BACK]
     assert run.condition() is Condition.RUNNING
     assert run.after(3000) == [(HOUR, 7200)]
 
@@ -180,8 +180,8 @@ def test_a_hold_looks_again_when_the_clock_reaches_the_floor() -> None:
     run.set_clock(-60)
     assert run.deadline_s == _HOUR_S
     assert run.after(60) == []
-    assert run.facts == [FactKind.RELEASED]
-    assert "after 60.000 s" in run.last.facts[0].message
+    assert run.notices == [NoticeKind.RELEASED]
+    assert "after 60.000 s" in run.last.notices[0].message
     assert run.deadline_s == 2 * _HOUR_S
 
 
@@ -192,8 +192,8 @@ def test_a_step_back_beyond_max_hold_is_an_error_at_once() -> None:
     assert run.condition() is Condition.HOLDING
     run.set_clock(-1)
     assert run.condition() is Condition.HELD
-    assert run.facts[-1] is FactKind.HELD
-    assert FactKind.HELD.level > FactKind.HOLD.level
+    assert run.notices[-1] is NoticeKind.HELD
+    assert NoticeKind.HELD.level > NoticeKind.HOLD.level
 
 
 def test_a_hold_stays_an_error_until_it_is_over_and_is_one_fact() -> None:
@@ -204,7 +204,7 @@ def test_a_hold_stays_an_error_until_it_is_over_and_is_one_fact() -> None:
     assert run.condition() is Condition.HELD
     assert run.after(11) == _seconds([2])
     assert run.condition() is Condition.RUNNING
-    assert [run.count(kind) for kind in (FactKind.HOLD, FactKind.HELD, FactKind.RELEASED)] == [1, 1, 1]
+    assert [run.count(kind) for kind in (NoticeKind.HOLD, NoticeKind.HELD, NoticeKind.RELEASED)] == [1, 1, 1]
 
 
 def test_a_hold_that_was_an_error_does_not_make_the_next_one_an_error() -> None:
@@ -241,13 +241,13 @@ def test_a_resume_is_confirmed_by_the_boot_clock_however_long_it_slept() -> None
     run.clock.suspend(_YEAR_S * _NS)
     assert run.emitted() == _seconds([1])
     assert run.missed() == _YEAR_S - 1
-    assert run.facts == [FactKind.GAP]
+    assert run.notices == [NoticeKind.GAP]
 
 
 def test_a_step_forward_up_to_max_step_is_believed_at_once() -> None:
     run = Run()
     assert run.set_clock(_HOUR_S) == _seconds([1])
-    assert run.facts == [FactKind.STEP_FORWARD, FactKind.GAP]
+    assert run.notices == [NoticeKind.STEP_FORWARD, NoticeKind.GAP]
     assert run.missed() == _HOUR_S - 1
 
 
@@ -256,18 +256,18 @@ def test_each_step_forward_is_measured_from_the_clock_that_was_believed_before_i
     for _ in range(3):
         run.set_clock(_HOUR_S)
     assert run.condition() is Condition.RUNNING
-    assert run.count(FactKind.QUARANTINE) == 0
+    assert run.count(NoticeKind.QUARANTINE) == 0
 
 
 def test_a_step_forward_beyond_max_step_emits_nothing_until_the_clock_has_settled() -> None:
     run = Run()
     assert run.set_clock(_HOUR_S + 1) == []
-    assert run.facts == [FactKind.STEP_FORWARD, FactKind.QUARANTINE]
-    assert "the clock reads 2023-11-14T13:00:01Z, 3601.000 s more than is confirmed" in run.last.facts[1].message
+    assert run.notices == [NoticeKind.STEP_FORWARD, NoticeKind.QUARANTINE]
+    assert "the clock reads 2023-11-14T13:00:01Z, 3601.000 s more than is confirmed" in run.last.notices[1].message
     assert run.condition() is Condition.QUARANTINED
     assert run.second_by_second(9) == []
     assert run.after(1) == _seconds([1])
-    assert run.facts == [FactKind.SETTLED, FactKind.GAP]
+    assert run.notices == [NoticeKind.SETTLED, NoticeKind.GAP]
     assert run.condition() is Condition.RUNNING
     assert run.missed() == _HOUR_S + 1 + 10 - 1
     assert run.after(1) == _seconds([_HOUR_S + 12])
@@ -287,7 +287,7 @@ def test_a_clock_that_comes_back_from_quarantine_costs_nothing() -> None:
     assert run.after(0.6) == []
     assert run.scheduler.state.frequencies == before
     assert run.set_clock(-_YEAR_S) == _seconds([1])
-    assert run.facts == [FactKind.STEP_BACK, FactKind.RETURNED]
+    assert run.notices == [NoticeKind.STEP_BACK, NoticeKind.RETURNED]
     assert run.condition() is Condition.RUNNING
     assert run.missed() == 0
 
@@ -299,7 +299,7 @@ def test_a_quarantined_clock_that_is_set_again_must_settle_anew() -> None:
     assert run.set_clock(_YEAR_S) == []
     assert run.after(9) == []
     assert run.after(1) == _seconds([1])
-    assert run.count(FactKind.QUARANTINE) == 1
+    assert run.count(NoticeKind.QUARANTINE) == 1
 
 
 def test_a_quarantined_clock_may_be_slewed_while_it_settles() -> None:
@@ -316,7 +316,7 @@ def test_each_step_beyond_max_step_is_a_quarantine_of_its_own() -> None:
     for _ in range(2):
         run.set_clock(_YEAR_S)
         run.after(10)
-    assert run.count(FactKind.QUARANTINE) == run.count(FactKind.SETTLED) == 2
+    assert run.count(NoticeKind.QUARANTINE) == run.count(NoticeKind.SETTLED) == 2
 
 
 def test_a_restart_goes_on_from_the_floor() -> None:
@@ -332,7 +332,7 @@ def test_a_restart_tells_that_the_clock_was_set_meanwhile() -> None:
     run = Run()
     run.clock.step(_NS // 10)
     run.restart()
-    assert run.facts == [FactKind.STEP_FORWARD]
+    assert run.notices == [NoticeKind.STEP_FORWARD]
 
 
 def test_a_restart_after_a_long_time_is_confirmed_by_the_boot_clock() -> None:
@@ -363,7 +363,7 @@ def test_under_another_boot_nothing_confirms_how_much_time_passed() -> None:
     run.clock.advance((_HOUR_S + 1) * _NS)
     assert run.restart(same_boot=False) == []
     assert run.condition() is Condition.QUARANTINED
-    assert run.facts == [FactKind.QUARANTINE]
+    assert run.notices == [NoticeKind.QUARANTINE]
     assert run.after(10) == _seconds([1])
 
 
@@ -371,7 +371,7 @@ def test_under_another_boot_a_short_absence_is_as_several_boundaries_passed() ->
     run = Run()
     run.clock.advance(_HOUR_S * _NS)
     assert run.restart(same_boot=False) == _seconds([1])
-    assert run.facts == [FactKind.GAP]
+    assert run.notices == [NoticeKind.GAP]
 
 
 def test_a_boot_clock_that_went_back_is_another_boots() -> None:
@@ -399,7 +399,7 @@ def test_slewing_is_nothing_special() -> None:
         run.clock.step(-500_000)
         emitted += run.second_by_second(1)
     assert emitted == list(range(1, 101))
-    assert {kind for kind in FactKind if run.count(kind)} == {FactKind.LATE}
+    assert {kind for kind in NoticeKind if run.count(kind)} == {NoticeKind.LATE}
 
 
 @pytest.mark.parametrize("restarted", [False, True])
@@ -408,14 +408,14 @@ def test_a_day_of_slewing_between_two_looks_is_no_step(restarted: bool) -> None:
     run.clock.step(-43 * _NS)
     run.clock.advance(_DAY_S * _NS)
     assert (run.restart() if restarted else run.emitted()) == [(DAY, _DAY_S // 2)]
-    assert run.count(FactKind.STEP_BACK) == 0
+    assert run.count(NoticeKind.STEP_BACK) == 0
 
 
 def test_more_than_slewing_between_two_looks_is_a_step() -> None:
     run = Run(DAY)
     run.clock.step(-87 * _NS)
     run.after(_DAY_S)
-    assert run.count(FactKind.STEP_BACK) == 1
+    assert run.count(NoticeKind.STEP_BACK) == 1
 
 
 # What the table rests on.
@@ -515,7 +515,7 @@ def test_the_boundaries_of_hard_zones_are_emitted_one_by_one(case: dict[str, Any
 def test_a_new_scheduler_has_met_with_nothing() -> None:
     status = Scheduler([SECOND]).status()
     assert (status.condition, status.missed) == (Condition.RUNNING, {SECOND: 0})
-    assert status.counts == dict.fromkeys(FactKind, 0)
+    assert status.counts == dict.fromkeys(NoticeKind, 0)
 
 
 def test_a_restored_scheduler_has_its_state_before_its_first_step() -> None:
@@ -594,4 +594,4 @@ def test_a_state_of_other_frequencies_is_refused() -> None:
 def test_without_settling_a_far_clock_is_believed_at_once() -> None:
     run = Run(settle_s=0)
     assert run.set_clock(_YEAR_S) == _seconds([1])
-    assert run.facts == [FactKind.STEP_FORWARD, FactKind.QUARANTINE, FactKind.SETTLED, FactKind.GAP]
+    assert run.notices == [NoticeKind.STEP_FORWARD, NoticeKind.QUARANTINE, NoticeKind.SETTLED, NoticeKind.GAP]

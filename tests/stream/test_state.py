@@ -9,7 +9,7 @@ import pytest
 
 from chronostream.errors import CorruptSegmentError, InvalidValueError
 from chronostream.event import Frequency
-from chronostream.scheduler import Condition, FactKind, FrequencyState, SchedulerState, SchedulerStatus
+from chronostream.scheduler import Condition, NoticeKind, FrequencyState, SchedulerState, SchedulerStatus
 from chronostream.stream.description import Description, MirrorSource
 from chronostream.stream.lateness import BUCKETS, bucket_of
 from chronostream.stream.state import STATE_SIZE, Checkpoint, Freshness, Published, StateReader, StateWriter
@@ -24,7 +24,7 @@ _MIRROR = Description(
     "boundary",
     MirrorSource("s" * 64, "j" * 255, "Europe/Berlin 0123456789abcdef 2025b"),
 )
-_EVERYTHING = SchedulerStatus(Condition.QUARANTINED, {}, dict.fromkeys(FactKind, (1 << 64) - 1))
+_EVERYTHING = SchedulerStatus(Condition.QUARANTINED, {}, dict.fromkeys(NoticeKind, (1 << 64) - 1))
 _BOOT = bytes(range(16))
 # Where the docstring of the module puts them.
 _MAGIC, _FIRST_SECTION, _SECOND_SECTION, _MASK, _TIMEZONE = 0, 16, 32, 256, 256 + 8 + 16
@@ -65,7 +65,7 @@ def test_a_new_area_says_nothing(area: memoryview) -> None:
     reader = StateReader(area)
     assert reader.description() is None
     assert reader.checkpoint() is None
-    assert reader.condition() == (Condition.RUNNING, dict.fromkeys(FactKind, 0))
+    assert reader.condition() == (Condition.RUNNING, dict.fromkeys(NoticeKind, 0))
     counts, largest_ns = reader.lateness(SECOND)
     assert (counts.shape, counts.sum(), largest_ns) == ((BUCKETS,), 0, 0)
 
@@ -241,7 +241,7 @@ def test_a_reader_that_finds_both_checkpoints_torn_looks_again(area: memoryview,
 
 @pytest.mark.parametrize("condition", Condition)
 def test_the_condition_and_each_counter_come_back(area: memoryview, writer: StateWriter, condition: Condition) -> None:
-    counts = {kind: number for number, kind in enumerate(FactKind, start=1 << 40)}
+    counts = {kind: number for number, kind in enumerate(NoticeKind, start=1 << 40)}
     writer.save_status(SchedulerStatus(condition, {}, counts))
     assert StateReader(area).condition() == (condition, counts)
 

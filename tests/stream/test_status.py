@@ -11,7 +11,7 @@ from chronostream import ring
 from chronostream.errors import StreamNotFoundError
 from chronostream.event import EVENT_DTYPE
 from chronostream.ring import Consumer, Producer
-from chronostream.scheduler import FactKind
+from chronostream.scheduler import NoticeKind
 from chronostream.stream.description import Description
 from chronostream.stream.state import STATE_SIZE, StateWriter, description_of
 from chronostream.stream.status import Lateness, stream_status
@@ -33,7 +33,7 @@ def test_before_the_first_event_there_is_none_and_nothing_was_missed(run: Run) -
     status = run.status()
     assert status.condition == "running"
     assert run.description() == Description((SECOND, DAY), "Europe/Berlin", "counting")
-    assert status.counts == {kind.label: 0 for kind in FactKind}
+    assert status.counts == {kind.label: 0 for kind in NoticeKind}
     assert [known.frequency for known in status.frequencies] == [SECOND, DAY]
     for known in status.frequencies:
         assert (known.last_timestamp, known.last_sequence, known.missed, known.lateness) == (None, None, 0, None)

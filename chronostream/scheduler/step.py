@@ -1,4 +1,4 @@
-"""What a step has to tell: ticks, a deadline, and facts worth a log line. Plain values that decide nothing."""
+"""What a step returns: ticks, a deadline, and notices for the log. Plain values without behaviour."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from chronostream.event import Frequency
 
-__all__ = ["Condition", "Fact", "FactKind", "SchedulerStatus", "Step", "Tick"]
+__all__ = ["Condition", "Notice", "NoticeKind", "SchedulerStatus", "Step", "Tick"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +26,8 @@ class Tick:
     boundary_ns: int
 
 
-class FactKind(Enum):
-    """What a step can meet with; the status counts each kind."""
+class NoticeKind(Enum):
+    """What a step can notice; the status counts each kind."""
 
     LATE = "late", logging.INFO
     """A boundary was emitted more than 0.1 s late, but within its period."""
@@ -56,10 +56,10 @@ class FactKind(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Fact:
-    """Something that a step met with, worth one log line at ``kind.level``."""
+class Notice:
+    """Something for the log, one line at ``kind.level``."""
 
-    kind: FactKind
+    kind: NoticeKind
     message: str
 
 
@@ -70,36 +70,36 @@ class Step:
     Attributes:
         ticks: what to emit, in this order.
         deadline_ns: when the wall clock reads this, Unix nanoseconds, or is set, take the next step.
-        facts: what there is to log; mostly nothing.
+        notices: what there is to log; mostly nothing.
     """
 
     ticks: tuple[Tick, ...]
     deadline_ns: int
-    facts: tuple[Fact, ...]
+    notices: tuple[Notice, ...]
 
 
 class Condition(Enum):
-    """How a scheduler is."""
+    """The condition of a scheduler."""
 
     RUNNING = "running"
     HOLDING = "holding"
     """The clock is before the floor."""
     HELD = "held"
-    """It is, for longer than `max_hold_s`: somebody should look at the clock."""
+    """The clock is before the floor for longer than `max_hold_s`: somebody should look at it."""
     QUARANTINED = "quarantined"
     """The clock is far ahead, and not believed yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class SchedulerStatus:
-    """How a scheduler is and what it met with since it was made.
+    """The condition of a scheduler, and what it noticed since it was made.
 
     Attributes:
-        condition: how it is now.
+        condition: the condition now.
         missed: boundaries never emitted, per frequency, in the life of the stream.
-        counts: how often each kind of fact occurred in this run.
+        counts: how often each kind of notice occurred in this run.
     """
 
     condition: Condition
     missed: dict[Frequency, int]
-    counts: dict[FactKind, int]
+    counts: dict[NoticeKind, int]
