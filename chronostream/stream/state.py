@@ -28,7 +28,7 @@ import numpy.typing as npt
 from chronostream.errors import CorruptSegmentError
 from chronostream.event import EVENT_DTYPE, FREQUENCIES, Frequency
 from chronostream.ring import Consumer
-from chronostream.scheduler import Condition, NoticeKind, FrequencyState, SchedulerState, SchedulerStatus
+from chronostream.scheduler import Condition, FrequencyState, NoticeKind, SchedulerState, SchedulerStatus
 from chronostream.stream.description import Description, MirrorSource
 from chronostream.stream.lateness import BUCKETS, bucket_of
 

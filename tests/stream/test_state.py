@@ -9,7 +9,7 @@ import pytest
 
 from chronostream.errors import CorruptSegmentError, InvalidValueError
 from chronostream.event import Frequency
-from chronostream.scheduler import Condition, NoticeKind, FrequencyState, SchedulerState, SchedulerStatus
+from chronostream.scheduler import Condition, FrequencyState, NoticeKind, SchedulerState, SchedulerStatus
 from chronostream.stream.description import Description, MirrorSource
 from chronostream.stream.lateness import BUCKETS, bucket_of
 from chronostream.stream.state import STATE_SIZE, Checkpoint, Freshness, Published, StateReader, StateWriter
