@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import logging
 import select
-from collections.abc import Iterable, Sequence
+import signal
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from chronostream.clock import Stop
 from chronostream.event import Frequency
 from chronostream.producer.life import serving, stopped_by_signals
-from chronostream.producer.process import ProducerProcess, ending, start
-from chronostream.producer.systemd import Watchdog
+from chronostream.producer.process import ProducerProcess, SupervisedProcess, ending, start_supervised, stop_all
+from chronostream.producer.systemd import Watchdog, systemd_watchdog
 from chronostream.ring import CORE
 from chronostream.stream.config import StreamConfig
 
-__all__ = ["log_ready", "supervise"]
+__all__ = ["log_ready", "log_stopped", "supervise"]
 
 _log = logging.getLogger("chronostream")
 
@@ -42,15 +43,24 @@ def supervise(configs: Sequence[StreamConfig], *, for_s: float | None = None) ->
     Raises:
         ChronoStreamError: one could not be started; then none is.
     """
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # Where it is ignored, the system forgets how a child ended.
+    watchdog = systemd_watchdog()
+    failed = False
     with stopped_by_signals(for_good=True) as stop:
-        producers = _start_all(configs)
+        producers, errors = _start_all(configs, stop, watchdog)
+        running = dict(producers)
         try:
-            for config, producer in zip(configs, producers, strict=True):
-                log_ready(config, producer.pid)
-            with serving(stop, for_s) as watchdog:
-                failed = _watch(producers, stop, watchdog)
+            if errors:
+                raise errors[0]
+            if not stop.is_set():
+                for config, producer in producers.items():
+                    log_ready(config, producer.pid)
+                with serving(stop, for_s):
+                    failed = _watch(running, stop, watchdog)
         finally:
-            _stop_all(producers)
+            stop_all(producers.values())
+    for config in running:
+        log_stopped(config)
     _log.info("stopped: %d streams", len(producers))
     return 1 if failed else 0
 
@@ -61,37 +71,49 @@ def log_ready(config: StreamConfig, pid: int) -> None:
     _log.info("ready: stream %r, %s in %s, process %d, %s core", config.name, frequencies, config.timezone, pid, CORE)
 
 
-def _start_all(configs: Iterable[StreamConfig]) -> list[ProducerProcess]:
-    started, errors = [], []
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        for future in [pool.submit(start, config) for config in configs]:
+def log_stopped(config: StreamConfig) -> None:
+    """Tell that a stream was stopped, and what became of it."""
+    _log.info("stopped: stream %r %s", config.name, "removed" if config.remove else "closed, and kept for the next run")
+
+
+def _start_all(
+    configs: Sequence[StreamConfig], stop: Stop, watchdog: Watchdog
+) -> tuple[dict[StreamConfig, SupervisedProcess], list[Exception]]:
+    """Start a process for each stream, until one cannot be started or `stop` is set; return those that run."""
+    turn_s = None if watchdog.interval_s is None else watchdog.interval_s / 2
+    errors: list[Exception] = []
+
+    def start(config: StreamConfig) -> SupervisedProcess | None:
+        if not errors and not stop.is_set():
             try:
-                started.append(future.result())
-            except Exception as error:  # noqa: BLE001 - it is raised below, once the others are stopped
-                errors.append(error)
-    if errors:
-        _stop_all(started)
-        raise errors[0]
-    return started
+                return start_supervised(config, stop, turn_s)
+            except Exception as error:  # noqa: BLE001 - it is raised once the others are stopped
+                if not stop.is_set():  # or it ended because it was told to
+                    errors.append(error)
+        return None
+
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        started = zip(configs, pool.map(start, configs), strict=True)
+        return {config: producer for config, producer in started if producer is not None}, errors
 
 
-def _watch(producers: Iterable[ProducerProcess], stop: Stop, watchdog: Watchdog) -> bool:
-    """Return when it is time to stop, or when no producer is left; whether one of them failed."""
-    look_s = _LOOK_S if watchdog.interval_s is None else min(_LOOK_S, watchdog.interval_s)
-    running, failed = list(producers), False
+def _watch(running: dict[StreamConfig, SupervisedProcess], stop: Stop, watchdog: Watchdog) -> bool:
+    """Return when it is time to stop, or when no producer is left; whether one of them failed.
+
+    Those that end by themselves are taken out of `running`.
+    """
+    look_s = _LOOK_S if watchdog.interval_s is None else min(_LOOK_S, watchdog.interval_s / 4)
+    failed = False
+    awaited = set(running)  # the streams whose engines have not turned since the last sign of life
     while running and not stop.is_set():
-        watchdog.feed()
         select.select([stop], [], [], look_s)
-        for producer in [each for each in running if not each.alive]:
-            running.remove(producer)
-            failed |= _log_end(producer)
+        for config in [config for config, producer in running.items() if not producer.alive]:
+            failed |= _log_end(running.pop(config))
+        awaited = {config for config in awaited & running.keys() if not running[config].has_turned()}
+        if not awaited:
+            watchdog.feed()
+            awaited = set(running)
     return failed
-
-
-def _stop_all(producers: Sequence[ProducerProcess]) -> None:
-    if producers:
-        with ThreadPoolExecutor(len(producers)) as pool:
-            list(pool.map(ProducerProcess.stop, producers))
 
 
 def _log_end(producer: ProducerProcess) -> bool:

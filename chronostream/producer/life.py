@@ -5,6 +5,7 @@ It knows nothing of the process that started this one.
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -13,11 +14,12 @@ from contextlib import contextmanager
 from chronostream._values import checked_seconds
 from chronostream.clock import Stop
 from chronostream.producer.engine import Engine
-from chronostream.producer.priority import apply_priority
-from chronostream.producer.systemd import Watchdog, notify
+from chronostream.producer.priority import apply_priority, check_cpu
+from chronostream.producer.systemd import Watchdog, notify, systemd_watchdog
+from chronostream.ring.shm import permit
 from chronostream.stream.config import StreamConfig, checked_config
 
-__all__ = ["run", "serving", "stopped_by_signals"]
+__all__ = ["check_host", "run", "serving", "stopped_by_signals"]
 
 
 def run(
@@ -26,6 +28,7 @@ def run(
     for_s: float | None = None,
     on_ready: Callable[[Stop], object] | None = None,
     for_good: bool = False,
+    watchdog: Watchdog | None = None,
 ) -> None:
     """Emit a stream until SIGTERM, SIGINT or SIGHUP, then mark it closed. Main thread only.
 
@@ -34,6 +37,7 @@ def run(
         for_s: stop by itself after this many seconds.
         on_ready: called once the stream can be subscribed to, with the flag that ends this.
         for_good: as for `stopped_by_signals`.
+        watchdog: gets the signs of life of the engine; systemd's by default.
 
     Raises:
         InvalidValueError: there is no such processor as `config` asks for.
@@ -41,15 +45,29 @@ def run(
     """
     if for_s is not None:
         for_s = checked_seconds("for_s", for_s)
-    apply_priority(realtime=checked_config(config).realtime, cpu=config.cpu)
-    with stopped_by_signals(for_good=for_good) as stop, Engine(config) as engine, serving(stop, for_s) as watchdog:
+    watchdog = systemd_watchdog() if watchdog is None else watchdog
+    apply_priority(realtime=checked_config(config).realtime, cpu=config.cpu, name=config.name)
+    with stopped_by_signals(for_good=for_good) as stop, Engine(config) as engine, serving(stop, for_s):
         if on_ready is not None:
             on_ready(stop)
         engine.run(stop, each_turn=watchdog.feed, longest_wait_s=watchdog.interval_s)
 
 
+def check_host(config: StreamConfig) -> None:
+    """Refuse what this machine has not, or this user may not, before anything is made.
+
+    Raises:
+        InvalidValueError: there is no such processor or group.
+        AccessDeniedError: this user may not give a segment to that group.
+    """
+    if config.cpu is not None:
+        check_cpu(config.cpu)
+    with os.fdopen(os.memfd_create("group"), "wb") as file:
+        permit(file.fileno(), config.mode, config.group)
+
+
 @contextmanager
-def serving(stop: Stop, for_s: float | None = None) -> Iterator[Watchdog]:
+def serving(stop: Stop, for_s: float | None = None) -> Iterator[None]:
     """Tell systemd that the service is ready when the block begins, and that it stops when the block ends.
 
     Args:
@@ -62,7 +80,7 @@ def serving(stop: Stop, for_s: float | None = None) -> Iterator[Watchdog]:
         timer.start()
     notify("READY=1")
     try:
-        yield Watchdog()
+        yield
     finally:
         notify("STOPPING=1")
         if timer is not None:

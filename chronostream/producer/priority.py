@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import logging
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 from chronostream._values import checked_int
 from chronostream.errors import InvalidValueError
 
-__all__ = ["apply_priority"]
+__all__ = ["apply_priority", "check_cpu", "realtime_problem"]
 
 _log = logging.getLogger(__name__)
 
@@ -19,7 +20,7 @@ _log = logging.getLogger(__name__)
 _FIFO_PRIORITY = 40
 
 
-def apply_priority(*, realtime: bool = False, cpu: int | None = None) -> None:
+def apply_priority(*, realtime: bool = False, cpu: int | None = None, name: str = "") -> None:
     """Give the calling thread, and threads that it starts later, another place in the system's scheduling.
 
     Without the permission for real-time scheduling it goes on as it is, and a warning says what would give it.
@@ -28,33 +29,45 @@ def apply_priority(*, realtime: bool = False, cpu: int | None = None) -> None:
         realtime: ask for SCHED_FIFO: it runs before every ordinary process, the moment it can. Threads and processes
             that it starts are ordinary again.
         cpu: the number of the only processor to run on.
+        name: whose thread it is, for the warning.
 
     Raises:
         InvalidValueError: there is no such processor, or this process may not use it.
-        InvalidTypeError: `cpu` is not an integer.
     """
     if cpu is not None:
-        _pin(checked_int("cpu", cpu))
-    if realtime:
-        _be_realtime()
+        os.sched_setaffinity(0, {check_cpu(cpu)})
+    if realtime and (problem := _be_realtime()):
+        _log.warning("%s", f"{name}: {problem}" if name else problem)
 
 
-def _pin(cpu: int) -> None:
+def check_cpu(cpu: int) -> int:
+    """Return the number of a processor that this process may use; refuse another one.
+
+    Raises:
+        InvalidValueError: as for `apply_priority`.
+    """
+    cpu = checked_int("cpu", cpu)
     allowed = os.sched_getaffinity(0)
     if cpu not in allowed:
         known = ", ".join(map(str, sorted(allowed)))
         raise InvalidValueError(f"cpu is {cpu}, expected one that this process may use: {known}")
-    os.sched_setaffinity(0, {cpu})
+    return cpu
 
 
-def _be_realtime() -> None:
+def realtime_problem() -> str | None:
+    """Return why this process gets no real-time scheduling; None if it does. Tried in a thread of its own."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(_be_realtime).result()
+
+
+def _be_realtime() -> str | None:
+    """Ask for real-time scheduling of the calling thread; return why that failed, None if it did not."""
     try:
         os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(_FIFO_PRIORITY))
     except PermissionError:
-        _log.warning(
-            "no real-time scheduling: this process may not have SCHED_FIFO priority %d; going on without. Give it "
-            "CAP_SYS_NICE, a limit `ulimit -r %d`, or under systemd LimitRTPRIO=%d",
-            _FIFO_PRIORITY,
-            _FIFO_PRIORITY,
-            _FIFO_PRIORITY,
+        return (
+            f"no real-time scheduling: this process may not have SCHED_FIFO priority {_FIFO_PRIORITY}; going on "
+            f"without. Give it CAP_SYS_NICE, a limit `ulimit -r {_FIFO_PRIORITY}`, or under systemd "
+            f"LimitRTPRIO={_FIFO_PRIORITY}"
         )
+    return None

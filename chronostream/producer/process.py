@@ -18,19 +18,29 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
-from typing import Self
+from typing import IO, Self
 
 import psutil
 
 from chronostream import ring
 from chronostream._values import checked_seconds
+from chronostream.clock import Stop
 from chronostream.errors import AccessDeniedError, ChronoStreamError, ProducerActiveError, StartError
 from chronostream.stream.config import StreamConfig, checked_config
 from chronostream.stream.status import StreamStatus, stream_status
 
-__all__ = ["ProducerProcess", "ending", "start", "stop_producer"]
+__all__ = [
+    "ProducerProcess",
+    "SupervisedProcess",
+    "ending",
+    "start",
+    "start_supervised",
+    "stop_all",
+    "stop_producer",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -38,12 +48,13 @@ _START_TIMEOUT_S = 30.0
 _STOP_TIMEOUT_S = 5.0
 _ALIVE_CHECK_S = 0.5
 _LOOK_S = 0.01
+_PART_BYTES = 65536
 # A process that is to stay is forked off here, while there are no threads yet. The child sees the modules that its
 # parent sees, wherever those come from. It opens nothing before its standard streams are open.
 _BOOT = (
     "import json, os, sys; order = json.loads(sys.stdin.readline()); order['detach'] and os.fork() and os._exit(0); "
     "sys.path[:] = order['path']; from chronostream._stdio import open_closed; open_closed(); "
-    "from chronostream.producer.child import child_main; sys.exit(child_main(order))"
+    "from chronostream.producer.child import child_main; child_main(order)"
 )
 
 
@@ -70,8 +81,13 @@ class ProducerProcess:
 
     @property
     def exit_status(self) -> int | None:
-        """How the process ended, negative for a signal; None while it runs, and for one that was detached."""
-        return None if self._child is None else self._child.poll()
+        """How the process ended, negative for a signal; None while it runs, and where the system does not tell.
+
+        It does not for one that was detached, nor in a program that ignores SIGCHLD.
+        """
+        status = None if self._child is None else self._child.poll()
+        forgotten = status == 0 and signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN
+        return None if forgotten else status
 
     def status(self) -> StreamStatus:
         """Return the stream's status; errors as for `chronostream.stream.status.stream_status`."""
@@ -105,6 +121,22 @@ class ProducerProcess:
         self.stop()
 
 
+class SupervisedProcess(ProducerProcess):
+    """One whose engine tells that it turns."""
+
+    def has_turned(self) -> bool:
+        """Return whether the engine has turned since the last call."""
+        try:
+            return bool(os.read(_output_of(self._child).fileno(), _PART_BYTES))
+        except BlockingIOError:
+            return False
+
+    def stop(self, timeout_s: float = _STOP_TIMEOUT_S) -> None:
+        """Do the same as for any, and let go of what it tells."""
+        super().stop(timeout_s)
+        _output_of(self._child).close()
+
+
 def start(config: StreamConfig, *, detach: bool = False) -> ProducerProcess:
     """Start a scheduler process; return once its stream is ready to be subscribed to.
 
@@ -120,30 +152,37 @@ def start(config: StreamConfig, *, detach: bool = False) -> ProducerProcess:
         ChronoStreamError: what `chronostream.Engine` raises there reaches the caller here.
         InvalidTypeError: `config` is none.
     """
-    path = [entry for entry in sys.path if isinstance(entry, str)]  # The import system ignores others, too.
-    order = {"path": path, "config": asdict(checked_config(config)), "parent": os.getpid(), "detach": detach}
-    try:
-        child = subprocess.Popen(  # noqa: S603 - this interpreter, and text of our own
-            [sys.executable, "-P", "-c", _BOOT, f"chronostream: {config.name}"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C in a terminal or a notebook is meant for the program there.
-        )
-    except OSError as error:
-        raise StartError(f"the scheduler process could not be started: {error}") from error
-    try:
-        pid = _report_of(child, json.dumps(order).encode() + b"\n", detach=detach)
-        return ProducerProcess(config.name, pid, None if detach else child)
-    except psutil.NoSuchProcess:
-        raise StartError(f"the scheduler process {pid} ended as soon as it was ready") from None
-    except BaseException:
-        if child.returncode is None:
-            os.killpg(child.pid, signal.SIGKILL)  # Its group, which the process that was to stay is in as well.
-        child.wait()
-        raise
-    finally:
-        if detach:
-            child.wait()  # It only made the process that stays.
+    with _started(config, detach=detach) as (pid, child):
+        _output_of(child).close()
+        try:
+            return ProducerProcess(config.name, pid, None if detach else child)
+        except psutil.NoSuchProcess:
+            raise StartError(f"the scheduler process {pid} ended as soon as it was ready") from None
+
+
+def start_supervised(config: StreamConfig, stop: Stop, turn_s: float | None) -> SupervisedProcess:
+    """Do the same for a supervisor: the process logs as much as one that runs alone, and tells that its engine turns.
+
+    Args:
+        config: as for `start`.
+        stop: ends the start as well, when it is set.
+        turn_s: how often the engine has to turn at least, in seconds; None: nobody wants to know.
+
+    Raises:
+        ChronoStreamError: as for `start`.
+    """
+    with _started(config, stop=stop, log_level=logging.INFO, turn_s=turn_s) as (pid, child):
+        os.set_blocking(_output_of(child).fileno(), False)
+        return SupervisedProcess(config.name, pid, child)
+
+
+def stop_all(producers: Collection[ProducerProcess], timeout_s: float = _STOP_TIMEOUT_S) -> None:
+    """Do with several processes at once what `ProducerProcess.stop` does with one."""
+    deadline_s = time.monotonic() + timeout_s
+    for producer in producers:
+        _terminate(producer._process)  # noqa: SLF001 - this module's own
+    for producer in producers:
+        producer.stop(max(0.0, deadline_s - time.monotonic()))
 
 
 def stop_producer(name: str, timeout_s: float = _STOP_TIMEOUT_S) -> None:
@@ -185,12 +224,17 @@ def ending(exit_status: int | None) -> str:
     return f"was killed by signal {-exit_status}" if exit_status < 0 else f"ended with status {exit_status}"
 
 
-def _terminated(process: psutil.Process, timeout_s: float) -> bool:
-    """Have a process end, one that is suspended too, and return whether it did."""
-    deadline_s = time.monotonic() + checked_seconds("timeout_s", timeout_s)
+def _terminate(process: psutil.Process) -> None:
+    """Ask a process to end, one that is suspended too."""
     with suppress(psutil.NoSuchProcess):
         process.terminate()
         process.resume()
+
+
+def _terminated(process: psutil.Process, timeout_s: float) -> bool:
+    """Have a process end, and return whether it did."""
+    deadline_s = time.monotonic() + checked_seconds("timeout_s", timeout_s)
+    _terminate(process)
     while _runs(process):
         if time.monotonic() >= deadline_s:
             return False
@@ -206,40 +250,95 @@ def _runs(process: psutil.Process) -> bool:
         return False
 
 
-def _report_of(child: subprocess.Popen[bytes], order: bytes, *, detach: bool) -> int:
+@contextmanager
+def _started(
+    config: StreamConfig,
+    *,
+    detach: bool = False,
+    stop: Stop | None = None,
+    log_level: int = logging.WARNING,
+    turn_s: float | None = None,
+) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+    """Start a process and give its pid and what started it, once it is ready; kill it if the block fails."""
+    order = {
+        "path": [entry for entry in sys.path if isinstance(entry, str)],  # The import system ignores others, too.
+        "config": asdict(checked_config(config)),
+        "parent": os.getpid(),
+        "detach": detach,
+        "log_level": log_level,
+        "turn_s": turn_s,
+    }
+    try:
+        child = subprocess.Popen(  # noqa: S603 - this interpreter, and text of our own
+            [sys.executable, "-P", "-c", _BOOT, f"chronostream: {config.name}"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C in a terminal or a notebook is meant for the program there.
+        )
+    except OSError as error:
+        raise StartError(f"the scheduler process could not be started: {error}") from error
+    try:
+        yield _report_of(child, json.dumps(order).encode() + b"\n", stop, detach=detach), child
+    except BaseException:
+        if child.returncode is None:
+            os.killpg(child.pid, signal.SIGKILL)  # Its group, which the process that was to stay is in as well.
+        child.wait()
+        _output_of(child).close()
+        raise
+    finally:
+        if detach:
+            child.wait()  # It only made the process that stays.
+
+
+def _report_of(child: subprocess.Popen[bytes], order: bytes, stop: Stop | None, *, detach: bool) -> int:
     """Hand the order over and return the pid that the child reports; raise the error that it reports."""
     assert child.stdin is not None
-    assert child.stdout is not None
-    with child.stdout:
-        # If it ended already, its exit status says why.
-        with suppress(BrokenPipeError), child.stdin:
-            child.stdin.write(order)
-        deadline_s = time.monotonic() + _START_TIMEOUT_S
-        report = b""
-        while not report.endswith(b"\n"):
-            part = _next_part(child, deadline_s, detach=detach)
-            if not part:
-                status = child.wait(_STOP_TIMEOUT_S)
-                raise StartError(f"the scheduler process ended with status {status} before it was ready")
-            report += part
-    outcome = pickle.loads(bytes.fromhex(report.decode()))  # noqa: S301 - from a process of our own
+    # If it ended already, its exit status says why.
+    with suppress(BrokenPipeError), child.stdin:
+        child.stdin.write(order)
+    report = b""
+    deadline_s = time.monotonic() + _START_TIMEOUT_S
+    while b"\n" not in report:
+        part = _next_part(child, deadline_s, stop, detach=detach)
+        if not part:
+            status = child.wait(_STOP_TIMEOUT_S)
+            raise StartError(f"the scheduler process ended with status {status} before it was ready")
+        report += part
+    line, _, _ = report.partition(b"\n")  # What may follow tells that the engine turns.
+    outcome = pickle.loads(bytes.fromhex(line.decode()))  # noqa: S301 - from a process of our own
     if isinstance(outcome, ChronoStreamError):
         child.wait(_STOP_TIMEOUT_S)
         raise outcome
     return int(outcome)
 
 
-def _next_part(child: subprocess.Popen[bytes], deadline_s: float, *, detach: bool) -> bytes:
-    """Return what comes next from the child; nothing if it ended, or its end of the pipe was closed."""
-    assert child.stdout is not None
+def _next_part(child: subprocess.Popen[bytes], deadline_s: float, stop: Stop | None, *, detach: bool) -> bytes:
+    """Return what comes next from the child; nothing if it ended, or its end of the pipe was closed.
+
+    When `stop` is set the child is asked to end, and what comes is still waited for.
+    """
     poll = select.poll()
-    poll.register(child.stdout, select.POLLIN)
+    output = _output_of(child).fileno()
+    poll.register(output, select.POLLIN)
+    if stop is not None:
+        poll.register(stop, select.POLLIN)
     while True:
         ended = not detach and child.poll() is not None
         remaining_s = 0.0 if ended else deadline_s - time.monotonic()
-        if poll.poll(1000 * max(0.0, min(remaining_s, _ALIVE_CHECK_S))):
-            return os.read(child.stdout.fileno(), 65536)
+        ready = dict(poll.poll(1000 * max(0.0, min(remaining_s, _ALIVE_CHECK_S))))
+        if output in ready:
+            return os.read(output, _PART_BYTES)
         if ended:
             return b""
         if remaining_s <= 0:
             raise StartError(f"the scheduler process was not ready within {_START_TIMEOUT_S:g} s")
+        if stop is not None and ready:
+            child.terminate()
+            poll.unregister(stop)
+            deadline_s = min(deadline_s, time.monotonic() + _STOP_TIMEOUT_S)
+
+
+def _output_of(child: subprocess.Popen[bytes] | None) -> IO[bytes]:
+    assert child is not None
+    assert child.stdout is not None
+    return child.stdout

@@ -10,8 +10,9 @@ import logging
 import os
 import socket
 import time
+from collections.abc import Callable
 
-__all__ = ["Watchdog", "notify"]
+__all__ = ["Watchdog", "notify", "systemd_watchdog"]
 
 _log = logging.getLogger(__name__)
 
@@ -37,14 +38,19 @@ def notify(state: str) -> bool:
 
 
 class Watchdog:
-    """Sends signs of life, twice as often as ``WATCHDOG_USEC`` asks for.
+    """Sends signs of life to whoever watches this process.
+
+    Args:
+        interval_s: how often `feed` has to be called at least; None if nobody watches.
+        send: sends one.
 
     Attributes:
-        interval_s: how often `feed` has to be called at least; None if nobody watches this process.
+        interval_s: likewise.
     """
 
-    def __init__(self) -> None:
-        self.interval_s = _interval_s()
+    def __init__(self, interval_s: float | None, send: Callable[[], object]) -> None:
+        self.interval_s = interval_s
+        self._send = send
         self._next_s = 0.0
 
     def feed(self) -> None:
@@ -54,7 +60,12 @@ class Watchdog:
         now_s = time.monotonic()
         if now_s >= self._next_s:
             self._next_s = now_s + self.interval_s / 2
-            notify("WATCHDOG=1")
+            self._send()
+
+
+def systemd_watchdog() -> Watchdog:
+    """Return what sends signs of life to systemd, at least twice in the period that it asks for."""
+    return Watchdog(_interval_s(), lambda: notify("WATCHDOG=1"))
 
 
 def _interval_s() -> float | None:

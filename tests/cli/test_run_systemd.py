@@ -12,14 +12,15 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
-from chronostream.producer.process import start
+from chronostream.producer.process import start, stop_producer
 from chronostream.ring import Producer, inspect
 from chronostream.stream.config import StreamConfig
 from chronostream.stream.events import subscribe
 from tests.process_harness import Programs
-from tests.ring.harness import ROOT, TIMEOUT_S, path_of
+from tests.ring.harness import ROOT, TIMEOUT_S, path_of, wait_until
 
 UNIT = ROOT / "docs" / "chronostream@.service"
 
@@ -110,6 +111,39 @@ def test_several_streams_are_one_service(programs: Programs, systemd: Systemd, n
     assert program.stop()[0] == 0
     assert [told for told in systemd.rest() if told != "WATCHDOG=1"] == ["STOPPING=1"]
     assert not any(path_of(each).exists() for each in names)
+
+
+def test_there_are_no_signs_of_life_while_one_of_several_engines_hangs(
+    programs: Programs, systemd: Systemd, name: str, tmp_path: Path
+) -> None:
+    watchdog_s = 0.8
+    names = [f"{name}-a", f"{name}-b"]
+    (tmp_path / "streams.toml").write_text("".join(f"[streams.{each}]\nremove = true\n" for each in names))
+    programs.chronostream(
+        "run", "--config", str(tmp_path / "streams.toml"), env=systemd.environment(watchdog_s), stderr=None
+    )
+    assert [systemd.next(), systemd.next()] == ["READY=1", "WATCHDOG=1"]
+    hanging = psutil.Process(inspect(names[1]).pid)
+    hanging.suspend()
+    wait_until(lambda: hanging.status() == psutil.STATUS_STOPPED)
+    time.sleep(watchdog_s)
+    systemd.rest()  # It may have turned since the sign before.
+    time.sleep(2 * watchdog_s)
+    assert systemd.rest() == []
+    hanging.resume()
+    assert systemd.next() == "WATCHDOG=1"
+
+
+def test_one_that_has_ended_is_not_waited_for(programs: Programs, systemd: Systemd, name: str, tmp_path: Path) -> None:
+    names = [f"{name}-a", f"{name}-b"]
+    (tmp_path / "streams.toml").write_text("".join(f"[streams.{each}]\nremove = true\n" for each in names))
+    program = programs.chronostream("run", "--config", str(tmp_path / "streams.toml"), env=systemd.environment(0.4))
+    assert systemd.next() == "READY=1"
+    stop_producer(names[1])
+    while "was stopped: process" not in program.err.line():
+        pass
+    systemd.rest()
+    assert [systemd.next() for _ in range(3)] == ["WATCHDOG=1"] * 3
 
 
 def test_the_unit_of_the_documentation_runs_as_it_stands(

@@ -19,6 +19,7 @@ import psutil
 import pytest
 
 from chronostream import ring
+from chronostream.clock import Stop
 from chronostream.errors import (
     AccessDeniedError,
     InvalidTypeError,
@@ -33,7 +34,7 @@ from chronostream.event import EVENT_DTYPE
 from chronostream.producer import process
 from chronostream.producer.engine import Engine
 from chronostream.producer.life import run
-from chronostream.producer.process import ProducerProcess, start, stop_producer
+from chronostream.producer.process import ProducerProcess, start, start_supervised, stop_all, stop_producer
 from chronostream.ring import Producer
 from chronostream.ring.layout import HEADER_DTYPE
 from chronostream.stream.config import StreamConfig
@@ -320,6 +321,56 @@ def test_a_process_that_does_not_get_ready_in_time_is_killed_with_what_it_forked
     with pytest.raises(StartError, match=r"not ready within 0\.2 s"):
         start(config(name), detach=detach)
     wait_until(lambda: gone(int((tmp_path / "pid").read_text())))
+
+
+@pytest.mark.usefixtures("_no_children_left")
+@pytest.mark.parametrize(
+    ("script", "error"),
+    [("exec sleep 60", "ended with status -15 before it was ready"), ("trap '' TERM; sleep 60", r"not ready within")],
+)
+def test_a_start_can_be_given_up(
+    name: str, interpreter: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, script: str, error: str
+) -> None:
+    monkeypatch.setattr(process, "_STOP_TIMEOUT_S", 0.2)
+    interpreter(script)
+    with Stop() as stop:
+        stop.set()
+        with pytest.raises(StartError, match=error):
+            start_supervised(config(name), stop, None)
+
+
+def test_a_supervised_process_tells_that_its_engine_turns(name: str) -> None:
+    with Stop() as stop, start_supervised(config(name, frequencies=("day",)), stop, 0.1) as producer:
+        for _ in range(3):
+            wait_until(producer.has_turned)
+        producer._process.suspend()
+        wait_until(lambda: producer._process.status() == psutil.STATUS_STOPPED)
+        producer.has_turned()
+        time.sleep(0.3)
+        assert not producer.has_turned()
+        producer._process.resume()
+        wait_until(producer.has_turned)
+    assert producer.exit_status == 0
+
+
+def test_several_are_stopped_at_once_and_one_that_does_not_is_killed(name: str, programs: Programs) -> None:
+    stubborn = programs.python("-c", STUBBORN)
+    stubborn.out.line()
+    producer = start(config(name))
+    stop_all([ProducerProcess("name", stubborn.pid, stubborn.process), producer], 0.5)
+    assert (stubborn.wait(), producer.exit_status, state(name)) == (-signal.SIGKILL, 0, "closed")
+
+
+def test_how_a_process_ended_is_not_made_up_where_the_system_does_not_tell(name: str) -> None:
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        with start(config(name)) as producer:
+            os.kill(producer.pid, signal.SIGKILL)
+            wait_until(lambda: not producer.alive)
+            assert producer.exit_status is None
+            assert repr(producer) == f"<ProducerProcess '{name}': process {producer.pid} ended>"
+    finally:
+        signal.signal(signal.SIGCHLD, before)
 
 
 @pytest.mark.usefixtures("_no_children_left")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from chronostream.producer.systemd import Watchdog, notify
+from chronostream.producer.systemd import notify, systemd_watchdog
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_a_watchdog_is_fed_twice_in_its_period(listener: socket.socket, monkeypa
     monkeypatch.setenv("WATCHDOG_USEC", "20000000")
     now_s = 100.0
     monkeypatch.setattr("time.monotonic", lambda: now_s)
-    watchdog = Watchdog()
+    watchdog = systemd_watchdog()
     assert watchdog.interval_s == 10
     for seconds in (0, 1, 4.9, 5, 9.9, 10):
         now_s = 100 + seconds
@@ -79,7 +79,7 @@ def test_who_is_not_watched_is_silent(
         monkeypatch.setenv("WATCHDOG_PID", watched)
     else:
         monkeypatch.delenv("WATCHDOG_USEC", raising=False)
-    watchdog = Watchdog()
+    watchdog = systemd_watchdog()
     watchdog.feed()
     assert (watchdog.interval_s, arrived(listener)) == (None, [])
 
@@ -91,5 +91,5 @@ def test_a_period_that_is_none_is_logged(
     monkeypatch.setenv("WATCHDOG_USEC", period)
     monkeypatch.delenv("WATCHDOG_PID", raising=False)
     with caplog.at_level(logging.WARNING):
-        assert Watchdog().interval_s is None
+        assert systemd_watchdog().interval_s is None
     assert f"WATCHDOG_USEC is {period!r}" in caplog.text
