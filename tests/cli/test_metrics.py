@@ -4,6 +4,7 @@ import re
 import signal
 import socket
 import sys
+import urllib.error
 import urllib.request
 
 import pytest
@@ -12,6 +13,16 @@ from prometheus_client.parser import text_string_to_metric_families
 from chronostream.cli import main
 from tests.process_harness import Programs
 from tests.ring.harness import TIMEOUT_S
+
+BLIND = """
+import sys
+from chronostream.cli import main
+from chronostream.observe import metrics
+def survey(*_, **__):
+    raise AssertionError
+metrics.survey = survey
+sys.exit(main(["metrics", "--port", "0"]))
+"""
 
 
 def fetch(url: str) -> str:
@@ -42,10 +53,36 @@ def test_it_answers_over_http_with_the_streams_of_that_moment(programs: Programs
     assert program.err.rest().endswith(" INFO stopped\n")
 
 
-def test_a_port_that_is_taken_is_one_clear_line_and_status_2(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_sign_of_life_looks_at_no_stream_and_nothing_else_is_there(programs: Programs) -> None:
+    program = programs.python("-c", BLIND)
+    url = program.err.line().rpartition(" ")[2].removesuffix("/metrics")
+    assert fetch(f"{url}/healthz") == "ok\n"
+    for path in ("/", "/healthz/", "/metrics/", "/favicon.ico", "/streams"):
+        with pytest.raises(urllib.error.HTTPError, match="404") as refused:
+            fetch(url + path)
+        assert refused.value.read() == b"there are /metrics and /healthz\n"
+        refused.value.close()
+    assert program.stop()[0] == 0
+
+
+def test_a_client_that_says_nothing_holds_nobody_up(programs: Programs) -> None:
+    program = programs.chronostream("metrics", "--port", "0", "--address", "::1")
+    ready = re.fullmatch(r"\S+Z INFO ready: (http://\[::1\]:(\d+))/metrics", program.err.line())
+    assert ready
+    with socket.create_connection(("::1", int(ready[2]))):
+        assert fetch(f"{ready[1]}/healthz") == "ok\n"
+        assert program.stop()[0] == 0
+
+
+def test_an_address_that_is_none_is_wrong_usage(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["metrics", "--address", "300.1.1.1"]) == 2
+    assert capfd.readouterr().err.startswith("chronostream: there is no address '300.1.1.1' to answer on: ")
+
+
+def test_a_port_that_is_taken_is_one_clear_line_and_status_1(capfd: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        assert main(["metrics", "--port", str(port)]) == 2
+        assert main(["metrics", "--port", str(port)]) == 1
     assert capfd.readouterr().err == (
         f"chronostream: cannot answer on 127.0.0.1, port {port}: Address already in use\n"
     )
