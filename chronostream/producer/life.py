@@ -78,7 +78,7 @@ def serving(stop: Stop, for_s: float | None = None) -> Iterator[None]:
     if timer is not None:
         timer.daemon = True
         timer.start()
-    notify("READY=1")
+    notify("READY=1", timeout_s=1)  # Without this one the service would never be up.
     try:
         yield
     finally:

@@ -16,23 +16,30 @@ __all__ = ["Watchdog", "notify", "systemd_watchdog"]
 
 _log = logging.getLogger(__name__)
 
+_unreachable: set[str] = set()  # sockets that were logged as such
 
-def notify(state: str) -> bool:
+
+def notify(state: str, *, timeout_s: float = 0) -> bool:
     """Send a state such as ``"READY=1"``; return whether there was anybody to send it to.
 
-    A socket that cannot be reached is logged, and is no reason to stop the service.
+    A socket that cannot be reached is logged, once, and is no reason to stop the service.
+
+    Args:
+        state: what to send.
+        timeout_s: how long to wait for room in the socket.
     """
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return False
-    if address.startswith("@"):
-        address = "\0" + address[1:]  # a name that is in no file system
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
-            channel.settimeout(1)
-            channel.sendto(state.encode(), address)
+            channel.settimeout(timeout_s)
+            # An @ stands for a name that is in no file system.
+            channel.sendto(state.encode(), "\0" + address[1:] if address.startswith("@") else address)
     except OSError as error:
-        _log.warning("NOTIFY_SOCKET %s cannot be told %s: %s", os.environ["NOTIFY_SOCKET"], state, error)
+        if address not in _unreachable:
+            _unreachable.add(address)
+            _log.warning("NOTIFY_SOCKET %s cannot be told %s, nor maybe what follows: %s", address, state, error)
         return False
     return True
 

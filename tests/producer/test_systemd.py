@@ -4,6 +4,7 @@ import logging
 import os
 import select
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,12 +51,26 @@ def test_an_abstract_socket_is_one_too(monkeypatch: pytest.MonkeyPatch) -> None:
         assert channel.recv(100) == b"STOPPING=1"
 
 
-def test_a_listener_that_is_gone_is_logged_and_nothing_else(
+def test_a_listener_that_is_gone_is_logged_once_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "nobody"))
     assert not notify("READY=1")
     assert "cannot be told READY=1" in caplog.text
+    for _ in range(3):
+        assert not notify("WATCHDOG=1")
+    assert len(caplog.messages) == 1
+
+
+def test_a_listener_that_does_not_listen_is_not_waited_for(listener: socket.socket) -> None:
+    sent = 0
+    while notify("WATCHDOG=1"):
+        sent += 1
+    begin_s = time.monotonic()
+    assert not notify("STOPPING=1")
+    assert time.monotonic() - begin_s < 0.5
+    assert arrived(listener) == [b"WATCHDOG=1"] * sent
+    assert notify("STOPPING=1")
 
 
 def test_a_watchdog_is_fed_twice_in_its_period(listener: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
