@@ -12,7 +12,7 @@ import importlib
 import os
 import platform
 from collections.abc import Callable
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, SupportsIndex, TypeAlias
 
 import numpy.typing as npt
 
@@ -92,13 +92,13 @@ class Reader(Protocol):
     def closed(self) -> bool:
         """Whether the stream is marked closed."""
 
-    def read(self, limit: int | None = None) -> npt.NDArray[Any]:
+    def read(self, limit: SupportsIndex | None = None) -> npt.NDArray[Any]:
         """Do what `Consumer.read` says."""
 
     def read_into(self, out: npt.NDArray[Any], /) -> int:
         """Do what `Consumer.read_into` says."""
 
-    def peek(self, limit: int | None, /) -> tuple[int, int]:
+    def peek(self, limit: SupportsIndex | None, /) -> tuple[int, int]:
         """Return the position and the number of at most `limit` records that lie in one piece, to be read in place."""
 
     def settle(self, first: int, count: int, /) -> int | None:

@@ -3,39 +3,53 @@
 from __future__ import annotations
 
 import operator
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["check_all_fit", "check_fits"]
+__all__ = ["check_fits"]
 
 _SHOWN = 80
 
 
-def check_fits(stored: Any, value: Any, dtype: np.dtype[Any]) -> None:
-    """Raise ValueError unless `stored`, a scalar or row of `dtype`, is the value that it was made of.
+def check_fits(rows: npt.NDArray[Any], values: list[Any]) -> None:
+    """Raise ValueError unless each of the rows is the value that it was made of.
 
     A float may be rounded to the width of its field. Texts and bytes may end in NULs, which numpy does not keep.
     """
-    if not _same(stored.item(), value) and not _kept(stored, value, dtype):
-        shown = repr(value)
-        raise ValueError(f"{shown if len(shown) <= _SHOWN else shown[:_SHOWN] + '…'} does not fit")
-
-
-def check_all_fit(rows: npt.NDArray[Any], values: list[Any]) -> None:
-    """Check each row and the value that it was made of as `check_fits` does."""
-    if not _same(rows.tolist(), values):
+    if not _same(rows, values):
         for row, value in zip(rows, values, strict=True):
-            check_fits(row, value, rows.dtype)
+            if not _kept(row, value, rows.dtype):
+                shown = repr(value)
+                raise ValueError(f"{shown if len(shown) <= _SHOWN else shown[:_SHOWN] + '…'} does not fit")
 
 
-def _same(stored: Any, value: Any) -> bool:
+def _same(rows: npt.NDArray[Any], values: list[Any]) -> bool:
     """Whether they are equal beyond doubt: the quick answer, which most values get."""
-    try:
-        return bool(stored == value)
-    except (TypeError, ValueError):  # Arrays have no single answer, and some values none for each other.
+    dtype = rows.dtype
+    times, arrays = (dtype.kind in "mM", False) if dtype.names is None else _traits(dtype)
+    if times:  # numpy warns when it compares some.
         return False
+    try:
+        if arrays and dtype.names is not None:
+            return all(_same_column(rows[name], [value[at] for value in values]) for at, name in enumerate(dtype.names))
+        return bool(rows.tolist() == values)
+    except (TypeError, ValueError):  # Some values have no answer for each other.
+        return False
+
+
+def _same_column(column: npt.NDArray[Any], values: list[Any]) -> bool:
+    return bool(column.tolist() == ([*map(list, values)] if column.ndim > 1 else values))
+
+
+@lru_cache(maxsize=256)
+def _traits(dtype: np.dtype[Any]) -> tuple[bool, bool]:
+    """Return whether a structure holds times, and whether it holds arrays."""
+    parts = [dtype[name] for name in dtype.names or ()]
+    inner = [_traits(part.base) if part.base.names else (part.base.kind in "mM", False) for part in parts]
+    return any(times for times, _ in inner), any(part.shape for part in parts) or any(arrays for _, arrays in inner)
 
 
 def _kept(stored: Any, value: Any, dtype: np.dtype[Any]) -> bool:

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import mmap
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 import numpy.typing as npt
@@ -145,7 +145,13 @@ class Layout:
     segment_size: int
 
     @classmethod
-    def plan(cls, dtype: npt.DTypeLike, capacity: int, application_size: int, max_consumers: int) -> Layout:
+    def plan(
+        cls,
+        dtype: npt.DTypeLike,
+        capacity: SupportsIndex,
+        application_size: SupportsIndex,
+        max_consumers: SupportsIndex,
+    ) -> Layout:
         """Lay a segment out.
 
         Raises:

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any, NoReturn, Self
+from typing import Any, NoReturn, Self, SupportsIndex
 
 import numpy as np
 import numpy.typing as npt
@@ -56,10 +56,10 @@ class Producer(Handle):
         cls,
         name: str,
         dtype: npt.DTypeLike,
-        capacity: int,
+        capacity: SupportsIndex,
         *,
-        application_size: int = 0,
-        max_consumers: int = DEFAULT_MAX_CONSUMERS,
+        application_size: SupportsIndex = 0,
+        max_consumers: SupportsIndex = DEFAULT_MAX_CONSUMERS,
         always_wake: bool = False,
         mode: int = 0o600,
         group: str | int | None = None,
@@ -175,7 +175,7 @@ class Producer(Handle):
         return self._writer.offer(record) or (self._free_dead_places() and self._writer.offer(record))
 
     @contextmanager
-    def claim(self, count: int) -> Iterator[npt.NDArray[Any]]:
+    def claim(self, count: SupportsIndex) -> Iterator[npt.NDArray[Any]]:
         """Give `count` records to write in place; they are published together when the block ends.
 
         The rows hold what was there before, and are read-only afterwards. An exception inside the block publishes

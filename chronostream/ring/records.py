@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from chronostream._values import checked_int
 from chronostream.errors import InvalidTypeError, InvalidValueError, RecordError
-from chronostream.ring.fitting import check_all_fit, check_fits
+from chronostream.ring.fitting import check_fits
 from chronostream.ring.layout import Layout
 
 __all__ = ["checked_limit", "checked_out", "raw_size", "record_bytes", "records_bytes"]
@@ -114,10 +114,11 @@ def checked_out(out: Any, layout: Layout) -> npt.NDArray[Any]:
 def _converted_one(value: Any, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
     """Return the value as one row, the padding between its fields zero."""
     try:
-        _check_kind(value, dtype)
+        if dtype.names is not None:
+            _refuse_scalars([value], dtype)
         row = np.zeros(1, dtype)
         row[0] = value
-        check_fits(row[0], value, dtype)
+        check_fits(row, [value])
     except (TypeError, ValueError, OverflowError, Warning) as error:
         raise RecordError(f"the record cannot be made a row of {dtype}: {error}") from error
     return row
@@ -127,28 +128,28 @@ def _converted(values: Iterable[Any], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
     """Return the values as rows, the padding between their fields zero."""
     try:
         values = list(values)
-        for value in values:
-            _check_kind(value, dtype)
+        if dtype.names is not None:
+            _refuse_scalars(values, dtype)
         rows = np.zeros(len(values), dtype)
         rows[:] = values
-        check_all_fit(rows, values)
+        check_fits(rows, values)
     except (TypeError, ValueError, OverflowError, Warning) as error:
         raise RecordError(f"the records cannot be made rows of {dtype}: {error}") from error
     return rows
 
 
-def _check_kind(value: Any, dtype: np.dtype[Any]) -> None:
-    """Refuse a scalar for a structure: numpy would fill each field with it."""
-    is_row = isinstance(value, tuple) or (isinstance(value, np.void) and value.dtype == dtype)
-    if dtype.names is not None and not is_row:
-        raise TypeError(f"{value!r} is neither a tuple nor a row of that dtype")
+def _refuse_scalars(values: list[Any], dtype: np.dtype[Any]) -> None:
+    """Take only tuples and rows for a structure: numpy would fill each field with a scalar."""
+    for value in values:
+        if not isinstance(value, tuple) and not (isinstance(value, np.void) and value.dtype == dtype):
+            raise TypeError(f"{value!r} is neither a tuple nor a row of that dtype")
 
 
 def _is_text(value: Any, dtype: np.dtype[Any]) -> bool:
-    """Whether it is text or bytes, of any length, for a ring of such; and not a buffer of a record's bytes."""
+    """Whether it is text or bytes, of another length, for a ring of such; and not a buffer of a record's bytes."""
     if isinstance(value, np.ndarray | np.generic):
         return dtype.kind in "SU" and value.dtype.kind == dtype.kind
-    return dtype.kind == "S" and isinstance(value, bytes)
+    return dtype.kind == "S" and isinstance(value, bytes) and len(value) != dtype.itemsize
 
 
 def _is_raw(array: npt.NDArray[Any] | np.generic, dtype: np.dtype[Any]) -> bool:

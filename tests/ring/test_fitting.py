@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from chronostream.ring.fitting import check_all_fit, check_fits
+from chronostream.ring.fitting import check_fits
 
 NESTED = np.dtype([("a", [("b", "i1"), ("c", "<U3")]), ("d", "u1", (2, 2)), ("e", [("f", "?")], 2)])
 
@@ -56,9 +56,8 @@ def stored(value: Any, dtype: Any) -> Any:
 )
 def test_a_value_that_is_kept_fits(value: Any, dtype: Any) -> None:
     dtype = np.dtype(dtype)
-    check_fits(stored(value, dtype), value, dtype)
     rows = np.array([stored(value, dtype)] * 2, dtype)
-    check_all_fit(rows, [value] * 2)
+    check_fits(rows, [value] * 2)
 
 
 @pytest.mark.parametrize(
@@ -101,13 +100,20 @@ def test_a_value_that_numpy_changed_does_not_fit(value: Any, dtype: Any) -> None
     except (TypeError, ValueError, OverflowError):
         return  # This numpy refuses it itself.
     with pytest.raises(ValueError, match="does not fit"):
-        check_fits(found, value, dtype)
+        check_fits(np.array([found], dtype), [value])
+
+
+def test_one_that_does_not_fit_among_many_is_found() -> None:
+    rows = np.zeros(3, NESTED)
+    values: list[Any] = [((0, ""), [[0, 0], [0, 0]], [(False,), (False,)])] * 3
+    check_fits(rows, values)
+    rows["d"][2, 1, 1] = 7
     with pytest.raises(ValueError, match="does not fit"):
-        check_all_fit(np.array([found], dtype), [value])
+        check_fits(rows, values)
 
 
 def test_what_does_not_fit_is_shown_but_not_at_any_length() -> None:
     with pytest.raises(ValueError, match=r"^'ab' does not fit$"):
-        check_fits(np.str_("a"), "ab", np.dtype("<U1"))
+        check_fits(np.array(["a"]), ["ab"])
     with pytest.raises(ValueError, match=r"^'a{79}… does not fit$"):
-        check_fits(np.str_("a"), "a" * 1000, np.dtype("<U1"))
+        check_fits(np.array(["a"]), ["a" * 1000])
