@@ -31,17 +31,22 @@ _syscall.restype = ctypes.c_long
 _syscall.argtypes = [ctypes.c_long, ctypes.c_void_p, ctypes.c_int, ctypes.c_uint32, ctypes.c_void_p]
 
 
-def futex_wait(address: int, expected: int, timeout_s: float) -> None:
+def futex_wait(address: int, expected: int, timeout_s: float) -> bool:
     """Sleep until the 32-bit word at `address` is woken, unless it is no longer `expected`; also ends for a signal.
 
     The GIL is given away meanwhile.
+
+    Returns:
+        Whether it slept for the whole time.
     """
     nanoseconds = max(0, round(timeout_s * 1e9))
     timeout = _Timespec(nanoseconds // 1_000_000_000, nanoseconds % 1_000_000_000)
-    if _syscall(_SYS_FUTEX, address, _FUTEX_WAIT, expected, ctypes.addressof(timeout)) < 0:
-        error = ctypes.get_errno()
-        if error not in _ORDINARY:
-            raise OSError(error, os.strerror(error))
+    if _syscall(_SYS_FUTEX, address, _FUTEX_WAIT, expected, ctypes.addressof(timeout)) >= 0:
+        return False
+    error = ctypes.get_errno()
+    if error not in _ORDINARY:
+        raise OSError(error, os.strerror(error))
+    return error == errno.ETIMEDOUT
 
 
 def futex_wake_all(address: int) -> None:

@@ -15,11 +15,12 @@
 #define Py_RETURN_NONE return Py_NewRef(Py_None)
 #define Py_RETURN_TRUE return Py_NewRef(Py_True)
 
+/* References and nothing else: they are visited and let go as an array. */
 typedef struct {
-    PyObject *copy;         /* copy.copy */
-    PyObject *empty;        /* numpy.empty */
-    PyObject *ndarray;      /* numpy.ndarray */
-    PyObject *scalar;       /* numpy.void */
+    PyObject *copy;     /* copy.copy */
+    PyObject *empty;    /* numpy.empty */
+    PyObject *ndarray;  /* numpy.ndarray */
+    PyObject *scalar;   /* numpy.void */
     PyObject *raw_size; /* chronostream.ring.records */
     PyObject *record_bytes;
     PyObject *records_bytes;
@@ -30,15 +31,16 @@ typedef struct {
     PyObject *dtype_name; /* "dtype" */
 } native_state;
 
-/* What both sides have. `segment` and `control` are views that keep the mapping; `refusal` ends every use. */
+/* What both sides have. `segment` and `control` are views that keep the mapping; `refusal` ends every use. A handle is
+ * of one thread, but that another may close it while one waits: hence the atomics. */
 typedef struct {
     PyObject_HEAD
     const native_state *state; /* of the module, which the type keeps alive */
     PyObject *layout;
     PyObject *dtype, *equal_dtype; /* the ring's own, and another object that was found to be the same */
-    PyObject *refusal;
+    _Atomic(PyObject *) refusal;
     Py_buffer segment, control;
-    int users; /* threads that look at the memory without the GIL */
+    atomic_int users; /* of the views: the handle until it is refused, and a thread that waits */
 } side;
 
 typedef struct {
@@ -55,10 +57,11 @@ typedef struct {
 
 static bool refused(side *self)
 {
-    if (self->refusal == NULL)
+    PyObject *refusal = atomic_load_explicit(&self->refusal, memory_order_acquire);
+    if (refusal == NULL)
         return false;
     /* A copy: the one that is kept must not collect the frames it was raised through. */
-    PyObject *error = PyObject_CallFunctionObjArgs(self->state->copy, self->refusal, NULL);
+    PyObject *error = PyObject_CallFunctionObjArgs(self->state->copy, refusal, NULL);
     if (error != NULL) {
         PyErr_SetObject((PyObject *)Py_TYPE(error), error);
         Py_DECREF(error);
@@ -66,9 +69,18 @@ static bool refused(side *self)
     return true;
 }
 
-static void let_go(side *self)
+/* Keep the views for a while; false if they were let go. */
+static bool enter(side *self)
 {
-    if (self->users == 0) {
+    int users = atomic_load(&self->users);
+    while (users > 0 && !atomic_compare_exchange_weak(&self->users, &users, users + 1))
+        continue;
+    return users > 0;
+}
+
+static void leave(side *self)
+{
+    if (atomic_fetch_sub(&self->users, 1) == 1) {
         PyBuffer_Release(&self->segment);
         PyBuffer_Release(&self->control);
     }
@@ -77,10 +89,11 @@ static void let_go(side *self)
 static PyObject *refuse(PyObject *object, PyObject *error)
 {
     side *self = (side *)object;
-    if (self->refusal == NULL) {
-        self->refusal = Py_NewRef(error);
-        let_go(self);
-    }
+    PyObject *none = NULL;
+    if (atomic_compare_exchange_strong(&self->refusal, &none, Py_NewRef(error)))
+        leave(self);
+    else
+        Py_DECREF(error);
     Py_RETURN_NONE;
 }
 
@@ -88,8 +101,10 @@ static void *allocated(PyTypeObject *type)
 {
     allocfunc allocate = PyType_GetSlot(type, Py_tp_alloc);
     side *self = (side *)allocate(type, 0);
-    if (self != NULL)
+    if (self != NULL) {
         self->state = PyType_GetModuleState(type);
+        atomic_init(&self->users, 1);
+    }
     return self;
 }
 
@@ -622,30 +637,17 @@ static PyObject *reader_settle(PyObject *object, PyObject *arguments)
     return PyLong_FromUnsignedLongLong(cs_settle(&self->reader, cs_min(count, most)));
 }
 
-static PyObject *reader_wait(PyObject *object, PyObject *timeout)
+static PyObject *wait_until(reader_object *self, double timeout_s)
 {
-    reader_object *self = (reader_object *)object;
-    const double timeout_s = PyFloat_AsDouble(timeout);
-    if (PyErr_Occurred())
-        return NULL;
-    uint64_t count;
-    if (!available(self, &count))
-        return NULL;
-    if (count > 0)
-        Py_RETURN_TRUE;
     const double most_s = 1e9;
     const double limited_s = timeout_s > 0 ? (timeout_s < most_s ? timeout_s : most_s) : 0;
-    const int64_t deadline_ns = cs_now_ns() + (int64_t)(limited_s * 1e9);
-    int64_t nap_ns = CS_SHORTEST_NAP_NS;
+    cs_waiting waiting = cs_begin_waiting(self->idle, (int64_t)(limited_s * 1e9));
     for (;;) {
+        uint64_t count;
         cs_outcome outcome;
-        self->base.users++; /* Whoever closes the handle meanwhile leaves the memory to us. */
         Py_BEGIN_ALLOW_THREADS
-        outcome = cs_wait(&self->reader, self->idle, deadline_ns, &nap_ns);
+        outcome = cs_wait(&self->reader, &waiting);
         Py_END_ALLOW_THREADS
-        self->base.users--;
-        if (self->base.refusal != NULL)
-            let_go(&self->base);
         if (!available(self, &count))
             return NULL;
         if (outcome != CS_INTERRUPTED)
@@ -653,6 +655,21 @@ static PyObject *reader_wait(PyObject *object, PyObject *timeout)
         if (PyErr_CheckSignals() < 0)
             return NULL;
     }
+}
+
+static PyObject *reader_wait(PyObject *object, PyObject *timeout)
+{
+    reader_object *self = (reader_object *)object;
+    const double timeout_s = PyFloat_AsDouble(timeout);
+    if (PyErr_Occurred() || refused(&self->base) || (!enter(&self->base) && refused(&self->base)))
+        return NULL;
+    /* Whoever closes the handle meanwhile leaves the memory to us. */
+    uint64_t count;
+    PyObject *ready = NULL;
+    if (available(self, &count))
+        ready = count > 0 ? PyBool_FromLong(true) : wait_until(self, timeout_s);
+    leave(&self->base);
+    return ready;
 }
 
 static PyObject *reader_leave(PyObject *object, PyObject *Py_UNUSED(none))
@@ -822,13 +839,45 @@ static int native_exec(PyObject *module)
     return add_offsets(module);
 }
 
-static PyModuleDef_Slot native_slots[] = {{Py_mod_exec, native_exec}, {0}};
+enum { STATE_OBJECTS = sizeof(native_state) / sizeof(PyObject *) };
+
+static int native_traverse(PyObject *module, visitproc visit, void *arg)
+{
+    PyObject **objects = PyModule_GetState(module);
+    for (size_t i = 0; i < STATE_OBJECTS; i++)
+        Py_VISIT(objects[i]);
+    return 0;
+}
+
+static int native_clear(PyObject *module)
+{
+    PyObject **objects = PyModule_GetState(module);
+    for (size_t i = 0; i < STATE_OBJECTS; i++)
+        Py_CLEAR(objects[i]);
+    return 0;
+}
+
+static void native_free(void *module)
+{
+    native_clear(module);
+}
+
+static PyModuleDef_Slot native_slots[] = {
+    {Py_mod_exec, native_exec},
+#ifdef Py_mod_gil /* a free-threaded build; others have the GIL anyway */
+    {Py_mod_gil, Py_MOD_GIL_NOT_USED},
+#endif
+    {0},
+};
 static struct PyModuleDef native_module = {
     .m_base = PyModuleDef_HEAD_INIT,
     .m_name = "chronostream.ring._native",
     .m_doc = "The native core: the ring's protocol in C11 atomics.",
     .m_size = sizeof(native_state),
     .m_slots = native_slots,
+    .m_traverse = native_traverse,
+    .m_clear = native_clear,
+    .m_free = native_free,
 };
 
 PyMODINIT_FUNC PyInit__native(void)

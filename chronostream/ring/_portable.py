@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, SupportsIndex, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -223,7 +223,7 @@ class Reader(Side):
         super().refuse(error)
         self._waiting = self._line = self._bytes
 
-    def read(self, limit: int | None = None) -> npt.NDArray[Any]:
+    def read(self, limit: SupportsIndex | None = None) -> npt.NDArray[Any]:
         self._check()
         return self._alone(self._read, checked_limit(limit, self._layout.capacity), self._as_records)
 
@@ -238,7 +238,7 @@ class Reader(Side):
         count: int = self._alone(self._read, min(len(rows), self._layout.capacity), copy_out)
         return count
 
-    def peek(self, limit: int | None, /) -> tuple[int, int]:
+    def peek(self, limit: SupportsIndex | None, /) -> tuple[int, int]:
         self._check()
         return self._alone(self._peek, checked_limit(limit, self._layout.capacity))
 
@@ -246,15 +246,18 @@ class Reader(Side):
         return self._alone(self._settle, first, count)
 
     def wait(self, timeout_s: float, /) -> bool:
-        deadline_s = time.monotonic() + timeout_s
+        began_s = time.monotonic()
+        counted_s = (
+            -time.thread_time()
+        )  # sleeps and processor time: the clock may have been replaced by one that stands
         turn = 0
         while not self.lag:
             if self.closed:
                 return bool(self.lag)  # X2: published before the close, and seen after it
-            remaining_s = deadline_s - time.monotonic()
+            remaining_s = timeout_s - max(counted_s + time.thread_time(), time.monotonic() - began_s)
             if remaining_s <= 0:
                 return False
-            self._idle(turn, remaining_s)
+            counted_s += self._idle(turn, remaining_s)
             turn += 1
         return True
 
@@ -331,31 +334,36 @@ class Reader(Side):
         lost += self._lost
         self._position, self._lost, self._line[0], self._line[1] = position, lost, position, lost
 
-    def _spin(self, _turn: int, _remaining_s: float) -> None:
-        """Look again at once."""
+    # Each of these idles for a turn, and returns how long it surely slept.
 
-    def _yield(self, _turn: int, _remaining_s: float) -> None:
+    def _spin(self, _turn: int, _remaining_s: float) -> float:
+        return 0.0
+
+    def _yield(self, _turn: int, _remaining_s: float) -> float:
         os.sched_yield()
+        return 0.0
 
-    def _sleep(self, turn: int, remaining_s: float) -> None:
-        time.sleep(min(remaining_s, _LONGEST_SLEEP_S, _SHORTEST_SLEEP_S * (turn + 1)))
+    def _sleep(self, turn: int, remaining_s: float) -> float:
+        nap_s = min(remaining_s, _LONGEST_SLEEP_S, _SHORTEST_SLEEP_S * (turn + 1))
+        time.sleep(nap_s)
+        return nap_s
 
-    def _block(self, turn: int, remaining_s: float) -> None:
+    def _block(self, turn: int, remaining_s: float) -> float:
         if turn < _SPINS_BEFORE_SLEEP:
-            os.sched_yield()
-            return
-        if self._waiting is None and not self._halfwords[ALWAYS_WAKE // 4]:
-            self._sleep(turn, remaining_s)  # This process cannot ask to be woken.
-            return
+            return self._yield(turn, remaining_s)
         words = self._halfwords  # kept mapped until the sleep ends, even if another thread closes the handle
         head = self._head(self._position)
         wake_seq = words[WAKE_SEQ // 4]  # W1
         if self._waiting is not None:
             self._waiting[WAITING // 4] = 1
         self._full_fence()  # W2
-        if self._position == head == self._head(head) and not self.closed:
-            try:
-                _futex.futex_wait(self._wake_address, wake_seq, remaining_s)  # W3
-            except OSError:
-                self._check()  # Another thread closed the handle just before the call: the word is no longer mapped.
-                raise
+        # After W1: the takeover by a producer that does not always wake changes `wake_seq`, too.
+        if self._waiting is None and not words[ALWAYS_WAKE // 4]:
+            return self._sleep(turn, remaining_s)  # This process cannot ask to be woken.
+        if self._position != head or self._head(head) != head or self.closed:
+            return 0.0
+        try:
+            return remaining_s if _futex.futex_wait(self._wake_address, wake_seq, remaining_s) else 0.0  # W3
+        except OSError:
+            self._check()  # Another thread closed the handle just before the call: the word is no longer mapped.
+            raise

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, Self, SupportsIndex, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -64,7 +64,7 @@ class Consumer(Handle):
         self._reader = core.Reader(segment.memory, segment.control, segment.layout, place, start == "oldest", idle)
         self.start = self._reader.position
         segment.on_refusal(self._reader.refuse)
-        self._next_check_s = time.monotonic() + LIVENESS_CHECK_S
+        self._checked_s, self._counted_s = time.monotonic(), 0.0
 
     @classmethod
     def attach(
@@ -151,7 +151,7 @@ class Consumer(Handle):
         """A copy of the header's fixed part: a row of `chronostream.ring.layout.HEADER_DTYPE`."""
         return self._segment.header
 
-    def read(self, limit: int | None = None) -> npt.NDArray[Any]:
+    def read(self, limit: SupportsIndex | None = None) -> npt.NDArray[Any]:
         """Return the records that are there, at most `limit`, as a new array, shape ``(n,)``; never blocks."""
         return self._reader.read(limit)
 
@@ -163,7 +163,7 @@ class Consumer(Handle):
         """Return the status of this ring, as `chronostream.ring.inspect` does, without opening it once more."""
         return segment_status(self._segment, self._place)
 
-    def peek(self, limit: int | None = None) -> AbstractContextManager[npt.NDArray[Any]]:
+    def peek(self, limit: SupportsIndex | None = None) -> AbstractContextManager[npt.NDArray[Any]]:
         """Give records to read in place, without a copy; the consumer moves past them when the block ends.
 
         The rows are views into the ring, read-only, shape ``(n,)``: at most `limit`, and no further than the ring's
@@ -190,18 +190,22 @@ class Consumer(Handle):
             InvalidValueError: the timeout is negative.
             InvalidTypeError: it is not a number.
         """
-        deadline_s = math.inf if timeout_s is None else time.monotonic() + checked_seconds("timeout_s", timeout_s)
+        limit_s = math.inf if timeout_s is None else checked_seconds("timeout_s", timeout_s)
+        began_s = time.monotonic()
+        counted_s = 0.0  # by the turns themselves: the clock may have been replaced by one that stands still
         while True:
-            now_s = time.monotonic()
-            if self._reader.wait(max(0.0, min(deadline_s, self._next_check_s) - now_s)):
+            remaining_s = limit_s - max(counted_s, time.monotonic() - began_s)
+            turn_s = min(max(0.0, remaining_s), LIVENESS_CHECK_S)
+            if self._reader.wait(turn_s):
                 return True
             if self._reader.closed:
                 return self._reader.lag > 0
-            now_s = time.monotonic()
-            if now_s >= self._next_check_s:
-                self._next_check_s = now_s + LIVENESS_CHECK_S
+            counted_s += turn_s
+            self._counted_s += turn_s
+            if self._unchecked_s() >= LIVENESS_CHECK_S:
+                self._checked_s, self._counted_s = time.monotonic(), 0.0
                 self._check_liveness()
-            if now_s >= deadline_s:
+            if remaining_s <= turn_s:
                 return False
 
     def close(self) -> None:
@@ -228,6 +232,10 @@ class Consumer(Handle):
     def _shown(self) -> str:
         state = "closed" if self.closed else "live" if self.producer_alive else "dead"
         return f"{state} position={self.position} lag={self.lag} lost={self.lost} capacity={self.capacity}"
+
+    def _unchecked_s(self) -> float:
+        """Return how long ago the last liveness check was: by the clock, or by the turns of waiting if that is more."""
+        return max(abs(time.monotonic() - self._checked_s), self._counted_s)
 
     def _check_liveness(self) -> None:
         named, alive = self._segment.named(), self.producer_alive
@@ -260,7 +268,7 @@ class _Peek:
 
     __slots__ = ("_count", "_limit", "_position", "_reader", "_slots")
 
-    def __init__(self, reader: Reader, slots: npt.NDArray[Any], limit: int | None) -> None:
+    def __init__(self, reader: Reader, slots: npt.NDArray[Any], limit: SupportsIndex | None) -> None:
         self._reader = reader
         self._slots = slots
         self._limit = limit

@@ -44,6 +44,11 @@ enum {
 };
 #define CS_FREE_TAIL UINT64_MAX
 
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "a segment is little-endian: no core runs on this machine");
+_Static_assert(ATOMIC_INT_LOCK_FREE == 2 && ATOMIC_LLONG_LOCK_FREE == 2,
+               "a lock behind an atomic is not shared by processes: no core runs on this machine");
+_Static_assert(sizeof(_Atomic uint32_t) == 4 && sizeof(_Atomic uint64_t) == 8, "atomics are as wide as their fields");
+
 /* Each further attempt to read begins further ahead, where the producer takes longer to arrive. A registering consumer
  * makes many more, each a few nanoseconds. */
 enum { CS_ATTEMPTS = 4, CS_REGISTERING_ATTEMPTS = 64 };
@@ -433,73 +438,106 @@ typedef enum { CS_READY, CS_ENDED, CS_TIMED_OUT, CS_INTERRUPTED } cs_outcome;
 enum { CS_SHORTEST_NAP_NS = 50000, CS_LONGEST_NAP_NS = 1000000 };
 typedef enum { CS_BUSY_SPIN, CS_YIELDING, CS_SLEEPING, CS_BLOCKING } cs_idle;
 
-static inline int64_t cs_now_ns(void)
+/* One wait, from call to call of cs_wait. Its time is counted as well as looked up, as sleeps and processor time: the
+ * clock may have been replaced by one that stands still. */
+typedef struct {
+    cs_idle idle;
+    int64_t timeout_ns, began_ns, counted_ns, processor_ns, nap_ns;
+} cs_waiting;
+
+static inline int64_t cs_clock_ns(clockid_t clock)
 {
     struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
+    clock_gettime(clock, &now);
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
-static inline void cs_sleep_ns(int64_t ns)
+static inline int64_t cs_now_ns(void) { return cs_clock_ns(CLOCK_MONOTONIC); }
+
+static inline cs_waiting cs_begin_waiting(cs_idle idle, int64_t timeout_ns)
 {
-    const struct timespec duration = {.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
-    nanosleep(&duration, NULL);
+    return (cs_waiting){
+        .idle = idle, .timeout_ns = timeout_ns, .began_ns = cs_now_ns(), .nap_ns = CS_SHORTEST_NAP_NS};
 }
 
-/* One sleep by the waiting protocol, until woken, for `ns` at most. */
-static inline void cs_block(const cs_reader *r, int64_t ns)
+/* Count the processor time since the last call; the first one only begins, so that short waits need not ask for it. */
+static inline void cs_count_processor(cs_waiting *w)
+{
+    const int64_t now_ns = cs_clock_ns(CLOCK_THREAD_CPUTIME_ID);
+    w->counted_ns += w->processor_ns == 0 ? 0 : now_ns - w->processor_ns;
+    w->processor_ns = now_ns;
+}
+
+static inline void cs_nap(cs_waiting *w, int64_t left_ns)
+{
+    const int64_t ns = w->nap_ns < left_ns ? w->nap_ns : left_ns;
+    const struct timespec duration = {.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
+    if (nanosleep(&duration, NULL) == 0)
+        w->counted_ns += ns;
+    w->nap_ns = w->nap_ns < CS_LONGEST_NAP_NS / 2 ? w->nap_ns * 2 : CS_LONGEST_NAP_NS;
+}
+
+/* One sleep by the waiting protocol, until woken, for `ns` at most; false if nobody would wake this process. */
+static inline bool cs_block(const cs_reader *r, cs_waiting *w, int64_t ns)
 {
 #if CS_FUTEX
     _Atomic uint32_t *word = cs_u32(r->ring.segment, CS_WAKE_SEQ);
     const struct timespec duration = {.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
+    CS_STEP("W1");
     const uint64_t head = cs_head(r);
     const uint32_t wake_seq = atomic_load_explicit(word, memory_order_acquire); /* W1 */
     CS_STEP("W2");
     if (r->ring.control != NULL)
         atomic_store_explicit(cs_u32(r->ring.control, CS_WAITING), 1, memory_order_relaxed);
     cs_full_fence(); /* W2 */
+    /* After W1: the takeover by a producer that does not always wake changes `wake_seq`, too. */
+    if (r->ring.control == NULL &&
+        !atomic_load_explicit(cs_u32(r->ring.segment, CS_ALWAYS_WAKE), memory_order_relaxed))
+        return false;
     CS_STEP("W3");
-    if (head == r->position && cs_head(r) == head && !cs_closed(r))
-        syscall(SYS_futex, word, FUTEX_WAIT, wake_seq, &duration, NULL, 0); /* W3 */
+    if (head == r->position && cs_head(r) == head && !cs_closed(r) &&
+        syscall(SYS_futex, word, FUTEX_WAIT, wake_seq, &duration, NULL, 0) < 0 && errno == ETIMEDOUT) /* W3 */
+        w->counted_ns += ns;
     CS_STEP("woken");
+    return true;
 #else
-    (void)r, (void)ns;
+    (void)r, (void)w, (void)ns;
+    return false;
 #endif
 }
 
-/* Wait in the way `idle` until there is something to read, the stream is closed, or it is `deadline_ns` by the
- * monotonic clock. It also returns after a sleep on the futex, and every few milliseconds otherwise, so that the
- * caller can look after signals; `*nap_ns` keeps from call to call how long the next nap is. */
-static inline cs_outcome cs_wait(const cs_reader *r, cs_idle idle, int64_t deadline_ns, int64_t *nap_ns)
+/* Wait until there is something to read, the stream is closed, or the time is up. It also returns after a sleep on the
+ * futex, and every few milliseconds otherwise, so that the caller can look after signals. */
+static inline cs_outcome cs_wait(const cs_reader *r, cs_waiting *w)
 {
-    enum { SPIN_NS = 5000000, SPIN_BEFORE_BLOCKING_NS = 10000 };
-    const int64_t began_ns = cs_now_ns();
-    const bool may_block =
-        CS_FUTEX && (r->ring.control != NULL ||
-                     atomic_load_explicit(cs_u32(r->ring.segment, CS_ALWAYS_WAKE), memory_order_relaxed));
-    for (int64_t now_ns = began_ns;; now_ns = cs_now_ns()) {
+    enum { SPIN_NS = 5000000, MOST_TURNS = 10000, SPIN_BEFORE_BLOCKING_NS = 10000, TURNS_BEFORE_BLOCKING = 500 };
+    const int64_t entered_ns = cs_now_ns();
+    int64_t now_ns = entered_ns;
+    for (int turn = 0;; turn++, now_ns = cs_now_ns()) {
         if (cs_head(r) != r->position)
             return CS_READY;
         if (cs_closed(r))
             return cs_head(r) != r->position ? CS_READY : CS_ENDED; /* X2 */
-        if (now_ns >= deadline_ns)
+        const int64_t looked_up_ns = now_ns - w->began_ns;
+        const int64_t left_ns = w->timeout_ns - (looked_up_ns > w->counted_ns ? looked_up_ns : w->counted_ns);
+        if (left_ns <= 0)
             return CS_TIMED_OUT;
-        if (now_ns - began_ns >= SPIN_NS)
+        const int64_t spun_ns = now_ns - entered_ns;
+        if (spun_ns >= SPIN_NS || turn >= MOST_TURNS) {
+            cs_count_processor(w);
             return CS_INTERRUPTED;
-        if (idle == CS_BUSY_SPIN) {
+        }
+        if (w->idle == CS_BUSY_SPIN) {
             for (int i = 0; i < 64 && cs_head(r) == r->position; i++)
                 cs_pause();
-        } else if (idle == CS_YIELDING) {
+        } else if (w->idle == CS_YIELDING) {
             sched_yield();
-        } else if (idle == CS_BLOCKING && now_ns - began_ns < SPIN_BEFORE_BLOCKING_NS) {
+        } else if (w->idle == CS_BLOCKING && spun_ns < SPIN_BEFORE_BLOCKING_NS && turn < TURNS_BEFORE_BLOCKING) {
             cs_pause();
-        } else if (idle == CS_BLOCKING && may_block) {
-            cs_block(r, deadline_ns - now_ns);
+        } else if (w->idle == CS_BLOCKING && cs_block(r, w, left_ns)) {
             return cs_head(r) != r->position ? CS_READY : CS_INTERRUPTED;
         } else {
-            const int64_t left_ns = deadline_ns - now_ns;
-            cs_sleep_ns(*nap_ns < left_ns ? *nap_ns : left_ns);
-            *nap_ns = *nap_ns < CS_LONGEST_NAP_NS / 2 ? *nap_ns * 2 : CS_LONGEST_NAP_NS;
+            cs_nap(w, left_ns);
         }
     }
 }

@@ -66,13 +66,12 @@ static void *consume(void *number)
     unsigned char out[CAPACITY * ITEM];
     cs_reader reader = {.ring = ring, .line = place == 0 ? NULL : ring.control + CS_LINE * (1 + place)};
     uint64_t received = 0, expected;
-    int64_t nap_ns = CS_SHORTEST_NAP_NS;
     cs_begin(&reader, place != 2);
     const uint64_t start = reader.position;
     expected = start;
     for (;;) {
-        const cs_outcome outcome = cs_wait(&reader, place == 1 ? CS_YIELDING : CS_BLOCKING,
-                                           cs_now_ns() + 100000000, &nap_ns);
+        cs_waiting waiting = cs_begin_waiting(place == 1 ? CS_YIELDING : CS_BLOCKING, 100000000);
+        const cs_outcome outcome = cs_wait(&reader, &waiting);
         if (outcome == CS_ENDED)
             break;
         cs_copied found;

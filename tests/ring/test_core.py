@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 import numpy.typing as npt
@@ -19,12 +19,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chronostream.errors import ClosedError, CoreUnavailableError, InvalidTypeError, InvalidValueError, RecordError
+from chronostream.errors import (
+    ClosedError,
+    CoreUnavailableError,
+    CorruptSegmentError,
+    InvalidTypeError,
+    InvalidValueError,
+    RecordError,
+)
 from chronostream.ring import CORE, Consumer, Producer
 from chronostream.ring import core as cores
 from chronostream.ring.layout import CLAIM, FREE_TAIL, HEAD, LINE, STATE, WAITING, WAKE_SEQ
 from tests.process_harness import Programs
-from tests.ring.harness import CORES, Handles, move_head, uses
+from tests.ring.harness import CORES, Handles, move_head, overwrite, uses
 
 POINT = np.dtype([("a", "<i8"), ("b", "<f4")])  # 12 bytes, padded to 16
 
@@ -321,7 +328,7 @@ def test_a_method_of_a_derived_class_takes_the_place_of_the_cores(own: Handles) 
             super().publish(record * 2)
 
     class One(Consumer):
-        def read(self, limit: int | None = 1) -> npt.NDArray[Any]:
+        def read(self, limit: SupportsIndex | None = 1) -> npt.NDArray[Any]:
             return super().read(limit)
 
     with (
@@ -558,12 +565,12 @@ def test_integers_of_any_kind_are_integers_and_bools_are_none(own: Handles) -> N
     producer = own.create("<i8", np.int64(8), application_size=np.uint8(3), max_consumers=np.int32(2))  # type: ignore[arg-type]
     assert (producer.capacity, type(producer.capacity)) == (8, int)
     consumer = own.attach()
-    with producer.claim(np.int16(2)) as rows:  # type: ignore[arg-type]
+    with producer.claim(np.int16(2)) as rows:
         rows[:] = 1
     producer.publish_many([2, 3, 4])
-    assert consumer.read(np.int64(1)).tolist() == [1]  # type: ignore[arg-type]
-    assert consumer.read(limit=np.uint8(1)).tolist() == [1]  # type: ignore[arg-type]
-    with consumer.peek(np.int64(1)) as peeked:  # type: ignore[arg-type]
+    assert consumer.read(np.int64(1)).tolist() == [1]
+    assert consumer.read(limit=np.uint8(1)).tolist() == [1]
+    with consumer.peek(np.int64(1)) as peeked:
         assert peeked.tolist() == [2]
     assert consumer.wait(np.float32(0.5))  # type: ignore[arg-type]
     create: Any = partial(Producer.create, f"{own.name}-no", "<i8")
@@ -631,6 +638,23 @@ def test_reading_nothing_gives_an_empty_array_of_the_dtype(ring: Handles) -> Non
     found = consumer.read()
     assert (found.dtype, found.shape) == (POINT, (0,))
     assert consumer.read_into(np.empty(3, POINT)) == 0
+
+
+def test_a_head_that_is_damaged_while_a_read_begins_is_an_error(ring: Handles) -> None:
+    producer, consumer = ring.pair()
+    producer.publish_many([1, 2])
+    consumer.read(1)
+
+    class Damaging:
+        def __index__(self) -> int:
+            overwrite(ring.name, HEAD, bytes(8))
+            return 5
+
+    with pytest.raises(CorruptSegmentError, match="its head is 0, but records up to 1 were read from it"):
+        consumer.read(Damaging())
+    overwrite(ring.name, HEAD, (2).to_bytes(8, "little"))
+    assert (consumer.position, consumer.lost, consumer.lag) == (1, 0, 1)
+    assert consumer.read().tolist() == [2]
 
 
 def test_a_limit_bounds_a_read_and_zero_reads_nothing(ring: Handles) -> None:

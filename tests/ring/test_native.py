@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+import gc
+import importlib.util
 import mmap
 import os
 import shutil
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +18,7 @@ import numpy as np
 import pytest
 
 from chronostream.errors import ClosedError, InvalidTypeError, InvalidValueError
-from chronostream.ring import layout
+from chronostream.ring import layout, records
 from chronostream.ring.core import load_core
 from chronostream.ring.layout import Layout
 from tests.ring.harness import CORES, ROOT, TIMEOUT_S, Handles, in_thread, wait_for_sleeper
@@ -157,6 +161,117 @@ def build(source: Path, target: Path, *flags: str, include: Path = SOURCES) -> P
 
 def run(program: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([program, *arguments], capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+
+
+@needs_compiler
+@pytest.mark.parametrize("step", ["W1", "W2", "W3"])
+def test_a_reader_that_nobody_wakes_any_more_after_a_takeover_does_not_sleep(tmp_path: Path, step: str) -> None:
+    done = run(build(ROOT / "tests/ring/protocol_takeover.c", tmp_path / "takeover"), step)
+    assert (done.returncode, done.stdout) == (0, "awake\n")
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ("macro", "value", "message"),
+    [
+        ("__BYTE_ORDER__", "__ORDER_BIG_ENDIAN__", "a segment is little-endian: no core runs on this machine"),
+        ("__GCC_ATOMIC_INT_LOCK_FREE", "1", "a lock behind an atomic is not shared by processes"),
+        ("__GCC_ATOMIC_LLONG_LOCK_FREE", "1", "a lock behind an atomic is not shared by processes"),
+    ],
+)
+def test_a_machine_that_the_ring_cannot_run_on_is_refused_when_it_is_built(
+    tmp_path: Path, macro: str, value: str, message: str
+) -> None:
+    (tmp_path / "header.c").write_text('#include "protocol.h"\n')
+    flags = ["-std=c11", "-D_GNU_SOURCE", f"-I{SOURCES}", f"-U{macro}", f"-D{macro}={value}", "-fsyntax-only"]
+    assert COMPILER is not None, "CI needs a C compiler"
+    command = [COMPILER, *flags, "-Wno-builtin-macro-redefined", str(tmp_path / "header.c")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+    assert done.returncode != 0
+    assert message in done.stderr
+
+
+def load_again() -> Any:
+    """Load the core once more, as another interpreter would; its module is nobody else's."""
+    from chronostream.ring import _native  # noqa: PLC0415 - not there where it was not built
+
+    spec = importlib.util.spec_from_file_location(_native.__name__, _native.__file__)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_module_that_is_let_go_takes_all_that_it_held_with_it(own: Handles) -> None:
+    held = [np.empty, np.ndarray, np.void, copy.copy, records.record_bytes, records.checked_out, InvalidValueError]
+    load_again()
+    gc.collect()
+    before = [sys.getrefcount(each) for each in held]
+    producer = own.create()
+    for _ in range(10):
+        module = load_again()
+        reader = module.Reader(producer._segment.memory, None, producer._layout, None, True, "blocking")
+        gone = weakref.ref(module)
+        del module
+        gc.collect()
+        producer.publish(7)
+        assert reader.read().tolist()[-1] == 7  # it keeps what it needs
+        del reader
+        gc.collect()
+        assert gone() is None
+    assert [sys.getrefcount(each) for each in held] == before
+
+
+STUBS = """
+import sys, types
+sys.path[:0] = {path!r}
+for name, members in {{
+    "numpy": ["empty", "ndarray", "void"],
+    "chronostream.ring.records": ["raw_size", "record_bytes", "records_bytes", "checked_limit", "checked_out"],
+    "chronostream.errors": ["CorruptSegmentError", "InvalidValueError"],
+}}.items():
+    module = types.ModuleType(name)
+    for member in members:
+        setattr(module, member, type(member, (Exception,), {{}}))
+    sys.modules[name] = module
+for package in ("chronostream", "chronostream.ring"):
+    sys.modules[package] = types.ModuleType(package)
+import importlib.util
+spec = importlib.util.spec_from_file_location("chronostream.ring._native", {file!r})
+native = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(native)
+assert native.NAME == "native"
+try:
+    native.Reader(b"", None, None, None, True, "blocking")
+except AttributeError:
+    pass  # None is no layout
+"""
+
+
+def test_each_interpreter_has_a_core_of_its_own() -> None:
+    """What numpy, which one interpreter only can load, is to the core, stands in for it here."""
+    from chronostream.ring import _native  # noqa: PLC0415 - not there where it was not built
+
+    code = STUBS.format(path=sys.path, file=_native.__file__)
+    program = f"""
+try:
+    import _interpreters
+    create = lambda: _interpreters.create("legacy")
+except ImportError:
+    import _xxsubinterpreters as _interpreters
+    import sys
+    create = _interpreters.create if sys.version_info < (3, 12) else lambda: _interpreters.create(isolated=False)
+for _ in range(5):
+    interpreter = create()
+    failed = _interpreters.run_string(interpreter, {code!r})
+    assert failed is None, failed
+    _interpreters.destroy(interpreter)
+print("done")
+"""
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+    assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr
 
 
 SANITIZER = ("-fsanitize=thread", "-g", "-O1")

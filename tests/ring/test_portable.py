@@ -20,7 +20,7 @@ import pytest
 from chronostream.errors import ClosedError
 from chronostream.ring import _futex, _portable, _side
 from chronostream.ring.layout import CLAIM, CLOSED, HEAD, LIVE, STATE, WAITING, WAKE_SEQ
-from tests.ring.harness import TIMEOUT_S, Handles, forked, in_fork, wait_until
+from tests.ring.harness import TIMEOUT_S, Handles, forked, in_fork, path_of, wait_until
 
 pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="the portable core is for x86-64")
 
@@ -327,6 +327,35 @@ def test_who_may_only_read_sleeps_deeply_when_the_producer_always_wakes(
     )
     monkeypatch.setattr(_futex, "futex_wait", lambda *_: producer.publish(1))
     assert reader.wait(10)
+
+
+@pytest.mark.parametrize("step", ["_head", "_full_fence"])
+def test_who_may_only_read_does_not_sleep_through_a_takeover_that_ends_the_waking(
+    own: Handles, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    first = own.create(always_wake=True)
+    reader: Any = _portable.Reader(
+        memoryview(first._segment.memory).toreadonly(), None, first._layout, None, True, "blocking"
+    )
+    real = getattr(reader, step)
+    slept: list[bool] = []
+
+    def take_over(*arguments: Any) -> Any:
+        if first._segment.refusal is None:
+            first.close(unlink=False)
+            own.create(always_wake=False)
+        return real(*arguments)
+
+    def sleep(_address: int, expected: int, _timeout_s: float) -> bool:
+        word = int.from_bytes(path_of(own.name).read_bytes()[WAKE_SEQ : WAKE_SEQ + 4], "little")
+        slept.append(word == expected)
+        return False
+
+    monkeypatch.setattr(_portable, "_SPINS_BEFORE_SLEEP", 0)
+    monkeypatch.setattr(_futex, "futex_wait", sleep)
+    monkeypatch.setattr(reader, step, take_over)
+    assert not reader.wait(0.01)
+    assert True not in slept
 
 
 def test_without_a_futex_blocking_is_sleeping(own: Handles, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -248,7 +248,7 @@ def test_a_finalizer_that_reads_while_a_read_makes_its_array_repeats_nothing(own
         ledger.fill()
         gc.disable()
         try:
-            found = ledger.consumer.read(Limit(ledger, later))  # type: ignore[arg-type]
+            found = ledger.consumer.read(Limit(ledger, later))
         finally:
             gc.set_threshold(*before)
             gc.enable()
