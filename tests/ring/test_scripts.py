@@ -8,16 +8,10 @@ from tests.ring.harness import PAIRS, run_script
 
 
 def test_a_damaged_segment_gives_a_sound_ring_or_an_error_of_our_tree(core: str) -> None:
-    printed = run_script("fuzz-ring", "--cases", 500, "--core", core, "--without-views")
+    printed = run_script("fuzz-ring", "--cases", 500, "--core", core)
     assert "500 damaged segments" in printed
     assert "'CorruptSegmentError': " in printed
     assert "'sound': " in printed
-
-
-@pytest.mark.xfail(reason="an odd mirror breaks list and metrics, and its texts reach the terminal of top raw")
-def test_a_damaged_segment_hides_no_other_and_puts_nothing_unprintable_on_the_terminal(core: str) -> None:
-    printed = run_script("fuzz-ring", "--cases", 150, "--core", core)
-    assert "150 damaged segments" in printed
 
 
 def test_witnesses_of_many_crashes_see_every_record_whole_and_count_every_loss(core: str) -> None:
