@@ -5,32 +5,33 @@ function may raise two kinds, so no other docstring repeats them: `InvalidTypeEr
 and `InvalidValueError` for a value out of its range::
 
     ChronoStreamError
-    ├── InvalidValueError (ValueError)        an argument is out of its range
-    │   ├── UnknownFrequencyError             not one of second, minute, hour, day
-    │   ├── InvalidNameError                  a stream name that cannot be a segment's name
-    │   ├── ConfigError                       a stream configuration that contradicts itself
-    │   └── RecordError                       a record that is not one row of the ring's dtype
-    ├── InvalidTypeError (TypeError)          an argument is of the wrong kind
-    ├── StreamError                           something about a stream and its segment
-    │   ├── StreamNotFoundError               no segment has this name
-    │   ├── StreamExistsError                 the name is taken by a stream that is kept
-    │   ├── ProducerActiveError               the name is live: another producer holds its lock
-    │   ├── LayoutMismatchError               the segment is sound, but of another layout, dtype or capacity
-    │   ├── StreamMismatchError               the stream is sound, but of another zone, sequencer or frequencies
-    │   ├── CorruptSegmentError               not a ring of ours, half made, or damaged
-    │   ├── AccessDeniedError                 owned by another user, or its mode does not let us in
-    │   ├── OutOfSharedMemoryError            the system has no room for the segment
-    │   ├── StreamRemovedError                the segment lost its name while it was in use
-    │   ├── ProducerGoneError                 the producer died without closing the stream
-    │   ├── LostError                         records were overwritten before they were read
-    │   └── StartError                        the scheduler process could not be started
-    ├── ClosedError                           the handle was closed
-    ├── ForkedError                           the handle belongs to the parent of this process
-    ├── RecordingError                        a directory that a stream cannot be recorded into
-    ├── BridgeError                           NATS does not answer, refuses, or sends something unexpected
-    ├── CoreUnavailableError                  the ring core asked for cannot run here
-    ├── SimulationError                       a simulation found that something does not hold
-    └── MissingDependencyError (ImportError)  a package that is not installed by itself, and is needed now
+    ├── InvalidValueError (ValueError)
+    │   ├── UnknownFrequencyError
+    │   ├── InvalidNameError
+    │   ├── ConfigError
+    │   └── RecordError
+    ├── InvalidTypeError (TypeError)
+    ├── StreamError
+    │   ├── StreamNotFoundError
+    │   ├── StreamExistsError
+    │   ├── ProducerActiveError
+    │   ├── LayoutMismatchError
+    │   ├── StreamMismatchError
+    │   ├── CorruptSegmentError
+    │   ├── AccessDeniedError
+    │   ├── OutOfSharedMemoryError
+    │   ├── StreamRemovedError
+    │   ├── ProducerGoneError
+    │   ├── LostError
+    │   └── StartError
+    ├── ClosedError
+    ├── ForkedError
+    ├── BusyError
+    ├── RecordingError
+    ├── BridgeError
+    ├── CoreUnavailableError
+    ├── SimulationError
+    └── MissingDependencyError (ImportError)
 """
 
 from __future__ import annotations

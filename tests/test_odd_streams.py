@@ -289,5 +289,5 @@ def test_no_command_writes_a_text_of_a_segment_raw(raw: tuple[str, ...], tmp_pat
 def test_no_command_writes_a_text_of_a_stream_raw_that_it_does_not_take_over(raw: tuple[str, ...]) -> None:
     for name in raw:
         Producer.create(f"{name}-dead", "<i8", 8, version=ODD, instance=ODD).close(unlink=False)
-        assert "asked for was" in shown("run", f"{name}-dead")
+        assert "requested was" in shown("run", f"{name}-dead")
         assert shown("remove", f"{name}-dead") == f"stream '{name}-dead' removed\n"

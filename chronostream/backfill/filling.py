@@ -110,6 +110,6 @@ def _latest(events: _Records, frequencies: tuple[Frequency, ...]) -> dict[Freque
 def _refuse_takeover(producer: Producer) -> None:
     if producer.taken_over:
         raise StreamExistsError(
-            f"stream {producer.name!r} exists, and a new one was asked for: use another name, or remove it first "
+            f"stream {producer.name!r} exists, and a new one was requested: use another name, or remove it first "
             f"(`chronostream remove {producer.name}`)"
         )

@@ -198,6 +198,6 @@ def _boundary_ns(second: int) -> int:
     boundary_ns = second * SECOND_NS
     if not INT64_MIN <= boundary_ns <= INT64_MAX:
         raise InvalidValueError(
-            f"the boundary asked for, {second} s of Unix time, is outside int64 nanoseconds: stay within 1677 to 2262"
+            f"the requested boundary, {second} s of Unix time, is outside int64 nanoseconds: stay within 1677 to 2262"
         )
     return boundary_ns

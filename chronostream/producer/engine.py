@@ -272,7 +272,7 @@ class Engine:
         found = self._state.description()
         if found is not None and found != wanted:
             raise StreamMismatchError(
-                f"stream {self.config.name!r} has {found}, asked for were {wanted}: use the same, another name, or "
+                f"stream {self.config.name!r} has {found}, requested were {wanted}: use the same, another name, or "
                 f"remove it first (`chronostream remove {self.config.name}`)"
             )
         state, boot_id = self._restore()

@@ -121,7 +121,7 @@ def check_same(name: str, found: Layout, wanted: Layout) -> None:
     for what in ("dtype", "capacity", "application_size", "max_consumers"):
         if getattr(found, what) != getattr(wanted, what):
             raise LayoutMismatchError(
-                f"stream {name!r} exists with {what} {getattr(found, what)}, asked for was {getattr(wanted, what)}: "
+                f"stream {name!r} exists with {what} {getattr(found, what)}, requested was {getattr(wanted, what)}: "
                 f"use the same, or remove it first (`chronostream remove {name}`)"
             )
 

@@ -120,7 +120,7 @@ def test_a_refusal_says_what_the_stream_is_and_what_was_asked_for(run: Run) -> N
     with pytest.raises(StreamMismatchError) as refused:
         run.start(frequencies=("minute", "hour"), timezone="Asia/Tokyo", sequencer="boundary")
     assert str(refused.value) == (
-        f"stream '{run.name}' has counting sequences of second events in UTC, asked for were boundary sequences of "
+        f"stream '{run.name}' has counting sequences of second events in UTC, requested were boundary sequences of "
         f"minute, hour events in Asia/Tokyo: use the same, another name, or remove it first "
         f"(`chronostream remove {run.name}`)"
     )

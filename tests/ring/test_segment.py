@@ -287,7 +287,7 @@ def test_a_stream_of_another_layout_is_not_taken_over_nor_harmed(name: str, what
     own(name, LAYOUT, IDENTITY).close()
     before = path_of(name).read_bytes()
     with pytest.raises(
-        LayoutMismatchError, match=rf"exists with {what} .*, asked for was .*chronostream remove {name}"
+        LayoutMismatchError, match=rf"exists with {what} .*, requested was .*chronostream remove {name}"
     ):
         own(name, other, IDENTITY)
     assert path_of(name).read_bytes() == before
