@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import shlex
 import signal
 import sys
 from collections.abc import Callable
@@ -94,7 +95,7 @@ def test_a_mirror_of_nothing_claims_no_stream_when_it_is_told_to_stop(url: str, 
 
 @pytest.mark.parametrize("streams", ["<&- >&- 2>&-", "2>&-", ">&-", "<&-"])
 def test_without_their_standard_streams_both_do_the_same(url: str, name: str, programs: Programs, streams: str) -> None:
-    command = f"exec {sys.executable} -W error -m chronostream"
+    command = f"exec {shlex.quote(sys.executable)} -W error -m chronostream"
     emit(name, 10)
     relay = programs.start("/bin/sh", "-c", f"{command} relay {name} --to {url} {streams}")
     assert (relay.wait(), stored_ids(url, stream_for(name))) == (0, ids_between(1, 11))

@@ -18,10 +18,13 @@ from tests.ring.harness import TIMEOUT_S, path_of
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_stops_it_and_its_handlers_are_put_back(name: str, number: signal.Signals) -> None:
-    before = signal.getsignal(number)
-    run(config(name), on_ready=lambda _: os.kill(os.getpid(), number))
-    assert state(name) == "closed"
-    assert signal.getsignal(number) is before
+    inherited = signal.signal(number, signal.SIG_DFL)  # nohup may have started this with one that is ignored.
+    try:
+        run(config(name), on_ready=lambda _: os.kill(os.getpid(), number))
+        assert state(name) == "closed"
+        assert signal.getsignal(number) is signal.SIG_DFL
+    finally:
+        signal.signal(number, inherited)
 
 
 def test_a_signal_that_comes_to_another_thread_ends_a_wait_at_once() -> None:

@@ -326,17 +326,30 @@ def test_a_process_that_does_not_get_ready_in_time_is_killed_with_what_it_forked
 @pytest.mark.usefixtures("_no_children_left")
 @pytest.mark.parametrize(
     ("script", "error"),
-    [("exec sleep 60", "ended with status -15 before it was ready"), ("trap '' TERM; sleep 60", r"not ready within")],
+    [("SLEEP", "ended with status -15 before it was ready"), ("trap '' TERM; SLEEP", r"not ready within")],
 )
 def test_a_start_can_be_given_up(
-    name: str, interpreter: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, script: str, error: str
+    name: str,
+    interpreter: Callable[[str], Path],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    script: str,
+    error: str,
 ) -> None:
     monkeypatch.setattr(process, "_STOP_TIMEOUT_S", 0.2)
-    interpreter(script)
+    begun = tmp_path / "begun"
+    interpreter(script.replace("SLEEP", f"touch '{begun}'; exec sleep 60"))
     with Stop() as stop:
-        stop.set()
+
+        def give_up() -> None:
+            wait_until(begun.exists)
+            stop.set()
+
+        thread = threading.Thread(target=give_up)
+        thread.start()
         with pytest.raises(StartError, match=error):
             start_supervised(config(name), stop, None)
+        thread.join()
 
 
 def test_a_supervised_process_tells_that_its_engine_turns(name: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.ring.harness import ROOT, TIMEOUT_S, mount_read_only, needs_mounts, own_mounts
+from tests.ring.harness import ROOT, TIMEOUT_S, mount_read_only, needs_mounts, needs_root, own_mounts
 
 
 def run(code: str, first: Callable[[], object] | None = None) -> tuple[str, str]:
@@ -36,6 +36,7 @@ def test_elsewhere_than_on_linux_importing_the_ring_says_so(platform: str) -> No
     )
 
 
+@needs_root
 @needs_mounts
 def test_the_ring_needs_no_directory_that_it_may_write_to(name: str) -> None:
     code = f"""
