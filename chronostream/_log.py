@@ -11,7 +11,7 @@ from queue import SimpleQueue
 
 from chronostream._stdio import printable_text, silence, write_all
 
-__all__ = ["log_to_stderr", "print_error"]
+__all__ = ["flush_log", "log_to_stderr", "print_error"]
 
 _MAX_LINES = 1000
 _FLUSH_S = 0.25
@@ -26,6 +26,12 @@ def log_to_stderr(level: int = logging.INFO) -> None:
     if not logging.root.handlers:
         logging.root.addHandler(_Stderr())
     logging.getLogger("chronostream").setLevel(level)
+
+
+def flush_log() -> None:
+    """Let the log so far be written first, so that a result comes after it; wait for a moment at most."""
+    for handler in logging.root.handlers:
+        handler.flush()
 
 
 def print_error(line: str) -> None:

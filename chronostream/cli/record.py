@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import click
 
-from chronostream._log import log_to_stderr
+from chronostream._log import flush_log, log_to_stderr
 from chronostream.cli.progress import progress
 from chronostream.producer.life import stopped_by_signals
 from chronostream.recorder import Recorder, Report
@@ -33,6 +33,7 @@ def record(
                 recorder.run(stop, for_s=for_s, on_progress=on_progress)
         finally:
             report = recorder.report
+            flush_log()
             plain = format_ == "json"
             click.echo(json.dumps(_plain(name, directory, report)) if plain else _text(name, directory, report))
 
