@@ -67,7 +67,7 @@ def test_a_document_can_be_followed(document: Path, tmp_path: Path) -> None:
     with contextlib.ExitStack() as started:
         for block, command, expected in commands_of(document):
             if block.remark != "until Ctrl-C":
-                _wait_for_output(producers)
+                _wait_for_output(producers + consumers)
             where = f"{document.relative_to(ROOT)}:{block.line}"
             run = Started(where, command, expected, tmp_path, exact=(block.output or block).exact)
             started.callback(run.kill)
