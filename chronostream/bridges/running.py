@@ -27,13 +27,23 @@ async def first_of(*coroutines: Coroutine[Any, Any, object]) -> None:
 
 
 async def cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    """Cancel tasks until they end: `asyncio.wait_for` (before Python 3.12) and nats-py can swallow a cancellation."""
+    """Cancel tasks until they end: `asyncio.wait_for` (before Python 3.12) and nats-py can swallow a cancellation.
+
+    A caller that is itself cancelled meanwhile waits for its tasks all the same, so that none of them is abandoned.
+    """
     left = {task for task in tasks if not task.done()}
+    cancelled: asyncio.CancelledError | None = None
     while left:
         for task in left:
             task.cancel()
-        _, left = await asyncio.wait(left, timeout=_CANCEL_AGAIN_S)
+        try:
+            await asyncio.wait(left, timeout=_CANCEL_AGAIN_S)
+        except asyncio.CancelledError as error:
+            cancelled = error
+        left = {task for task in left if not task.done()}
     await asyncio.gather(*tasks, return_exceptions=True)  # Otherwise asyncio logs errors that nobody retrieved.
+    if cancelled is not None:
+        raise cancelled
 
 
 class Backoff:

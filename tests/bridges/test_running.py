@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import pytest
 
+from chronostream.bridges import running
 from chronostream.bridges.running import Backoff, first_of
 
 
@@ -36,6 +38,24 @@ def test_one_that_swallows_its_cancellation_is_cancelled_again() -> None:
             await asyncio.Event().wait()
 
     asyncio.run(asyncio.wait_for(first_of(asyncio.sleep(0.01), stubborn()), 20))
+
+
+def test_one_that_is_cancelled_again_while_it_cancels_still_waits_for_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "_CANCEL_AGAIN_S", 0.01)
+    ended = []
+
+    async def stubborn() -> None:
+        for _ in range(5):
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+        ended.append("stubborn")
+
+    async def outer() -> None:
+        await first_of(first_of(stubborn(), asyncio.Event().wait()), asyncio.sleep(0.01))
+        ended.append("outer")
+
+    asyncio.run(asyncio.wait_for(outer(), 20))
+    assert ended == ["stubborn", "outer"]
 
 
 def test_waits_grow_until_they_are_reset(monkeypatch: pytest.MonkeyPatch) -> None:
