@@ -9,7 +9,7 @@ import threading
 import time
 from queue import SimpleQueue
 
-from chronostream._stdio import printable_text, silence, write_all
+from chronostream._stdio import discard_unwritten, printable_text, write_all
 
 __all__ = ["flush_log", "log_to_stderr", "print_error"]
 
@@ -44,7 +44,7 @@ def print_error(line: str) -> None:
         sys.stderr.write(f"{line}\n")
         sys.stderr.flush()
     except OSError:
-        silence(2)
+        discard_unwritten(2)
 
 
 class _Formatter(logging.Formatter):

@@ -1,4 +1,4 @@
-"""The standard streams of a process: open ones, and a log on stderr that nobody has to wait for."""
+"""The standard streams of a process: one that is closed, one that takes no more, and text that a terminal can show."""
 
 from __future__ import annotations
 

@@ -237,3 +237,22 @@ def test_what_was_logged_last_is_written_before_the_end(programs: Programs) -> N
 
 def test_a_program_ends_though_its_last_lines_are_not_read(programs: Programs, stalled: Any) -> None:
     assert log(programs, stalled, 5000, "raise SystemExit(3)").wait() == 3
+
+
+def test_an_error_that_cannot_be_printed_leaves_the_programs_stderr_as_it_was(programs: Programs) -> None:
+    """The program may be a notebook, or a test, that calls the command line."""
+    program = programs.python(
+        "-c",
+        """
+import os, sys
+from chronostream.cli import main
+full = os.open("/dev/full", os.O_WRONLY)
+os.dup2(full, 2)
+assert main(["nonsense"]) == 2
+assert os.path.samestat(os.fstat(2), os.fstat(full))
+os.dup2(1, 2)
+print("still here")
+""",
+    )
+    assert program.wait() == 0
+    assert program.out.rest() == "still here\n"
