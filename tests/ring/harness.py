@@ -230,6 +230,27 @@ def forked(target: Callable[[], object]) -> Iterator[ForkProcess]:
         process.close()
 
 
+def follow_to_the_end(consumer: Consumer, ready: Any, done: Any) -> None:
+    """Read the record 1, wait for the 2 and then for the end of the stream, as `lead_to_the_end` has them come."""
+    assert consumer.read().tolist() == [1]
+    ready.set()
+    assert consumer.wait(TIMEOUT_S)
+    assert consumer.read().tolist() == [2]
+    done.set()
+    assert not consumer.wait(TIMEOUT_S)
+
+
+def lead_to_the_end(follow: Callable[[], object], producer: Producer, ready: Any, done: Any) -> None:
+    """Publish 2 and close while a fork of this process follows."""
+    with forked(follow) as process:
+        assert ready.wait(TIMEOUT_S)
+        producer.publish(2)
+        assert done.wait(TIMEOUT_S)
+        producer.close()
+        process.join(TIMEOUT_S)
+        assert process.exitcode == 0
+
+
 def in_fork(target: Callable[[], object]) -> int:
     """Run `target` in a fork of this process and return the exit code: negative for a signal."""
     with forked(target) as process:

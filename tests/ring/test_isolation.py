@@ -36,8 +36,10 @@ from tests.ring.harness import (
     TIMEOUT_S,
     Handles,
     become_user,
+    follow_to_the_end,
     forked,
     in_fork,
+    lead_to_the_end,
     mount,
     mount_read_only,
     needs_mounts,
@@ -148,20 +150,9 @@ def test_a_reader_follows_unregistered_where_shared_memory_is_read_only(
         assert inspect(ring.name).state == "live"
         with ring.attach() as consumer:
             assert (consumer.registered, consumer.producer_alive) == (False, True)
-            assert consumer.read().tolist() == [1]
-            ready.set()
-            assert consumer.wait(TIMEOUT_S)
-            assert consumer.read().tolist() == [2]
-            done.set()
-            assert not consumer.wait(TIMEOUT_S)
+            follow_to_the_end(consumer, ready, done)
 
-    with forked(follow) as process:
-        assert ready.wait(TIMEOUT_S)
-        producer.publish(2)
-        assert done.wait(TIMEOUT_S)
-        producer.close()
-        process.join(TIMEOUT_S)
-        assert process.exitcode == 0
+    lead_to_the_end(follow, producer, ready, done)
 
 
 @needs_mounts

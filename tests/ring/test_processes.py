@@ -33,8 +33,10 @@ from tests.ring.harness import (
     TIMEOUT_S,
     Handles,
     become_nobody,
+    follow_to_the_end,
     forked,
     in_fork,
+    lead_to_the_end,
     needs_root,
     path_of,
     uses,
@@ -517,20 +519,9 @@ def test_a_user_who_may_only_read_can_follow_unregistered(
             assert not consumer.registered
             assert consumer.producer_alive
             assert bytes(consumer.application) == b"abc"
-            assert consumer.read().tolist() == [1]
-            ready.set()
-            assert consumer.wait(TIMEOUT_S)
-            assert consumer.read().tolist() == [2]
-            done.set()
-            assert not consumer.wait(TIMEOUT_S)
+            follow_to_the_end(consumer, ready, done)
 
-    with forked(follow) as process:
-        assert ready.wait(TIMEOUT_S)
-        producer.publish(2)
-        assert done.wait(TIMEOUT_S)
-        producer.close()
-        process.join(TIMEOUT_S)
-        assert process.exitcode == 0
+    lead_to_the_end(follow, producer, ready, done)
 
 
 @needs_root
