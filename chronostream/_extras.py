@@ -1,4 +1,4 @@
-"""Packages that ChronoStream works with but does not need: imported when they are used, never before."""
+"""Optional packages, which are imported on first use."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def require(module: str, install: str) -> Any:
 
     Args:
         module: what to import.
-        install: what to give to ``pip install`` for it.
+        install: the argument of ``pip install`` that brings it.
 
     Raises:
         MissingDependencyError: it is not installed.
@@ -25,7 +25,7 @@ def require(module: str, install: str) -> Any:
     except ModuleNotFoundError as error:
         package = module.partition(".")[0]
         if (error.name or "").partition(".")[0] != package:
-            raise  # It is there, and lacks something itself.
+            raise  # It is installed, but one of its own imports is missing.
         raise MissingDependencyError(
             f"this needs {package}, which is not installed: pip install '{install}'", name=package
         ) from error

@@ -1,4 +1,4 @@
-"""The log of a process on stderr. Whoever logs never waits for whoever reads."""
+"""The log of a process on stderr. A reader that stops reading never blocks a thread that logs."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _FLUSH_S = 0.25
 
 
 def log_to_stderr(level: int = logging.INFO) -> None:
-    """Show what ChronoStream logs from a level on, and what others log from WARNING on: one line each, in UTC.
+    """Log ChronoStream's records from `level` on, and those of other packages from WARNING on: one line each, in UTC.
 
-    Whoever logs never waits for whoever reads: a thread writes the lines. While it cannot, a thousand are kept, and
-    those that come then are dropped and counted. A program that has a log already keeps it.
+    A thread writes the lines. While it cannot write, it keeps a thousand of them; later ones are dropped and counted. A
+    program that has a log already keeps it.
     """
     if not logging.root.handlers:
         logging.root.addHandler(_Stderr())
@@ -29,13 +29,13 @@ def log_to_stderr(level: int = logging.INFO) -> None:
 
 
 def flush_log() -> None:
-    """Let the log so far be written first, so that a result comes after it; wait for a moment at most."""
+    """Wait a moment for the log to be written, so that a result appears after it."""
     for handler in logging.root.handlers:
         handler.flush()
 
 
 def print_error(line: str) -> None:
-    """Print a program's last words on stderr, behind its log if that goes there."""
+    """Print an error on stderr, after the log if that goes there too."""
     for handler in logging.root.handlers:
         if isinstance(handler, _Stderr):
             handler.put(line)
@@ -57,21 +57,21 @@ class _Formatter(logging.Formatter):
 
 
 class _Stderr(logging.Handler):
-    """Hands lines to a thread, which writes them to stderr; at the end of the program it has a moment for the rest."""
+    """Passes lines to a thread, which writes them to stderr. At exit it has a moment to write the rest."""
 
     def __init__(self) -> None:
         super().__init__()
         self.setFormatter(_Formatter("%(asctime)sZ %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S"))
         self._dropped = 0
-        self._began_s = math.inf  # when the write that is under way did
-        # Each line with how many were dropped before it; or an event to set once all before it are written.
+        self._began_s = math.inf  # when the current write began
+        # Each line with the number of lines dropped before it; or an event to set once all lines before it are written.
         self._lines: SimpleQueue[tuple[int, str | threading.Event]] = SimpleQueue()
         threading.Thread(target=self._write_lines, name="log", daemon=True).start()
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
             self.put(self.format(record))
-        except Exception as error:  # noqa: BLE001 - as every handler: an error in logging is none of what is logged
+        except Exception as error:  # noqa: BLE001 - as in every handler: a bad log call must not end the program
             self.put(f"{record.name} logs {record.msg!r}, which cannot be formatted: {error!r}")
 
     def put(self, line: str) -> None:
@@ -82,11 +82,11 @@ class _Stderr(logging.Handler):
 
     def flush(self) -> None:
         now_s = time.monotonic()
-        # One that has been stuck for so long needs no more time.
+        # A write that has been stuck for that long gets no more time.
         self._mark().wait(max(0.0, min(self._began_s, now_s) + _FLUSH_S - now_s))
 
     def _mark(self) -> threading.Event:
-        """Return an event that is set once all lines up to now are written, and the dropped ones reported."""
+        """Return an event that is set once all lines up to now are written and the dropped ones reported."""
         written = threading.Event()
         self._lines.put((self._dropped, written))
         return written
@@ -100,7 +100,7 @@ class _Stderr(logging.Handler):
             if isinstance(line, threading.Event):
                 line.set()
             elif not self._write(line):
-                reported -= 1  # It counts as a dropped one.
+                reported -= 1  # This line is dropped too.
             elif self._dropped > reported and self._lines.empty():
                 self._mark()
 
@@ -109,15 +109,15 @@ class _Stderr(logging.Handler):
         return self.format(logging.makeLogRecord({"levelname": "WARNING", "msg": text}))
 
     def _write(self, line: str) -> bool:
-        """Write to what stderr is now: a progress bar stays below the lines only if they go through it."""
+        """Write to the current `sys.stderr`: a progress bar replaces it, to stay below the lines."""
         self._began_s = time.monotonic()
         try:
             if sys.stderr is sys.__stderr__:
-                # Not through Python's buffer: a thread that waits there keeps the interpreter from ending.
+                # Not through Python's buffer: a thread that waits there would keep the interpreter from exiting.
                 write_all(2, f"{line}\n".encode(errors="backslashreplace"))
             else:
                 sys.stderr.write(f"{line}\n")
-        except Exception:  # noqa: BLE001 - nobody reads there any more, or the disk is full: both may change
+        except Exception:  # noqa: BLE001 - the reader is gone, or the disk is full: both may change
             return False
         finally:
             self._began_s = math.inf

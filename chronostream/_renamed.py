@@ -1,4 +1,4 @@
-"""Public names as they were before, for one release: each works, with a DeprecationWarning."""
+"""Former public names, for one release: each works, with a DeprecationWarning."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _T = TypeVar("_T")
 
 
 def renamed(**names: str) -> Callable[[Callable[_P, _T]], Callable[_P, _T]]:
-    """Have a function take keywords under their former names too, each given as ``former="present"``."""
+    """Let a function take keywords by their former names too, each given as ``former="present"``."""
 
     def decorate(function: Callable[_P, _T]) -> Callable[_P, _T]:
         @functools.wraps(function)
@@ -34,7 +34,7 @@ def renamed(**names: str) -> Callable[[Callable[_P, _T]], Callable[_P, _T]]:
 
 
 def former(old: str, new: str) -> Any:
-    """Return the attribute of a class that `new` was before."""
+    """Return a property that reads the attribute `new` by its former name."""
 
     def read(instance: object) -> object:
         _warn(old, new)

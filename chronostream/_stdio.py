@@ -1,4 +1,4 @@
-"""The standard streams of a process: one that is closed, one that takes no more, and text that a terminal can show."""
+"""The standard streams of a process: closed ones, full ones, and text that is safe for a terminal."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _STREAMS = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
 def open_closed() -> None:
     """Open the null device on each of the descriptors 0, 1 and 2 that is closed.
 
-    Otherwise the next file that is opened gets that number, and with it what is meant for a standard stream. Call this
-    before anything else is opened.
+    Otherwise the next file that is opened gets that number, and output for the standard stream goes into that file. Call
+    this before anything else is opened.
     """
     for fd, (name, mode) in enumerate(_STREAMS):
         try:
@@ -29,14 +29,14 @@ def open_closed() -> None:
 
 
 def silence(fd: int) -> None:
-    """Let whatever is still written to a descriptor go nowhere, such as what Python flushes at its end."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, fd)
-    os.close(nowhere)
+    """Discard all later output to a descriptor, such as the output that Python flushes at exit."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, fd)
+    os.close(null)
 
 
 def discard_unwritten(fd: int) -> None:
-    """Drop what is buffered for an output that cannot be written to, so that flushing it at exit reports nothing."""
+    """Drop the buffered text of an output that cannot be written to, so that Python's flush at exit does not fail."""
     stream = sys.stdout if fd == 1 else sys.stderr
     with suppress(OSError, ValueError):  # It may be closed.
         before = os.dup(fd)
@@ -47,7 +47,7 @@ def discard_unwritten(fd: int) -> None:
 
 
 def write_all(fd: int, data: bytes) -> None:
-    """Write all of the data, in as many parts as it takes; wait for room also where the descriptor does not."""
+    """Write all of the data, and wait for room where necessary, also on a non-blocking descriptor."""
     while data:
         try:
             data = data[os.write(fd, data) :]
@@ -58,8 +58,8 @@ def write_all(fd: int, data: bytes) -> None:
 
 
 def print_lines(*lines: str) -> None:
-    """Print lines on stdout. Text from a segment can neither begin a line nor command the terminal."""
-    print("\n".join(map(printable_text, lines)), flush=True)  # noqa: T201 - where the command line prints
+    """Print lines on stdout. Text from a segment cannot start a new line or send escapes to the terminal."""
+    print("\n".join(map(printable_text, lines)), flush=True)  # noqa: T201 - all commands print here
 
 
 def printable_text(text: str) -> str:

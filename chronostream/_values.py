@@ -1,4 +1,4 @@
-"""Integers, seconds, instants and texts: how callers may hand them in, and how they are written for people.
+"""Integers, seconds, instants and texts: what callers may pass, and how messages write them.
 
 The whole package has one notion of each. An integer is whatever Python can index with, numpy's included. Seconds are
 any real number. Bools are neither. An instant is Unix nanoseconds, an aware `datetime`, a `numpy.datetime64` or a text.

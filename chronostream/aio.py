@@ -6,14 +6,13 @@
         async for event in events:
             ...
 
-Reading is done in the event loop's thread: it never blocks. Only when there is nothing to read, the handle is lent to
-a thread of its own, one for each handle, which waits for the ring, gives the handle back, and sleeps until the next
-wait. While it is lent nobody else uses it, and the thread reads nothing from it: a task that is cancelled meanwhile,
-or runs out of time, loses no record, and the next one takes up the same wait.
+The event loop's thread reads, and never blocks. When there is nothing to read, a thread waits for the ring; each handle
+has one. Only that thread uses the handle during the wait, and it reads nothing. So a task that is cancelled, or times
+out, loses no record, and the next task joins the same wait.
 
 Timeouts are asyncio's own, `asyncio.timeout`. A handle belongs to the event loop in which it first waited. Any number
-of tasks there may use it, and each record goes to one of them. A loop that is left by ``break`` closes nothing: use
-``async with``, or forget the handle, which closes it as well.
+of tasks there may use it, and each record goes to one of them. Leaving a loop by ``break`` does not close the handle: use
+``async with``. A handle is also closed when it is garbage collected.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ from chronostream.stream.events import subscribe as subscribe_blocking
 __all__ = ["AsyncConsumer", "AsyncEventStream", "attach", "subscribe"]
 
 _BATCH = 1024
-# A wait in the ring cannot be ended from outside: so long at most it goes on when nobody wants it any more.
+# A wait in the ring cannot be ended from outside, so it looks this often whether the handle was closed.
 _TURN_S = 0.1
 
 _Source = TypeVar("_Source", bound=ring.Consumer | EventStream)
@@ -46,7 +45,7 @@ _Outcome = bool | Exception | None
 
 
 class _Handle(Generic[_Source]):
-    """What both kinds have: a blocking handle, opened as soon as its stream is there, and who waits for it."""
+    """What both kinds have: a blocking handle, opened as soon as its stream exists, and its waiter."""
 
     def __init__(self, name: str, open_source: Callable[[], _Source], wait_s: float) -> None:
         self.name = name
@@ -63,28 +62,27 @@ class _Handle(Generic[_Source]):
 
     @property
     def lag(self) -> int:
-        """How many records are published and neither handed out nor lost yet."""
+        """How many records are published, and neither read nor lost yet."""
         return 0 if self._source is None else self._source.lag
 
     @property
     def closed(self) -> bool:
-        """Whether the stream is marked closed; what is left of it can still be read."""
+        """Whether the stream is marked closed; the rest of it can still be read."""
         return self._source is not None and self._source.closed
 
     async def read(self, limit: int | None = None) -> npt.NDArray[Any]:
         """Return the records that are there, at most `limit` and maybe none, as an array; does not wait for more.
 
         Raises:
-            StreamNotFoundError: the stream did not come within `wait_s`.
+            StreamNotFoundError: the stream did not exist within `wait_s`.
             LostError: records were lost, and ``on_lost="raise"``; the next call goes on.
-            InvalidValueError: the limit is negative.
             ClosedError: the handle was closed.
         """
         source, waiter = await self._opened()
         if waiter.waiting:
             if not source.lag:
                 return np.empty(checked_limit(limit, 0), waiter.consumer.dtype)
-            await waiter.wait()  # There is something, so that the wait has ended, and only has to be told so.
+            await waiter.wait()  # There is something to read: the thread's wait has ended, or ends at once.
         return source.read(limit)
 
     async def wait(self) -> bool:
@@ -94,11 +92,11 @@ class _Handle(Generic[_Source]):
             True: there is something. False: the stream is closed and drained.
 
         Raises:
-            StreamNotFoundError: the stream did not come within `wait_s`.
+            StreamNotFoundError: the stream did not exist within `wait_s`.
             StreamRemovedError: the stream was removed.
             ProducerGoneError: the producer died, and ``on_gone="raise"``.
             LostError: records were lost, and ``on_lost="raise"``; the next call goes on.
-            ClosedError: the handle was closed, maybe meanwhile.
+            ClosedError: the handle was closed, before or during the wait.
         """
         source, waiter = await self._opened()
         while waiter.waiting or not source.wait(0):
@@ -107,7 +105,7 @@ class _Handle(Generic[_Source]):
         return True
 
     async def aclose(self) -> None:
-        """Let go of the stream, and end the thread; twice is fine. A task that waits gets `ClosedError`."""
+        """Close the handle and end its thread; closing twice is fine. A task that waits gets `ClosedError`."""
         self._closed = True
         if self._waiter is not None:
             await self._waiter.aclose()
@@ -117,7 +115,7 @@ class _Handle(Generic[_Source]):
         return self
 
     async def __aenter__(self) -> Self:
-        """Return the handle itself, once its stream is there."""
+        """Return the handle itself, once its stream exists."""
         await self._opened()
         return self
 
@@ -128,7 +126,7 @@ class _Handle(Generic[_Source]):
         kind = type(self).__name__
         if self._source is not None:
             return f"<{kind} of {self._source!r}>"
-        return f"<{kind} {self.name!r}: {'this handle is closed' if self._closed else 'not there yet'}>"
+        return f"<{kind} {self.name!r}: {'this handle is closed' if self._closed else 'does not exist yet'}>"
 
     def __del__(self) -> None:
         if (waiter := getattr(self, "_waiter", None)) is not None:
@@ -152,7 +150,7 @@ class _Handle(Generic[_Source]):
 
 
 class AsyncEventStream(_Handle[EventStream]):
-    """The events of one stream, as `Event` objects in a loop or as arrays of `EVENT_DTYPE`; made by `subscribe`.
+    """The events of one stream, as `Event` objects in a loop or as arrays of `EVENT_DTYPE`; `subscribe` makes it.
 
     A loop over it ends when the stream is closed and drained.
     """
@@ -160,10 +158,10 @@ class AsyncEventStream(_Handle[EventStream]):
     _in_a_row = 0
 
     async def __anext__(self) -> Event:
-        """Return the next event; wait until there is one. What it raises is told at `wait`."""
+        """Return the next event; wait until there is one. Errors as for `wait`."""
         self._in_a_row += 1
         if self._in_a_row % _BATCH == 0:
-            await asyncio.sleep(0)  # Whoever has a backlog to work off lets other tasks in.
+            await asyncio.sleep(0)  # A long backlog must not keep other tasks waiting.
         if not await self.wait():
             raise StopAsyncIteration
         assert self._source is not None
@@ -171,27 +169,27 @@ class AsyncEventStream(_Handle[EventStream]):
 
 
 class AsyncConsumer(_Handle[ring.Consumer]):
-    """The records of any ring, as arrays of its dtype; made by `attach`.
+    """The records of any ring, as arrays of its dtype; `attach` makes it.
 
     A loop over it gives arrays that are not empty, and ends when the ring is closed and drained.
     """
 
     @property
     def consumer(self) -> ring.Consumer:
-        """The handle underneath: ask it for what stays the same, and do not wait, read or close there.
+        """The blocking handle, for its dtype, capacity and the like; do not wait, read or close there.
 
         Raises:
-            StreamNotFoundError: the ring is not there yet.
+            StreamNotFoundError: the ring does not exist yet.
         """
         if self._source is None:
             raise StreamNotFoundError(
-                f"stream {self.name!r} has not come yet: enter the handle with `async with` first"
+                f"stream {self.name!r} does not exist yet: enter the handle with `async with` first"
             )
         return self._source
 
     async def __anext__(self) -> npt.NDArray[Any]:
-        """Return the next records; wait until there are any. What it raises is told at `wait`."""
-        await asyncio.sleep(0)  # Whoever has a backlog to work off lets other tasks in.
+        """Return the next records; wait until there are any. Errors as for `wait`."""
+        await asyncio.sleep(0)  # A long backlog must not keep other tasks waiting.
         while await self.wait():
             assert self._source is not None
             records = self._source.read(_BATCH)
@@ -213,14 +211,13 @@ def subscribe(
 ) -> AsyncEventStream:
     """Subscribe to the events of a stream; arguments and errors as for `chronostream.subscribe`.
 
-    A stream that is there is subscribed to at once. For one that is not, the handle looks for `wait_s` seconds, from
-    now on and while it is awaited.
+    If the stream does not exist yet, the handle looks for it during the next `wait_s` seconds, whenever it is awaited.
     """
-    wanted = None if frequencies is None else Frequency.parse_all(frequencies)
+    chosen = None if frequencies is None else Frequency.parse_all(frequencies)
 
     def open_stream() -> EventStream:
         return subscribe_blocking(
-            name, wanted, start, on_lost=on_lost, on_gone=on_gone, label=label, any_owner=any_owner
+            name, chosen, start, on_lost=on_lost, on_gone=on_gone, label=label, any_owner=any_owner
         )
 
     return AsyncEventStream(name, open_stream, wait_s)
@@ -238,7 +235,7 @@ def attach(
 ) -> AsyncConsumer:
     """Attach to any ring; arguments and errors as for `chronostream.ring.Consumer.attach`.
 
-    `wait_s` is what it is for `subscribe`.
+    `wait_s` is as for `subscribe`.
     """
 
     def open_consumer() -> ring.Consumer:
@@ -264,7 +261,7 @@ class _Waiter:
         return self._wait is not None and not self._wait.done()
 
     async def wait(self) -> bool:
-        """Join the wait that goes on, or begin one; true: something to read; false: closed and drained."""
+        """Join the current wait, or begin one. True: something to read; false: closed and drained."""
         if self._wait is None or self._wait.done():
             self._wait = asyncio.get_running_loop().create_future()
             self._orders.put(self._wait)
@@ -273,7 +270,7 @@ class _Waiter:
                     target=_serve,
                     args=(self.consumer, self._orders, self._stop),
                     name=f"chronostream wait {self.consumer.name}",
-                    daemon=True,  # or a handle that nobody closed would keep the process from ending
+                    daemon=True,  # A handle that was never closed must not keep the process alive.
                 )
                 self._thread.start()
         outcome = await asyncio.shield(self._wait)
@@ -282,8 +279,8 @@ class _Waiter:
         return bool(outcome)
 
     async def aclose(self) -> None:
-        """End the wait that goes on, close the consumer, and return when the thread has ended."""
-        if self._thread is None or not self._thread.is_alive():  # It did not come along if this process was forked off.
+        """End the wait, close the consumer, and return when the thread has ended."""
+        if self._thread is None or not self._thread.is_alive():  # A forked child does not have the thread.
             self.consumer.close()
             return
         if self._ended is None:
@@ -291,9 +288,9 @@ class _Waiter:
             self._stop.set()
             self._orders.put(self._ended)
             if self._wait is not None:
-                _settle(self._wait, _closed(self.consumer))
+                _set_result(self._wait, _closed(self.consumer))
         await asyncio.shield(self._ended)
-        self._thread.join()  # It has said its last.
+        self._thread.join()  # It ends now: this future was its last.
 
     def abandon(self) -> None:
         """Do the same without an event loop: the thread closes the consumer within a turn."""
@@ -306,17 +303,17 @@ class _Waiter:
 def _serve(
     consumer: ring.Consumer, orders: queue.SimpleQueue[asyncio.Future[_Outcome] | None], stop: threading.Event
 ) -> None:
-    """Wait whenever a future is ordered, and settle it; end with the first one after `stop`."""
+    """Wait once for each future in `orders`, and set its result; end with the first one after `stop`."""
     while True:
         future = orders.get()
         if stop.is_set():
             break
         assert future is not None
-        _tell(future, _wait_for(consumer, stop))
+        _post(future, _wait_for(consumer, stop))
         del future
     consumer.close()
     if future is not None:
-        _tell(future, None)
+        _post(future, None)
 
 
 def _wait_for(consumer: ring.Consumer, stop: threading.Event) -> _Outcome:
@@ -326,17 +323,17 @@ def _wait_for(consumer: ring.Consumer, stop: threading.Event) -> _Outcome:
                 return True
             if consumer.closed:
                 return consumer.lag > 0
-    except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to whoever waits
+    except Exception as error:  # noqa: BLE001 - the task that waits gets it, whatever it is
         return error
     return _closed(consumer)
 
 
-def _tell(future: asyncio.Future[_Outcome], outcome: _Outcome) -> None:
-    with contextlib.suppress(RuntimeError):  # The event loop was closed: nobody waits any more.
-        future.get_loop().call_soon_threadsafe(_settle, future, outcome)
+def _post(future: asyncio.Future[_Outcome], outcome: _Outcome) -> None:
+    with contextlib.suppress(RuntimeError):  # The event loop was closed, and its tasks with it.
+        future.get_loop().call_soon_threadsafe(_set_result, future, outcome)
 
 
-def _settle(future: asyncio.Future[_Outcome], outcome: _Outcome) -> None:
+def _set_result(future: asyncio.Future[_Outcome], outcome: _Outcome) -> None:
     if not future.done():
         future.set_result(outcome)
 

@@ -1,8 +1,8 @@
 """The public face of the calendar: which instants are boundaries. `chronostream.calendar` has the rest.
 
 An instant is given as Unix nanoseconds, as an aware `datetime`, as ISO 8601 text or as `numpy.datetime64`, within int64
-nanoseconds; those returned are Unix nanoseconds. A frequency is a `Frequency`, its name or its number. The time zone,
-an IANA name, matters to hours and days only.
+nanoseconds. Results are Unix nanoseconds. A frequency is a `Frequency`, its name or its number. The time zone, an IANA
+name, matters to hours and days only.
 """
 
 from __future__ import annotations
@@ -31,17 +31,13 @@ __all__ = [
 
 @renamed(tz="timezone")
 def next_boundary(now_ns: Instant, frequency: Frequency | str | int, timezone: str = "UTC") -> int:
-    """Return the first boundary strictly after `now_ns`.
-
-    Raises:
-        InvalidValueError: the boundary is outside int64, or there is no such time zone.
-    """
+    """Return the first boundary strictly after `now_ns`."""
     return Calendar.for_zone(timezone).next(Frequency.parse(frequency), instant_ns("now_ns", now_ns))
 
 
 @renamed(tz="timezone")
 def last_boundary(now_ns: Instant, frequency: Frequency | str | int, timezone: str = "UTC") -> int:
-    """Return the greatest boundary at or before `now_ns`; errors as for `next_boundary`."""
+    """Return the greatest boundary at or before `now_ns`."""
     return Calendar.for_zone(timezone).last(Frequency.parse(frequency), instant_ns("now_ns", now_ns))
 
 
@@ -49,12 +45,7 @@ def last_boundary(now_ns: Instant, frequency: Frequency | str | int, timezone: s
 def boundaries(
     frequency: Frequency | str | int, start_ns: Instant, end_ns: Instant, timezone: str = "UTC"
 ) -> npt.NDArray[np.int64]:
-    """Return the boundaries ``start_ns <= b < end_ns``: int64, shape ``(n,)``, ascending.
-
-    Raises:
-        InvalidValueError: the range ends before it starts or holds more than `MAX_BOUNDARIES`, or there is no such
-            time zone.
-    """
+    """Return the boundaries ``start_ns <= b < end_ns``, at most `MAX_BOUNDARIES`: int64, shape ``(n,)``, ascending."""
     return Calendar.for_zone(timezone).between(Frequency.parse(frequency), *instant_range(start_ns, end_ns))
 
 
@@ -62,7 +53,7 @@ def boundaries(
 def count_boundaries(
     frequency: Frequency | str | int, start_ns: Instant, end_ns: Instant, timezone: str = "UTC"
 ) -> int:
-    """Return how many boundaries there are, ``start_ns <= b < end_ns``, however many, without making them."""
+    """Return the number of boundaries ``start_ns <= b < end_ns``; it may exceed `MAX_BOUNDARIES`."""
     return Calendar.for_zone(timezone).count(Frequency.parse(frequency), *instant_range(start_ns, end_ns))
 
 

@@ -1,7 +1,7 @@
 """Event identity: what an event is, to the last bit.
 
-An event is a fact about a boundary: nothing in it depends on when it was really emitted, so two runs that
-number the same boundaries alike give the same bytes. This module is pure; it knows no clock, no zone and no ring.
+An event is a fact about a boundary. Nothing in it depends on when it was emitted, so two runs that number the same
+boundaries alike give the same bytes. This module is pure: it uses no clock, no zone and no ring.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class Frequency(IntEnum):
     def __format__(self, spec: str) -> str:
         try:
             return format(self.label, spec)
-        except ValueError:  # It is meant for a number, such as "d".
+        except ValueError:  # The spec is for a number, such as "d".
             return format(int(self), spec)
 
     @classmethod
@@ -88,7 +88,7 @@ class Frequency(IntEnum):
         """Return the frequency with this name (in any case) or number.
 
         Raises:
-            UnknownFrequencyError: there is none; ``UNKNOWN`` itself is not a choice either.
+            UnknownFrequencyError: there is none, or it is ``UNKNOWN``.
         """
         if type(value) is cls and value:
             return value
@@ -99,13 +99,7 @@ class Frequency(IntEnum):
 
     @classmethod
     def parse_all(cls, values: Iterable[Frequency | str | int]) -> tuple[Frequency, ...]:
-        """Return the frequencies with these names or numbers, without repetition, the shortest first.
-
-        Raises:
-            UnknownFrequencyError: there is none of that name or number.
-            InvalidValueError: there are no values.
-            InvalidTypeError: a single value, not a collection of them.
-        """
+        """Return the frequencies with these names or numbers, each once, the shortest first; errors as for `parse`."""
         if isinstance(values, str) or not isinstance(values, Iterable):
             raise InvalidTypeError(f"frequencies are {values!r}, expected a collection such as ('second', 'minute')")
         chosen = tuple(sorted({cls.parse(value) for value in values}))
@@ -183,8 +177,6 @@ def build_event(
 
     Raises:
         UnknownFrequencyError: not a frequency that events have.
-        InvalidValueError: a number is out of range, or a text does not fit its field.
-        InvalidTypeError: a number is not an integer, or a text not a string.
     """
     frequency = Frequency.parse(frequency)
     timestamp = checked_ns("timestamp", timestamp)
@@ -221,12 +213,10 @@ def build_events(
         instance_id: at most 64 bytes of UTF-8 without NUL.
 
     Returns:
-        An array of `EVENT_DTYPE`, shape ``(n,)``: the same bytes as `build_event` and `to_records` give.
+        An array of `EVENT_DTYPE`, shape ``(n,)``, with the bytes that `to_records` gives for the same events.
 
     Raises:
         UnknownFrequencyError: not a frequency that events have.
-        InvalidValueError: a number is out of range, a text does not fit its field, or the shapes differ.
-        InvalidTypeError: the numbers are not integers, or a text is not a string.
     """
     stamps = _checked_array("timestamps", timestamps, np.dtype("<i8"))
     numbers = _checked_array("sequences", sequences, np.dtype("<u8"))
@@ -236,10 +226,10 @@ def build_events(
         )
     texts = encode_text("producer_version", producer_version), encode_text("instance_id", instance_id)
 
-    # Whole words, not fields: a structured assignment goes field by field and costs several times as much.
+    # Whole words, not fields: a structured assignment goes field by field and costs several times more.
     words = np.empty((len(stamps), _WORDS), "<u8")
     template, unsigned = _template(Frequency.parse(frequency), *texts), stamps.view("<u8")
-    for start in range(0, len(words), _BLOCK):  # so that all of it is written while the cache has it
+    for start in range(0, len(words), _BLOCK):  # A block stays in the cache until all its words are written.
         part = slice(start, start + _BLOCK)
         block = words[part]
         block[:] = template
@@ -256,20 +246,15 @@ def build_mixed_events(
     producer_version: str,
     instance_id: str,
 ) -> npt.NDArray[np.void]:
-    """Build the events of boundaries of several frequencies, one of `frequencies` for each; else as `build_events`."""
-    # As though all were of one frequency, which nothing but its own field depends on.
+    """Do the same as `build_events` for boundaries of several frequencies: `frequencies` has one for each boundary."""
+    # Only the frequency's own field depends on it.
     events = build_events(Frequency.SECOND, timestamps, sequences, producer_version, instance_id)
     events["frequency"] = frequencies
     return events
 
 
 def event_ids(records: npt.NDArray[np.void]) -> npt.NDArray[np.str_]:
-    """Return the id of each record (array of `EVENT_DTYPE`, shape ``(n,)``): an array of str, shape ``(n,)``.
-
-    Raises:
-        InvalidValueError: the array has more dimensions than one.
-        InvalidTypeError: the array is not of `EVENT_DTYPE`.
-    """
+    """Return the id of each record (array of `EVENT_DTYPE`, shape ``(n,)``): an array of str, shape ``(n,)``."""
     records = checked_records(records)
     columns = (records[field].tolist() for field in ("frequency", "timestamp", "sequence"))
     return np.array([_event_id(*row) for row in zip(*columns, strict=True)], dtype=np.str_)
@@ -279,9 +264,8 @@ def to_events(records: npt.NDArray[np.void]) -> list[Event]:
     """Return the records (array of `EVENT_DTYPE`, shape ``(n,)``) as `Event` objects.
 
     Raises:
-        UnknownFrequencyError: a record's frequency is none of ours: it was not written by `build_events`.
-        InvalidValueError: a record's text is not UTF-8, likewise; or the array has more dimensions than one.
-        InvalidTypeError: the array is not of `EVENT_DTYPE`.
+        UnknownFrequencyError: `build_events` did not make a record: there is no such frequency.
+        InvalidValueError: likewise; a text is not UTF-8.
     """
     records = checked_records(records)
     fields = ("timestamp", "sequence", "seed", "frequency", "schema_version", "producer_version", "instance_id")
@@ -306,8 +290,7 @@ def to_records(events: Iterable[Event]) -> npt.NDArray[np.void]:
     """Return the events as an array of `EVENT_DTYPE`, shape ``(n,)``: the inverse of `to_events`.
 
     Raises:
-        InvalidValueError: an event is not what `build_event` makes of its own boundary, or as for `build_event`.
-        InvalidTypeError: there is something else than events, or as for `build_event`.
+        InvalidValueError: an event is not what `build_event` makes of its boundary.
     """
     if not isinstance(events, Iterable):
         raise InvalidTypeError(f"events are {type(events).__name__}, expected a collection of Event")
@@ -315,12 +298,7 @@ def to_records(events: Iterable[Event]) -> npt.NDArray[np.void]:
 
 
 def checked_records(records: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
-    """Return the records as they are, if they are an array of `EVENT_DTYPE`, shape ``(n,)``.
-
-    Raises:
-        InvalidValueError: the array has more dimensions than one, or none.
-        InvalidTypeError: they are something else.
-    """
+    """Return the records unchanged, if they are an array of `EVENT_DTYPE`, shape ``(n,)``."""
     if not isinstance(records, np.ndarray) or records.dtype != EVENT_DTYPE:
         found = records.dtype if isinstance(records, np.ndarray) else type(records).__name__
         raise InvalidTypeError(f"records are {found}, expected an array of EVENT_DTYPE")
@@ -331,7 +309,7 @@ def checked_records(records: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
 
 @lru_cache(maxsize=64)
 def _template(frequency: Frequency, producer_version: bytes, instance_id: bytes) -> npt.NDArray[np.uint64]:
-    """Return the words of an event without its boundary: an engine builds one event at a time, and always like this."""
+    """Return the words of an event without its boundary; cached, since an engine builds its events one at a time."""
     record = np.zeros(1, EVENT_DTYPE)
     record["frequency"] = frequency
     record["schema_version"] = SCHEMA_VERSION
@@ -343,7 +321,7 @@ def _template(frequency: Frequency, producer_version: bytes, instance_id: bytes)
 def _row(event: Event) -> tuple[int | bytes, ...]:
     if not isinstance(event, Event):
         raise InvalidTypeError(f"an event is {type(event).__name__}, expected Event")
-    # Anybody may call Event(...); numpy would cut, wrap or round what does not fit, and the id is not stored at all.
+    # A caller may have made this with Event(...). numpy would cut or wrap what does not fit, and the id is not stored.
     built = build_event(event.frequency, event.timestamp, event.sequence, event.producer_version, event.instance_id)
     if event != built:
         raise InvalidValueError(f"{event} contradicts itself, expected {built}: make events with build_event")
@@ -361,12 +339,7 @@ def _row(event: Event) -> tuple[int | bytes, ...]:
 
 
 def encode_text(field: str, text: str) -> bytes:
-    """Return the UTF-8 of a text field of `EVENT_DTYPE`.
-
-    Raises:
-        InvalidValueError: it does not fit, holds a NUL, or is not valid Unicode. It is never cut.
-        InvalidTypeError: it is not a string.
-    """
+    """Return the UTF-8 of a text field of `EVENT_DTYPE`; a text that does not fit is refused, never cut."""
     return _values.encode_text(field, text, EVENT_DTYPE[field].itemsize)
 
 
@@ -386,7 +359,7 @@ def _checked_array(name: str, values: npt.ArrayLike, dtype: np.dtype[Any]) -> np
     limits = np.iinfo(dtype)
     element, low, high = f"an element of {name}", int(limits.min), int(limits.max)
     if not isinstance(values, np.ndarray):
-        # One by one: numpy would make floats of a list that holds both negative numbers and such beyond int64.
+        # One by one: numpy makes floats of a list that holds both negative numbers and numbers beyond int64.
         if not isinstance(values, Sequence):
             raise InvalidTypeError(f"{name} are {type(values).__name__}, expected an array or a sequence of integers")
         return np.array([checked_int(element, value, low, high) for value in values], dtype)  # type: ignore[arg-type]

@@ -375,7 +375,7 @@ async def test_a_stream_that_never_comes_is_given_up(name: str) -> None:
 
 async def test_waiting_for_a_stream_ends_when_the_handle_is_closed(name: str) -> None:
     consumer = aio.attach(name, wait_s=TIMEOUT_S)
-    with pytest.raises(StreamNotFoundError, match="has not come yet"):
+    with pytest.raises(StreamNotFoundError, match="does not exist yet"):
         _ = consumer.consumer
     waiting = asyncio.create_task(consumer.wait())
     await asyncio.sleep(0)
@@ -411,7 +411,7 @@ async def test_a_plain_ring_can_be_waited_for(name: str) -> None:
 
 async def test_a_handle_shows_what_it_is(name: str) -> None:
     early = aio.subscribe(name, {"minute"}, wait_s=TIMEOUT_S)
-    assert repr(early) == f"<AsyncEventStream '{name}': not there yet>"
+    assert repr(early) == f"<AsyncEventStream '{name}': does not exist yet>"
     with event_ring(name) as producer:
         producer.publish_many(seconds(1, 3))
         async with early, aio.attach(name) as consumer:

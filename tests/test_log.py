@@ -180,17 +180,22 @@ def lines_until(stalled: Any, end: str) -> list[str]:
 
 
 def test_lines_that_find_no_room_are_dropped_and_counted(programs: Programs, stalled: Any) -> None:
-    count = 5000
-    program = log(programs, stalled, count, "input(); log.info('the last one')")
+    program = log(programs, stalled, 5000, "input(); log.info('line 5000')")
     stalled.resume()
     lines = lines_until(stalled, "dropped")
-    numbers = [int(line.rpartition(" ")[2]) for line in lines[:-1]]
-    assert numbers == list(range(len(numbers)))
-    report = re.fullmatch(r"\S+Z WARNING log lines dropped, as stderr took no more: (\d+)", lines[-1])
-    assert report
-    assert len(numbers) + int(report[1]) == count
     program.write("\n")
-    assert lines_until(stalled, "the last one")[0].endswith(" INFO the last one")
+    lines += lines_until(stalled, "line 5000")
+    # A busy machine may have the lines dropped in several turns.
+    reports, number = 0, 0
+    for line in lines:
+        if report := re.fullmatch(r"\S+Z WARNING log lines dropped, as stderr took no more: (\d+)", line):
+            reports += 1
+            number += int(report[1])
+        else:
+            assert line.endswith(f"Z INFO line {number}")
+            number += 1
+    assert reports > 0
+    assert number == 5001
 
 
 WITHOUT_ROOM = """

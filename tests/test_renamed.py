@@ -9,8 +9,12 @@ import chronostream as cs
 from chronostream._renamed import former, renamed
 from chronostream.backfill import count_expected, expected, expected_chunks, verify, verify_stream
 from chronostream.boundaries import check_zone, count_boundaries, last_boundary, local_days
+from chronostream.bridges.connection import ConnectionOptions
+from chronostream.bridges.history import fetch
+from chronostream.bridges.relay import Relay
 
 NS = 1_000_000_000
+NOWHERE = ConnectionOptions(servers=("nats://127.0.0.1:1",))
 
 
 @renamed(tz="timezone", version="producer_version")
@@ -74,6 +78,8 @@ def test_an_attribute_can_be_read_by_its_former_name() -> None:
         (expected_chunks, (["second"], 0, NS), {"tz": "UTC", "version": "1", "instance": "me"}),
         (count_expected, (["second"], 0, NS), {"tz": "UTC"}),
         (verify, ((), ["second"]), {"tz": "UTC", "version": "1", "instance": "me"}),
+        (Relay, ("feed", NOWHERE), {"patience_s": 1}),
+        (fetch, (NOWHERE, "feed"), {"patience_s": 0}),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 import numpy as np
 import numpy.typing as npt
 
+from chronostream._renamed import renamed
 from chronostream._values import Instant, checked_seconds, open_range
 from chronostream.bridges.connection import Connection, ConnectionOptions
 from chronostream.bridges.jetstream import Origin, stream_for
@@ -18,6 +19,7 @@ from chronostream.event import Frequency
 __all__ = ["fetch", "fetch_origin"]
 
 
+@renamed(patience_s="timeout_s")
 def fetch(
     connection: ConnectionOptions,
     name: str,
@@ -26,7 +28,7 @@ def fetch(
     frequencies: Iterable[Frequency | str | int] | None = None,
     start_ns: Instant | None = None,
     end_ns: Instant | None = None,
-    patience_s: float = 5,
+    timeout_s: float = 5,
 ) -> Iterator[npt.NDArray[np.void]]:
     """Yield the events that JetStream holds at the start: arrays of `EVENT_DTYPE`, shape ``(n,)``, in order.
 
@@ -37,7 +39,7 @@ def fetch(
         frequencies: of the events to yield; all if None.
         start_ns: start of the range; the oldest event if None.
         end_ns: end of the range (exclusive); no end if None.
-        patience_s: how long to wait for a server, at the start and after each disconnection.
+        timeout_s: how long to wait for a server, at the start and after each disconnection.
 
     Raises:
         BridgeError: the server refuses access, no server answers, or the JetStream stream does not exist.
@@ -46,14 +48,15 @@ def fetch(
     chosen = None if frequencies is None else Frequency.parse_all(frequencies)
     low_ns, high_ns = open_range(start_ns, end_ns)
     after = None if low_ns is None else key_before(low_ns)
-    return _iterate(_read(_reader(connection, name, stream, patience_s, after), high_ns), chosen)
+    return _iterate(_read(_reader(connection, name, stream, timeout_s, after), high_ns), chosen)
 
 
+@renamed(patience_s="timeout_s")
 def fetch_origin(
-    connection: ConnectionOptions, name: str, *, stream: str | None = None, patience_s: float = 5
+    connection: ConnectionOptions, name: str, *, stream: str | None = None, timeout_s: float = 5
 ) -> Origin:
     """Return the description of a stream in JetStream; arguments and errors as for `fetch`."""
-    reader = _reader(connection, name, stream, patience_s)
+    reader = _reader(connection, name, stream, timeout_s)
 
     async def ask() -> Origin:
         try:
@@ -65,9 +68,9 @@ def fetch_origin(
 
 
 def _reader(
-    connection: ConnectionOptions, name: str, stream: str | None, patience_s: float, after: int | None = None
+    connection: ConnectionOptions, name: str, stream: str | None, timeout_s: float, after: int | None = None
 ) -> JetStreamReader:
-    timeout_s = checked_seconds("patience_s", patience_s)
+    timeout_s = checked_seconds("timeout_s", timeout_s)
     nats = Connection(connection, f"chronostream history {name}", timeout_s=timeout_s)
     return JetStreamReader(nats, stream_for(name, stream), name, after=after)
 

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from nats.js import JetStreamContext
 
+from chronostream._renamed import renamed
 from chronostream._values import checked_seconds
 from chronostream.bridges.backlog import Backlog
 from chronostream.bridges.connection import TRANSIENT_ERRORS, Connection, ConnectionOptions
@@ -87,7 +88,7 @@ class Relay:
         to_stream: the JetStream stream; ``CHRONOSTREAM_`` and the name by default.
         limits: of the JetStream stream.
         encoding: of the payloads.
-        patience_s: with the boundary sequencer, how long to wait for another relay to fill a gap, before continuing
+        gap_timeout_s: with the boundary sequencer, how long to wait for another relay to fill a gap, before continuing
             after it.
         accept_zone_data: continue with this host's zone data if the events in JetStream have other data.
         any_owner: also trust a stream of another user.
@@ -97,6 +98,7 @@ class Relay:
         report: what the relay has done so far.
     """
 
+    @renamed(patience_s="gap_timeout_s")
     def __init__(
         self,
         name: str,
@@ -106,7 +108,7 @@ class Relay:
         to_stream: str | None = None,
         limits: Limits | None = None,
         encoding: Encoding | str = Encoding.JSON,
-        patience_s: float = 5,
+        gap_timeout_s: float = 5,
         accept_zone_data: bool = False,
         any_owner: bool = False,
         wait_s: float = 0,
@@ -120,7 +122,7 @@ class Relay:
         self._to_stream = stream_for(self._to_name, to_stream)
         self._limits = limits or Limits()
         self._encoding = Encoding(encoding)
-        self._gap_timeout_s = checked_seconds("patience_s", patience_s)
+        self._gap_timeout_s = checked_seconds("gap_timeout_s", gap_timeout_s)
         self._accept_zone_data = accept_zone_data
         self._any_owner = any_owner
         self._wait_s = checked_seconds("wait_s", wait_s)

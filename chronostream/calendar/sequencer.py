@@ -1,8 +1,8 @@
 """The number of each event within its frequency (docs/time.md, "Sequences").
 
-Two ways: counting, which continues from the stream's checkpoint, and computing from the boundary alone, which needs
-no memory and gives every host the same. This module keeps nothing on its own: the engine stores `kind` with the
-stream and hands the last number back to `restore` at a takeover.
+There are two ways. `CountingSequencer` counts on from the stream's checkpoint. `BoundarySequencer` computes the number
+from the boundary alone, so every host gets the same. The engine stores `kind` with the stream, and calls `restore` with
+the last number at a takeover.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ _MAX_SEQUENCE = (1 << 64) - 1
 
 
 class Sequencer(Protocol):
-    """What the engine asks of a sequencer. Safe to share between threads."""
+    """What the engine needs of a sequencer. Threads may share one."""
 
     @property
     def kind(self) -> str:
-        """Its name as the stream stores it; a stream is taken over only by the kind that it has."""
+        """Its name in the stream's description; a takeover by another kind is refused."""
 
     def peek(self, frequency: Frequency, boundary_ns: int) -> int:
-        """Return what `assign` would, and use nothing up: to build a record before its boundary has come."""
+        """Return what `assign` would, without using it up, so that a record can be built before its boundary."""
 
     def assign(self, frequency: Frequency, boundary_ns: int) -> int:
-        """Return the number of the event at this boundary, and use it up."""
+        """Return the number of the event at this boundary, and use it up; `InvalidValueError` after the last uint64."""
 
     def restore(self, frequency: Frequency, last_sequence: int) -> None:
-        """Go on behind `last_sequence`, the last number that the stream has published; 0 if there is none."""
+        """Continue after `last_sequence`, the last number that the stream has published; 0 if there is none."""
 
 
 class CountingSequencer:
@@ -51,26 +51,18 @@ class CountingSequencer:
         self._last: dict[Frequency, int] = dict.fromkeys(Frequency, 0)
 
     def peek(self, frequency: Frequency, boundary_ns: int) -> int:  # noqa: ARG002 - the boundary does not matter here
-        """Return the number that the next `assign` for `frequency` will give.
-
-        Raises:
-            InvalidValueError: the last uint64 is used up.
-        """
+        """Return the number that the next `assign` for `frequency` will give."""
         return self._next(Frequency.parse(frequency))
 
     def assign(self, frequency: Frequency, boundary_ns: int) -> int:  # noqa: ARG002 - as for peek
-        """Return the next number for `frequency` and use it up; errors as for `peek`."""
+        """Return the next number for `frequency`, and use it up."""
         frequency = Frequency.parse(frequency)
         with self._lock:
             sequence = self._last[frequency] = self._next(frequency)
             return sequence
 
     def restore(self, frequency: Frequency, last_sequence: int) -> None:
-        """Make ``last_sequence + 1`` the next number for `frequency`.
-
-        Raises:
-            InvalidValueError: it is lower than a number already given: ids would come again.
-        """
+        """Make ``last_sequence + 1`` the next number for `frequency`; it must not have been given already."""
         frequency = Frequency.parse(frequency)
         last_sequence = checked_int("last_sequence", last_sequence)
         with self._lock:

@@ -28,7 +28,7 @@ __all__ = ["LOOK_AGAIN_S", "EventStream", "look_for_stream", "require_events", "
 _T = TypeVar("_T")
 
 LOOK_AGAIN_S = 0.02
-"""How long to wait between two looks for a stream that is not there yet."""
+"""How long to wait between two looks for a stream that does not exist yet."""
 
 _BATCH = 1024
 
@@ -175,7 +175,7 @@ def subscribe(
         name: the stream's name.
         frequencies: which events to hand out; all of them if None.
         start: with the ``"next"`` event to come, or with the ``"oldest"`` that the ring still holds.
-        wait_s: how long to wait for a stream that is not there yet.
+        wait_s: how long to wait for the stream to exist.
         on_lost: events that were overwritten before they were read are counted in `EventStream.lost`; ``"raise"``
             also raises `LostError` once for each loss, and then goes on.
         on_gone: when the producer died, ``"wait"`` for the next one, or ``"raise"`` `ProducerGoneError`.

@@ -92,7 +92,7 @@ def every(
         name: the stream's name.
         coalesce: what a loop gets whose body took longer than a period: ``"all"`` events in order, or the ``"latest"``
             only, which then counts the others in `LatestStream.skipped`.
-        wait_s: how long to wait for a stream that is not there yet.
+        wait_s: how long to wait for the stream to exist.
         on_gone: when the producer died, ``"wait"`` for the next one, or ``"raise"`` `ProducerGoneError`.
         label: name shown in the status, the program's by default.
         any_owner: also trust a stream that another user's process made.

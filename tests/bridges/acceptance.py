@@ -150,7 +150,7 @@ class _Stage:
         role, _, side = part.partition(" ")
         if role == "relay":
             arguments = ["relay", f"{self._own}-source-{side}", "--to", self._cluster.url, "--as", self._own]
-            arguments += ["--replicas", "3", "--patience", "30s"]
+            arguments += ["--replicas", "3", "--gap-timeout", "30s"]
         else:
             arguments = ["mirror", self._cluster.url, self._own, "--as", f"{self._own}-mirror-{side}"]
             arguments += ["--capacity", str(CAPACITY)]

@@ -65,9 +65,14 @@ def test_a_relay_that_could_not_deliver_everything_says_what_and_ends_with_statu
         source.advance(3)
         source.advance(5, asleep=True)
         source.advance(1)
-    status, printed = command("relay", name, "--to", url, "--patience", "0s")
+    status, printed = command("relay", name, "--to", url, "--gap-timeout", "0s")
     assert status == 1
     assert "4 of frequency second between event 1-1700000004000000000-1700000004 and event" in printed
+
+
+def test_the_former_flag_of_a_relay_still_works(url: str, name: str, command: Command) -> None:
+    emit(name, 3)
+    assert command("relay", name, "--to", url, "--patience", "0s")[0] == 0
 
 
 def test_a_relay_can_use_other_names_and_send_records(url: str, name: str, command: Command) -> None:

@@ -71,7 +71,7 @@ def test_a_stream_that_jetstream_does_not_have_is_an_error(url: str, name: str) 
 
 def test_no_server_is_an_error_within_its_timeout(name: str) -> None:
     with pytest.raises(BridgeError, match=r"no NATS server at 127.0.0.1:\d+ within 0.2 s"):
-        fetched(f"nats://127.0.0.1:{free_port()}", name, patience_s=0.2)
+        fetched(f"nats://127.0.0.1:{free_port()}", name, timeout_s=0.2)
 
 
 def test_a_reading_that_is_given_up_lets_go_of_its_connection(url: str, held: str) -> None:
@@ -92,7 +92,7 @@ def test_a_reading_that_is_given_up_lets_go_of_its_connection(url: str, held: st
         ({"start_ns": 0.5}, InvalidTypeError, "start_ns is float"),
         ({"frequencies": {"week"}}, UnknownFrequencyError, "week"),
         ({"frequencies": "minute"}, InvalidTypeError, "expected a collection"),
-        ({"patience_s": -1}, InvalidValueError, "patience_s is -1"),
+        ({"timeout_s": -1}, InvalidValueError, "timeout_s is -1"),
         ({"stream": "a.b"}, InvalidNameError, "not a name of a JetStream stream"),
         ({"name": "a..b"}, InvalidNameError, "cannot be part of a subject"),
         ({"connection": "nats://localhost"}, InvalidTypeError, "the connection is str"),

@@ -100,7 +100,7 @@ def test_an_outage_costs_nothing_that_the_ring_still_has(server: Server, name: s
 def test_what_the_ring_lost_during_an_outage_is_reported_exactly(
     server: Server, name: str, sequencer: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    relay = Relay(name, options_of(server.url), patience_s=0)
+    relay = Relay(name, options_of(server.url), gap_timeout_s=0)
     frequencies = ("second", "minute")
     options: dict[str, Any] = {"sequencer": sequencer, "capacity": 128, "frequencies": frequencies}
     with Source(name, **options) as source, Running(relay):
@@ -128,7 +128,7 @@ def test_a_server_that_takes_small_batches_gets_small_ones(small_batches: str, n
 
 
 def test_a_gap_of_one_relay_is_left_to_the_other(url: str, name: str) -> None:
-    relays = [Relay(f"{name}-{side}", options_of(url), to_name=name, patience_s=20) for side in "ab"]
+    relays = [Relay(f"{name}-{side}", options_of(url), to_name=name, gap_timeout_s=20) for side in "ab"]
     first, second = (Source(f"{name}-{side}", coalesce="earliest") for side in "ab")
     with first, second, Running(relays[0]), Running(relays[1]):
         first.advance(10)
@@ -151,7 +151,7 @@ def test_a_gap_that_nobody_fills_is_passed_and_reported(url: str, name: str) -> 
         source.advance(10)
         source.advance(20, asleep=True)
         source.advance(1)
-    report = deliver(Relay(name, options_of(url), patience_s=0.1))
+    report = deliver(Relay(name, options_of(url), gap_timeout_s=0.1))
     assert stored_ids(url, stream_for(name)) == ids_between(1, 12) + ids_between(31, 32)
     assert report.lost == {Frequency.SECOND: 19}
 
@@ -223,7 +223,7 @@ def test_a_mirror_can_be_relayed_in_turn(url: str, name: str) -> None:
 @pytest.mark.parametrize(
     ("options", "error"),
     [
-        ({"patience_s": -1}, InvalidValueError),
+        ({"gap_timeout_s": -1}, InvalidValueError),
         ({"wait_s": "long"}, InvalidTypeError),
         ({"encoding": "xml"}, InvalidValueError),
         ({"to_name": "a..b"}, InvalidNameError),
