@@ -15,8 +15,8 @@ _STREAMS = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
 def open_closed() -> None:
     """Open the null device on each of the descriptors 0, 1 and 2 that is closed.
 
-    Otherwise the next file that is opened gets that number, and output for the standard stream goes into that file. Call
-    this before anything else is opened.
+    Otherwise the next file that is opened gets that number, and the output of the standard stream. Call this before
+    anything else is opened.
     """
     for fd, (name, mode) in enumerate(_STREAMS):
         try:

@@ -11,8 +11,8 @@ has one. Only that thread uses the handle during the wait, and it reads nothing.
 out, loses no record, and the next task joins the same wait.
 
 Timeouts are asyncio's own, `asyncio.timeout`. A handle belongs to the event loop in which it first waited. Any number
-of tasks there may use it, and each record goes to one of them. Leaving a loop by ``break`` does not close the handle: use
-``async with``. A handle is also closed when it is garbage collected.
+of tasks there may use it, and each record goes to one of them. Leaving a loop by ``break`` does not close the handle:
+use ``async with``. A handle is also closed when it is garbage collected.
 """
 
 from __future__ import annotations
