@@ -139,8 +139,8 @@ def _consumer(
 
 
 def _reader(before: Sequence[ConsumerStatus], now: ConsumerStatus) -> ConsumerStatus | None:
-    """Return the earlier status of a consumer: the same place in the table, taken at the same time."""
-    return next((old for old in before if (old.place, old.started_ns) == (now.place, now.started_ns)), None)
+    """Return the earlier status of a consumer: the same slot in the table, taken at the same time."""
+    return next((old for old in before if (old.slot, old.started_ns) == (now.slot, now.started_ns)), None)
 
 
 def _rate(count: int, elapsed_s: float) -> float | None:

@@ -147,7 +147,7 @@ class _Families:
             self.latest.add_metric(labels, status.lateness.max_ns / SECOND_NS)
 
     def _add_consumer(self, name: str, consumer: ConsumerStatus) -> None:
-        labels = [name, consumer.label, str(consumer.pid), str(consumer.place)]
+        labels = [name, consumer.label, str(consumer.pid), str(consumer.slot)]
         self.lag.add_metric(labels, consumer.lag)
         self.lost.add_metric(labels, consumer.lost)
 

@@ -31,16 +31,16 @@ typedef struct {
     PyObject *dtype_name; /* "dtype" */
 } native_state;
 
-/* What both sides have. `segment` and `control` are views that keep the mapping; `refusal` ends every use. A handle is
+/* What both sides have. `segment` and `control` are views that keep the mapping; `release_error` ends every use. A handle is
  * of one thread, but that another may close it while one waits: hence the atomics. */
 typedef struct {
     PyObject_HEAD
     const native_state *state; /* of the module, which the type keeps alive */
     PyObject *layout;
     PyObject *dtype, *equal_dtype; /* the ring's own, and another object that was found to be the same */
-    _Atomic(PyObject *) refusal;
+    _Atomic(PyObject *) release_error;
     Py_buffer segment, control;
-    atomic_int users; /* of the views: the handle until it is refused, and a thread that waits */
+    atomic_int users; /* of the views: the handle until it is released, and a thread that waits */
 } side;
 
 typedef struct {
@@ -55,13 +55,13 @@ typedef struct {
     cs_idle idle;
 } reader_object;
 
-static bool refused(side *self)
+static bool released(side *self)
 {
-    PyObject *refusal = atomic_load_explicit(&self->refusal, memory_order_acquire);
-    if (refusal == NULL)
+    PyObject *release_error = atomic_load_explicit(&self->release_error, memory_order_acquire);
+    if (release_error == NULL)
         return false;
     /* A copy: the one that is kept must not collect the frames it was raised through. */
-    PyObject *error = PyObject_CallFunctionObjArgs(self->state->copy, refusal, NULL);
+    PyObject *error = PyObject_CallFunctionObjArgs(self->state->copy, release_error, NULL);
     if (error != NULL) {
         PyErr_SetObject((PyObject *)Py_TYPE(error), error);
         Py_DECREF(error);
@@ -86,11 +86,11 @@ static void leave(side *self)
     }
 }
 
-static PyObject *refuse(PyObject *object, PyObject *error)
+static PyObject *side_release(PyObject *object, PyObject *error)
 {
     side *self = (side *)object;
     PyObject *none = NULL;
-    if (atomic_compare_exchange_strong(&self->refusal, &none, Py_NewRef(error)))
+    if (atomic_compare_exchange_strong(&self->release_error, &none, Py_NewRef(error)))
         leave(self);
     else
         Py_DECREF(error);
@@ -112,7 +112,7 @@ static void *allocated(PyTypeObject *type)
 static PyObject *number_at(PyObject *object, void *offset)
 {
     const uint64_t *number = (const void *)((const char *)object + (uintptr_t)offset);
-    return refused((side *)object) ? NULL : PyLong_FromUnsignedLongLong(*number);
+    return released((side *)object) ? NULL : PyLong_FromUnsignedLongLong(*number);
 }
 
 static void side_dealloc(PyObject *object)
@@ -124,7 +124,7 @@ static void side_dealloc(PyObject *object)
     Py_XDECREF(self->layout);
     Py_XDECREF(self->dtype);
     Py_XDECREF(self->equal_dtype);
-    Py_XDECREF(self->refusal);
+    Py_XDECREF(self->release_error);
     freefunc release = PyType_GetSlot(type, Py_tp_free);
     release(object);
     Py_DECREF(type);
@@ -236,7 +236,7 @@ static bool converted(side *self, PyObject *function, PyObject *value, Py_buffer
     Py_DECREF(bytes);
     if (got < 0)
         return false;
-    if (refused(self)) {
+    if (released(self)) {
         PyBuffer_Release(view);
         return false;
     }
@@ -290,7 +290,7 @@ static PyObject *writer_new(PyTypeObject *type, PyObject *arguments, PyObject *P
 static PyObject *writer_open(PyObject *object, PyObject *Py_UNUSED(none))
 {
     writer_object *self = (writer_object *)object;
-    if (refused(&self->base))
+    if (released(&self->base))
         return NULL;
     cs_open(&self->writer);
     Py_RETURN_NONE;
@@ -299,7 +299,7 @@ static PyObject *writer_open(PyObject *object, PyObject *Py_UNUSED(none))
 static PyObject *writer_close(PyObject *object, PyObject *Py_UNUSED(none))
 {
     writer_object *self = (writer_object *)object;
-    if (refused(&self->base))
+    if (released(&self->base))
         return NULL;
     cs_set_state(&self->writer, CS_CLOSED);
     Py_RETURN_NONE;
@@ -310,7 +310,7 @@ static inline int publish_one(PyObject *object, PyObject *record, bool offered)
 {
     writer_object *self = (writer_object *)object;
     Py_buffer view = {0};
-    if (refused(&self->base))
+    if (released(&self->base))
         return -1;
     const unsigned char *bytes = one_record(self, record, &view);
     if (bytes == NULL)
@@ -350,7 +350,7 @@ static PyObject *writer_publish_many(PyObject *object, PyObject *records)
     writer_object *self = (writer_object *)object;
     Py_buffer view = {0};
     uint64_t size;
-    if (refused(&self->base) || !many_records(self, records, &view, &size))
+    if (released(&self->base) || !many_records(self, records, &view, &size))
         return NULL;
     const unsigned char *bytes = view.buf;
     /* Half a ring at a time, so that a reader that keeps up finds the other half whole. */
@@ -367,7 +367,7 @@ static PyObject *writer_publish_many(PyObject *object, PyObject *records)
 
 static bool checked_count(writer_object *self, PyObject *number, uint64_t *count)
 {
-    if (refused(&self->base))
+    if (released(&self->base))
         return false;
     *count = PyLong_AsUnsignedLongLong(number);
     if (PyErr_Occurred())
@@ -415,13 +415,13 @@ static PyObject *writer_commit(PyObject *object, PyObject *arguments)
 static PyObject *writer_slowest(PyObject *object, PyObject *Py_UNUSED(none))
 {
     writer_object *self = (writer_object *)object;
-    uint32_t place;
+    uint32_t slot;
     uint64_t tail;
-    if (refused(&self->base))
+    if (released(&self->base))
         return NULL;
-    if (!cs_slowest(&self->writer, &place, &tail))
+    if (!cs_slowest(&self->writer, &slot, &tail))
         Py_RETURN_NONE;
-    return Py_BuildValue("(kK)", (unsigned long)place, (unsigned long long)tail);
+    return Py_BuildValue("(kK)", (unsigned long)slot, (unsigned long long)tail);
 }
 
 static bool damaged(reader_object *self, uint64_t head)
@@ -437,7 +437,7 @@ static bool damaged(reader_object *self, uint64_t head)
 /* How many records there are to read, at most a ring of them; false with an error set. */
 static bool available(reader_object *self, uint64_t *count)
 {
-    if (refused(&self->base))
+    if (released(&self->base))
         return false;
     const uint64_t head = cs_head(&self->reader);
     *count = cs_min(head - self->reader.position, self->reader.ring.capacity);
@@ -483,7 +483,7 @@ static bool limited(reader_object *self, PyObject *given, uint64_t *room)
         return false;
     *room = PyLong_AsUnsignedLongLong(limit);
     Py_DECREF(limit);
-    return !PyErr_Occurred() && !refused(&self->base);
+    return !PyErr_Occurred() && !released(&self->base);
 }
 
 static bool idle_named(const side *self, const char *name, cs_idle *idle)
@@ -505,10 +505,10 @@ static bool idle_named(const side *self, const char *name, cs_idle *idle)
 
 static PyObject *reader_new(PyTypeObject *type, PyObject *arguments, PyObject *Py_UNUSED(keywords))
 {
-    PyObject *memory, *control, *layout, *place;
+    PyObject *memory, *control, *layout, *slot;
     const char *idle;
     int from_oldest;
-    if (!PyArg_ParseTuple(arguments, "OOOOps:Reader", &memory, &control, &layout, &place, &from_oldest, &idle))
+    if (!PyArg_ParseTuple(arguments, "OOOOps:Reader", &memory, &control, &layout, &slot, &from_oldest, &idle))
         return NULL;
     reader_object *self = allocated(type);
     if (self == NULL)
@@ -517,12 +517,12 @@ static PyObject *reader_new(PyTypeObject *type, PyObject *arguments, PyObject *P
     if (!open_side(&self->base, ring, memory, control, layout, false) ||
         !idle_named(&self->base, idle, &self->idle))
         goto failed;
-    if (place != Py_None && ring->control != NULL) {
-        const unsigned long number = PyLong_AsUnsignedLong(place);
+    if (slot != Py_None && ring->control != NULL) {
+        const unsigned long number = PyLong_AsUnsignedLong(slot);
         if (PyErr_Occurred())
             goto failed;
         if (number >= ring->max_consumers) {
-            PyErr_SetString(self->base.state->value_error, "the table of consumers has no such place");
+            PyErr_SetString(self->base.state->value_error, "the table of consumers has no such slot");
             goto failed;
         }
         self->reader.line = ring->control + CS_LINE + (size_t)number * CS_LINE;
@@ -553,7 +553,7 @@ static PyObject *reader_read(PyObject *object, PyObject *const *arguments, Py_ss
     Py_buffer view = {0};
     if (PyObject_GetBuffer(array, &view, PyBUF_WRITABLE) < 0)
         goto failed;
-    if (refused(&self->base)) { /* Making the array may have collected garbage, and with it anything. */
+    if (released(&self->base)) { /* Making the array may have collected garbage, and with it anything. */
         PyBuffer_Release(&view);
         goto failed;
     }
@@ -587,7 +587,7 @@ static PyObject *reader_read_into(PyObject *object, PyObject *out)
     uint64_t room;
     cs_copied found;
     Py_buffer view = {0};
-    if (refused(&self->base))
+    if (released(&self->base))
         return NULL;
     if (!taken(&self->base, out, PyBUF_WRITABLE, &view)) {
         PyObject *checked = PyObject_CallFunctionObjArgs(self->base.state->checked_out, out, self->base.layout, NULL);
@@ -625,16 +625,16 @@ static PyObject *reader_peek(PyObject *object, PyObject *limit)
     return Py_BuildValue("(KK)", (unsigned long long)self->reader.position, (unsigned long long)found);
 }
 
-static PyObject *reader_settle(PyObject *object, PyObject *arguments)
+static PyObject *reader_end_peek(PyObject *object, PyObject *arguments)
 {
     reader_object *self = (reader_object *)object;
     unsigned long long first, count;
     uint64_t most;
-    if (!PyArg_ParseTuple(arguments, "KK:settle", &first, &count) || !available(self, &most))
+    if (!PyArg_ParseTuple(arguments, "KK:end_peek", &first, &count) || !available(self, &most))
         return NULL;
     if (first != self->reader.position)
         Py_RETURN_NONE;
-    return PyLong_FromUnsignedLongLong(cs_settle(&self->reader, cs_min(count, most)));
+    return PyLong_FromUnsignedLongLong(cs_end_peek(&self->reader, cs_min(count, most)));
 }
 
 static PyObject *wait_until(reader_object *self, double timeout_s)
@@ -661,7 +661,7 @@ static PyObject *reader_wait(PyObject *object, PyObject *timeout)
 {
     reader_object *self = (reader_object *)object;
     const double timeout_s = PyFloat_AsDouble(timeout);
-    if (PyErr_Occurred() || refused(&self->base) || (!enter(&self->base) && refused(&self->base)))
+    if (PyErr_Occurred() || released(&self->base) || (!enter(&self->base) && released(&self->base)))
         return NULL;
     /* Whoever closes the handle meanwhile leaves the memory to us. */
     uint64_t count;
@@ -675,7 +675,7 @@ static PyObject *reader_wait(PyObject *object, PyObject *timeout)
 static PyObject *reader_leave(PyObject *object, PyObject *Py_UNUSED(none))
 {
     reader_object *self = (reader_object *)object;
-    if (refused(&self->base))
+    if (released(&self->base))
         return NULL;
     cs_leave(&self->reader);
     Py_RETURN_NONE;
@@ -684,7 +684,7 @@ static PyObject *reader_leave(PyObject *object, PyObject *Py_UNUSED(none))
 static PyObject *reader_lag(PyObject *object, void *Py_UNUSED(closure))
 {
     reader_object *self = (reader_object *)object;
-    if (refused(&self->base))
+    if (released(&self->base))
         return NULL;
     const uint64_t head = cs_head(&self->reader);
     return damaged(self, head) ? NULL : PyLong_FromUnsignedLongLong(head - self->reader.position);
@@ -693,7 +693,7 @@ static PyObject *reader_lag(PyObject *object, void *Py_UNUSED(closure))
 static PyObject *reader_closed(PyObject *object, void *Py_UNUSED(closure))
 {
     reader_object *self = (reader_object *)object;
-    return refused(&self->base) ? NULL : PyBool_FromLong(cs_closed(&self->reader));
+    return released(&self->base) ? NULL : PyBool_FromLong(cs_closed(&self->reader));
 }
 
 #define FAST(function) ((PyCFunction)(void (*)(void))(function))
@@ -729,7 +729,7 @@ static PyMethodDef writer_methods[] = {
     {"commit", writer_commit, METH_VARARGS, NULL},
     {"slowest", writer_slowest, METH_NOARGS, NULL},
     {"close", writer_close, METH_NOARGS, NULL},
-    {"refuse", refuse, METH_O, NULL},
+    {"release", side_release, METH_O, NULL},
     {0},
 };
 static PyGetSetDef writer_getters[] = {
@@ -754,10 +754,10 @@ static PyMethodDef reader_methods[] = {
     {"read", FAST(reader_read), METH_FASTCALL | METH_KEYWORDS, read_doc},
     {"read_into", reader_read_into, METH_O, read_into_doc},
     {"peek", reader_peek, METH_O, NULL},
-    {"settle", reader_settle, METH_VARARGS, NULL},
+    {"end_peek", reader_end_peek, METH_VARARGS, NULL},
     {"wait", reader_wait, METH_O, NULL},
     {"leave", reader_leave, METH_NOARGS, NULL},
-    {"refuse", refuse, METH_O, NULL},
+    {"release", side_release, METH_O, NULL},
     {0},
 };
 static PyGetSetDef reader_getters[] = {
@@ -813,7 +813,7 @@ static int native_exec(PyObject *module)
     native_state *state = PyModule_GetState(module);
     state->dtype_name = PyUnicode_InternFromString("dtype");
     const struct {
-        PyObject **place;
+        PyObject **target;
         const char *module_name, *name;
     } imports[] = {
         {&state->copy, "copy", "copy"},
@@ -829,8 +829,8 @@ static int native_exec(PyObject *module)
         {&state->value_error, "chronostream.errors", "InvalidValueError"},
     };
     for (size_t i = 0; i < sizeof imports / sizeof *imports; i++) {
-        *imports[i].place = import_from(imports[i].module_name, imports[i].name);
-        if (*imports[i].place == NULL)
+        *imports[i].target = import_from(imports[i].module_name, imports[i].name);
+        if (*imports[i].target == NULL)
             return -1;
     }
     if (state->dtype_name == NULL || add_type(module, "Writer", &writer_spec) < 0 ||

@@ -59,8 +59,8 @@ class Writer(Side):
         self._check()
         return self._head
 
-    def refuse(self, error: ChronoStreamError) -> None:
-        super().refuse(error)
+    def release(self, error: ChronoStreamError) -> None:
+        super().release(error)
         self._tails = self._bytes
 
     def open(self) -> None:
@@ -96,8 +96,8 @@ class Writer(Side):
         inside = (tails >= np.uint64(oldest)) & (tails <= np.uint64(self._head))
         if not inside.any():
             return None
-        place = int(np.where(inside, tails, np.uint64(FREE_TAIL)).argmin())
-        return place, int(tails[place])
+        slot = int(np.where(inside, tails, np.uint64(FREE_TAIL)).argmin())
+        return slot, int(tails[slot])
 
     def close(self) -> None:
         self._set_state(CLOSED)
@@ -167,15 +167,15 @@ class Reader(Side):
         memory: Any,
         control: Any,
         layout: Layout,
-        place: int | None,
+        slot: int | None,
         from_oldest: bool,
         idle: str,
     ) -> None:
         super().__init__(memory, layout)
         self._waiting: Any = None if control is None else memoryview(control).cast("I")
         self._line: Any = [0, 0]
-        if registered := control is not None and place is not None:
-            self._line = memoryview(control)[LINE + place * LINE :][:LINE].cast("Q")
+        if registered := control is not None and slot is not None:
+            self._line = memoryview(control)[LINE + slot * LINE :][:LINE].cast("Q")
         self._lost = 0
         self._position = 0
         self._position = self._first(from_oldest)  # R1
@@ -219,8 +219,8 @@ class Reader(Side):
     def leave(self) -> None:
         self._line[0] = FREE_TAIL
 
-    def refuse(self, error: ChronoStreamError) -> None:
-        super().refuse(error)
+    def release(self, error: ChronoStreamError) -> None:
+        super().release(error)
         self._waiting = self._line = self._bytes
 
     def read(self, limit: SupportsIndex | None = None) -> npt.NDArray[Any]:
@@ -242,8 +242,8 @@ class Reader(Side):
         self._check()
         return self._alone(self._peek, checked_limit(limit, self._layout.capacity))
 
-    def settle(self, first: int, count: int, /) -> int | None:
-        return self._alone(self._settle, first, count)
+    def end_peek(self, first: int, count: int, /) -> int | None:
+        return self._alone(self._end_peek, first, count)
 
     def wait(self, timeout_s: float, /) -> bool:
         began_s = time.monotonic()
@@ -318,7 +318,7 @@ class Reader(Side):
         piece = self._layout.capacity - (self._position & (self._layout.capacity - 1))
         return self._position, min(head - self._position, room, piece)
 
-    def _settle(self, first: int, count: int) -> int | None:
+    def _end_peek(self, first: int, count: int) -> int | None:
         if self._position != first:
             return None
         end = min(first + count, self._head(first))

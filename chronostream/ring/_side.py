@@ -44,16 +44,16 @@ class Side:
         self._words: Any = words.cast("Q")
         self._halfwords: Any = words.cast("I")
         self._wake_address = np.frombuffer(memory, np.uint8, 1).ctypes.data + WAKE_SEQ
-        self._refusal: ChronoStreamError | None = None
+        self._release_error: ChronoStreamError | None = None
         self._busy = False
 
-    def refuse(self, error: ChronoStreamError) -> None:
-        self._refusal = error
+    def release(self, error: ChronoStreamError) -> None:
+        self._release_error = error
         self._bytes = self._words = self._halfwords = _Gone(error)
 
     def _check(self) -> None:
-        if self._refusal is not None:
-            raise copy(self._refusal)
+        if self._release_error is not None:
+            raise copy(self._release_error)
 
     def _alone(self, step: Callable[..., _Result], *arguments: Any) -> _Result:
         """Take a step of the protocol; refuse any other one of this handle that begins before it has ended."""

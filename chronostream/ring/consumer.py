@@ -56,14 +56,14 @@ class Consumer(Handle):
         consumer: Self = object.__new__(kind)
         return consumer
 
-    def __init__(self, segment: Segment, place: int | None, *, start: str, on_gone: str, idle: str, core: Core) -> None:
+    def __init__(self, segment: Segment, slot: int | None, *, start: str, on_gone: str, idle: str, core: Core) -> None:
         super().__init__(segment)
-        self.registered = place is not None
-        self._place = place
+        self.registered = slot is not None
+        self._slot = slot
         self._on_gone = on_gone
-        self._reader = core.Reader(segment.memory, segment.control, segment.layout, place, start == "oldest", idle)
+        self._reader = core.Reader(segment.memory, segment.control, segment.layout, slot, start == "oldest", idle)
         self.start = self._reader.position
-        segment.on_refusal(self._reader.refuse)
+        segment.on_release(self._reader.release)
         self._checked_s, self._counted_s = time.monotonic(), 0.0
 
     @classmethod
@@ -84,7 +84,7 @@ class Consumer(Handle):
         Args:
             name: the stream's name.
             start: ``"oldest"``, the oldest record that the ring still holds, or ``"next"``, the next to come.
-            register: take a place in the table of consumers.
+            register: take a slot in the table of consumers.
             on_gone: what `wait` does when the producer died: go on waiting for the next one, or raise.
             idle: what `wait` does meanwhile: ``"busy-spin"``, ``"yielding"``, ``"sleeping"`` or ``"blocking"``.
             label: name shown in the status, the program's by default; cut after 64 bytes.
@@ -108,10 +108,10 @@ class Consumer(Handle):
         _checked_choice("on_gone", on_gone, "wait", "raise")
         segment = Segment.attach(name, any_owner=any_owner, populate=register)
         try:
-            place = segment.take_place() if register else None
-            if place is not None:
-                _enter(segment, place, label)
-            return cls(segment, place, start=start, on_gone=on_gone, idle=idle, core=implementation)
+            slot = segment.take_slot() if register else None
+            if slot is not None:
+                _enter(segment, slot, label)
+            return cls(segment, slot, start=start, on_gone=on_gone, idle=idle, core=implementation)
         except BaseException:
             segment.close()
             raise
@@ -161,7 +161,7 @@ class Consumer(Handle):
 
     def status(self) -> RingStatus:
         """Return the status of this ring, as `chronostream.ring.inspect` does, without opening it once more."""
-        return segment_status(self._segment, self._place)
+        return segment_status(self._segment, self._slot)
 
     def peek(self, limit: SupportsIndex | None = None) -> AbstractContextManager[npt.NDArray[Any]]:
         """Give records to read in place, without a copy; the consumer moves past them when the block ends.
@@ -176,7 +176,7 @@ class Consumer(Handle):
             InvalidValueError: the limit is negative, or the consumer read inside the block.
             InvalidTypeError: the limit is not an integer.
         """
-        return _Peek(self._reader, self._segment.slots, limit)
+        return _Peek(self._reader, self._segment.records, limit)
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Wait for something to read, for `timeout_s` seconds or for ever. Ctrl-C ends it.
@@ -209,10 +209,10 @@ class Consumer(Handle):
                 return False
 
     def close(self) -> None:
-        """Let go of the stream and of the place in its table; twice is fine."""
-        if self._segment.refusal is not None:
+        """Let go of the stream and of the slot in its table; twice is fine."""
+        if self._segment.release_error is not None:
             return
-        self._segment.verify()  # Without its lock, its place may be another's already.
+        self._segment.verify()  # Without its lock, its slot may be another's already.
         with ExitStack() as steps:
             steps.callback(self._segment.close)
             self._reader.leave()
@@ -281,15 +281,15 @@ class _Peek:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None:
             return
-        lost = self._reader.settle(self._position, self._count)
+        lost = self._reader.end_peek(self._position, self._count)
         if lost is None:
             raise InvalidValueError("the consumer read inside peek's block: read its rows, and nothing else, there")
         if lost:
             raise LostError(self._position, self._position + lost - 1)
 
 
-def _enter(segment: Segment, place: int, label: str | None) -> None:
-    """Write who this consumer is into its place in the table; its tail is the core's affair."""
+def _enter(segment: Segment, slot: int, label: str | None) -> None:
+    """Write who this consumer is into its slot in the table; its tail is the core's affair."""
     entry = np.zeros((), CONSUMER_DTYPE)
     entry["tail"] = FREE_TAIL
     entry["pid"] = os.getpid()
@@ -297,7 +297,7 @@ def _enter(segment: Segment, place: int, label: str | None) -> None:
     name = _program() if label is None else label
     encoded = name.encode(errors="replace")[: CONSUMER_DTYPE["label"].itemsize]
     entry["label"] = encoded.decode(errors="ignore").encode()  # A character cut in half is left out.
-    start = LINE + place * LINE
+    start = LINE + slot * LINE
     assert segment.control is not None
     segment.control[start : start + LINE] = entry.tobytes()
 

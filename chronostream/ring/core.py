@@ -1,9 +1,9 @@
 """What a core is, and which one is in use.
 
-A core is the part of the ring that touches shared memory: a `Writer` for the producer and a `Reader` for a consumer,
-by the numbered steps of docs/ring.md. There are two on one layout: ``native`` (C11 atomics, right on every
-architecture) and ``portable`` (pure Python and numpy, right where stores become visible in order, which is x86-64).
-``CHRONOSTREAM_CORE=native|portable`` chooses one; asking for one that is not there is an error, never a fallback.
+A core is the part of the ring that touches shared memory: a `Writer` for the producer and a `Reader` for a consumer.
+They follow the numbered steps of docs/ring.md. Two cores share one layout: ``native`` (C11 atomics, right on every
+architecture) and ``portable`` (Python and numpy, right where stores become visible in order, which is x86-64).
+``CHRONOSTREAM_CORE=native|portable`` chooses one; a core that cannot run is an error, never replaced by the other.
 """
 
 from __future__ import annotations
@@ -27,54 +27,47 @@ IdleStrategy: TypeAlias = Literal["busy-spin", "yielding", "sleeping", "blocking
 CORES = ("native", "portable")
 
 
-class Writer(Protocol):
-    """The producer's side. Every method raises the refusal (`ClosedError`, `ForkedError`) once there is one."""
+class _Side(Protocol):
+    """What both sides have in common. After `release` every method raises its error."""
+
+    def release(self, error: ChronoStreamError) -> None:
+        """Let go of the memory; from now on every method raises `error`, a `ClosedError` or `ForkedError`."""
+
+
+class Writer(_Side, Protocol):
+    """The producer's side."""
 
     @property
     def head(self) -> int:
         """First position not yet published."""
 
     def open(self) -> None:
-        """Mark the stream live and wake everybody: a dead producer may have left sleepers (docs/ring.md, T3)."""
+        """Mark the stream live and wake all consumers: a dead producer may have left sleepers (docs/ring.md, T3)."""
 
     def publish(self, record: Any, /) -> None:
-        """Do what `Producer.publish` says."""
+        """Publish one record, as `Producer.publish` does."""
 
     def publish_many(self, records: Any, /) -> None:
-        """Do what `Producer.publish_many` says."""
+        """Publish many records, as `Producer.publish_many` does."""
 
     def offer(self, record: Any, /) -> bool:
         """Publish one record unless a registered consumer is a whole ring behind; return whether it was published."""
 
     def claim(self, count: int, /) -> int:
-        """Claim the next `count` positions for writing, with a fence that orders all later stores behind it.
-
-        Returns:
-            The first of them.
-        """
+        """Claim the next `count` positions with a fence that orders all later stores behind it; return the first."""
 
     def commit(self, first: int, count: int, rows: npt.NDArray[Any] | None, /) -> bool:
-        """Publish the `count` records from `first` on: those that were written in place, or else `rows`.
-
-        Returns:
-            False, and nothing is published, if `first` is no longer the head.
-        """
+        """Publish `count` records from `first` on, written in place or in `rows`; false if `first` is not the head."""
 
     def slowest(self) -> tuple[int, int] | None:
-        """Return the place and the tail of the registered consumer that is furthest behind, or None."""
+        """Return the slot and the tail of the registered consumer that is furthest behind, or None."""
 
     def close(self) -> None:
-        """Mark the stream closed and wake everybody."""
-
-    def refuse(self, error: ChronoStreamError) -> None:
-        """Let go of the memory; from now on every method raises `error`."""
+        """Mark the stream closed and wake all consumers."""
 
 
-class Reader(Protocol):
-    """A consumer's side; with a place in the table it registers when it is made (docs/ring.md, R1 to R4).
-
-    Every method raises the refusal (`ClosedError`, `ForkedError`) once there is one.
-    """
+class Reader(_Side, Protocol):
+    """A consumer's side; with a slot in the table it registers when it is made (docs/ring.md, R1 to R4)."""
 
     @property
     def position(self) -> int:
@@ -82,40 +75,33 @@ class Reader(Protocol):
 
     @property
     def lost(self) -> int:
-        """How many records were passed over since the start, because they had been overwritten."""
+        """How many records were overwritten before they were read."""
 
     @property
     def lag(self) -> int:
-        """How many records are published and not yet read or lost."""
+        """How many records are published and neither read nor lost yet."""
 
     @property
     def closed(self) -> bool:
         """Whether the stream is marked closed."""
 
     def read(self, limit: SupportsIndex | None = None) -> npt.NDArray[Any]:
-        """Do what `Consumer.read` says."""
+        """Return records, as `Consumer.read` does."""
 
     def read_into(self, out: npt.NDArray[Any], /) -> int:
-        """Do what `Consumer.read_into` says."""
+        """Copy records, as `Consumer.read_into` does."""
 
     def peek(self, limit: SupportsIndex | None, /) -> tuple[int, int]:
         """Return the position and the number of at most `limit` records that lie in one piece, to be read in place."""
 
-    def settle(self, first: int, count: int, /) -> int | None:
-        """Move past the `count` records from `first` on, which were read in place.
-
-        Returns:
-            How many of them were overwritten meanwhile; None, and nothing moves, if `first` is no longer the position.
-        """
+    def end_peek(self, first: int, count: int, /) -> int | None:
+        """Move past `count` records read in place; return how many were lost, None if `first` is not the position."""
 
     def wait(self, timeout_s: float, /) -> bool:
         """Wait for something to read; false when the time is up or the stream is marked closed."""
 
     def leave(self) -> None:
-        """Give the place in the table of consumers back."""
-
-    def refuse(self, error: ChronoStreamError) -> None:
-        """Let go of the memory; from now on every method raises `error`."""
+        """Free the slot in the table of consumers."""
 
 
 class Core(Protocol):
@@ -127,7 +113,7 @@ class Core(Protocol):
 
 
 def load_core(name: str | None) -> Core:
-    """Return the core with this name; without a name, the one in use.
+    """Return the core with this name, or without a name the one in use.
 
     Raises:
         CoreUnavailableError: it cannot run here.
@@ -142,20 +128,19 @@ def load_core(name: str | None) -> Core:
             "install a C compiler and reinstall with CHRONOSTREAM_BUILD_EXTENSION=yes to get the native core"
         )
     try:
-        module: Any = importlib.import_module(f"chronostream.ring._{name}")
+        core: Core = importlib.import_module(f"chronostream.ring._{name}")
     except ModuleNotFoundError as error:
         if error.name != f"chronostream.ring._{name}":
             raise
         raise CoreUnavailableError(
             "the native core is not built: install a C compiler and reinstall with CHRONOSTREAM_BUILD_EXTENSION=yes"
         ) from None
-    core: Core = module
     return core
 
 
 def _default_core() -> str:
-    if asked := os.environ.get("CHRONOSTREAM_CORE"):
-        return load_core(asked).NAME
+    if name := os.environ.get("CHRONOSTREAM_CORE"):
+        return load_core(name).NAME
     try:
         return load_core("native").NAME
     except CoreUnavailableError:

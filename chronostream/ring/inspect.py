@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from chronostream._renamed import former
 from chronostream.ring import shm
 from chronostream.ring.layout import CLOSED, FREE_TAIL
 from chronostream.ring.segment import Segment
@@ -27,7 +28,7 @@ class ConsumerStatus:
         lag: records published that it has neither read nor lost.
         lost: records that were overwritten before it read them.
         started_ns: when it attached, Unix time.
-        place: its place in the table of consumers, which no other has at the same time.
+        slot: its slot in the table of consumers, which no other has at the same time; formerly ``place``.
     """
 
     label: str
@@ -35,7 +36,8 @@ class ConsumerStatus:
     lag: int
     lost: int
     started_ns: int
-    place: int
+    slot: int
+    place = former("place", "slot")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +91,8 @@ def inspect(name: str, *, any_owner: bool = False) -> RingStatus:
         segment.close()
 
 
-def segment_status(segment: Segment, own_place: int | None = None) -> RingStatus:
-    """Return the status of the ring in an open segment, whose handle has `own_place` in the table, if it has one."""
+def segment_status(segment: Segment, own_slot: int | None = None) -> RingStatus:
+    """Return the status of the ring in an open segment, whose handle has `own_slot` in the table, if it has one."""
     header = segment.header
     closed = int(header["state"]) == CLOSED
     alive = segment.producer_alive()
@@ -107,11 +109,11 @@ def segment_status(segment: Segment, own_place: int | None = None) -> RingStatus
         capacity=segment.layout.capacity,
         dtype=segment.layout.dtype,
         segment_size=segment.layout.segment_size,
-        consumers=_consumers(segment, int(header["head"]), own_place),
+        consumers=_consumers(segment, int(header["head"]), own_slot),
     )
 
 
-def _consumers(segment: Segment, head: int, own_place: int | None) -> tuple[ConsumerStatus, ...]:
+def _consumers(segment: Segment, head: int, own_slot: int | None) -> tuple[ConsumerStatus, ...]:
     return tuple(
         ConsumerStatus(
             label=_text(entry["label"]),
@@ -119,10 +121,10 @@ def _consumers(segment: Segment, head: int, own_place: int | None) -> tuple[Cons
             lag=max(0, head - int(entry["tail"])),
             lost=int(entry["lost"]),
             started_ns=int(entry["started_ns"]),
-            place=place,
+            slot=slot,
         )
-        for place, entry in enumerate(segment.table)
-        if int(entry["tail"]) != FREE_TAIL and (place == own_place or segment.place_taken(place))
+        for slot, entry in enumerate(segment.table)
+        if int(entry["tail"]) != FREE_TAIL and (slot == own_slot or segment.slot_taken(slot))
     )
 
 

@@ -63,7 +63,7 @@ STATE, ALWAYS_WAKE, CLAIM, HEAD, WAKE_SEQ = 384, 388, 512, 640, 768  # in the he
 WAITING = 0  # in the control region
 
 LIVE, CLOSED = 1, 2  # values of the state; 0 is a segment that is still being made
-FREE_TAIL = (1 << 64) - 1  # out of any ring's range, so that a free place in the table limits nobody
+FREE_TAIL = (1 << 64) - 1  # out of any ring's range, so that a free slot in the table limits nobody
 
 
 def _fields(*fields: tuple[str, str, int], itemsize: int) -> np.dtype[Any]:
@@ -108,7 +108,7 @@ CONSUMER_DTYPE = _fields(
     ("label", "S64", 32),
     itemsize=LINE,
 )
-"""One place in the table of registered consumers."""
+"""One slot in the table of registered consumers."""
 
 _MAX_SEGMENT_SIZE = 1 << 46
 _MAX_CONSUMERS = 4096
@@ -125,7 +125,7 @@ class Layout:
         dtype_text: the same as the header holds it.
         record_size: distance of two records: the dtype's size rounded up to a multiple of 8.
         capacity: records in the ring, a power of two.
-        max_consumers: places in the table of registered consumers.
+        max_consumers: slots in the table of registered consumers.
         control_offset: of the region that consumers write.
         application_offset: of the region that the owner of the stream uses as it likes.
         application_size: its size.
@@ -262,14 +262,14 @@ class Layout:
         return bytes(fixed) + self.dtype_text
 
     def new_table(self) -> bytes:
-        """Return the table of consumers of a new segment: all places are free."""
+        """Return the table of consumers of a new segment: all slots are free."""
         table = np.zeros(self.max_consumers, CONSUMER_DTYPE)
         table["tail"] = FREE_TAIL
         return table.tobytes()
 
-    def tail_offset(self, place: int) -> int:
-        """Return where the consumer with this place in the table has its line, from the segment's start."""
-        return self.control_offset + LINE + place * LINE
+    def tail_offset(self, slot: int) -> int:
+        """Return where the consumer with this slot in the table has its line, from the segment's start."""
+        return self.control_offset + LINE + slot * LINE
 
 
 def _round_up(size: int, multiple: int) -> int:

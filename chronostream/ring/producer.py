@@ -48,7 +48,7 @@ class Producer(Handle):
         self.taken_over = segment.taken_over
         self._layout = segment.layout
         self._writer = core.Writer(segment.memory, segment.layout, always_wake)
-        segment.on_refusal(self._writer.refuse)
+        segment.on_release(self._writer.release)
         self._claiming = False
 
     @classmethod
@@ -75,7 +75,7 @@ class Producer(Handle):
             dtype: any dtype of a fixed width.
             capacity: records that the ring holds, a power of two.
             application_size: bytes of the application area, which the ring does not look into.
-            max_consumers: places in the table of registered consumers.
+            max_consumers: slots in the table of registered consumers.
             always_wake: wake on each publish, so that consumers that may only read can block, too.
             mode: permissions of the segment; without write permission, a reader cannot register.
             group: its group, by name or number.
@@ -111,7 +111,7 @@ class Producer(Handle):
             if before_live is not None:
                 before_live(producer)
             producer._take_over(identity)
-            segment.show()
+            segment.write_magic()
             undo.pop_all()
         return producer
 
@@ -125,8 +125,8 @@ class Producer(Handle):
         """How far the slowest registered, living consumer is behind, in records; at most `capacity`, 0 without any."""
         head = self.head
         # Not `slowest`: that one may be dead, and leaves out who was overrun, and with that the one furthest behind.
-        lags = ((head - tail, place) for place, tail in enumerate(self._segment.table["tail"].tolist()) if tail <= head)
-        living = (lag for lag, place in sorted(lags, reverse=True) if self._segment.place_taken(place))
+        lags = ((head - tail, slot) for slot, tail in enumerate(self._segment.table["tail"].tolist()) if tail <= head)
+        living = (lag for lag, slot in sorted(lags, reverse=True) if self._segment.slot_taken(slot))
         return min(next(living, 0), self.capacity)
 
     @property
@@ -137,7 +137,7 @@ class Producer(Handle):
     @property
     def records(self) -> npt.NDArray[Any]:
         """All slots of the ring, shape ``(capacity,)``; position ``p`` is in slot ``p & (capacity - 1)``."""
-        return self._segment.slots
+        return self._segment.records
 
     def __len__(self) -> int:
         """Return the `depth`."""
@@ -172,7 +172,7 @@ class Producer(Handle):
         Raises:
             RecordError: it is not one row of the ring's dtype; nothing was published.
         """
-        return self._writer.offer(record) or (self._free_dead_places() and self._writer.offer(record))
+        return self._writer.offer(record) or (self._free_dead_slots() and self._writer.offer(record))
 
     @contextmanager
     def claim(self, count: SupportsIndex) -> Iterator[npt.NDArray[Any]]:
@@ -228,7 +228,7 @@ class Producer(Handle):
             AccessDeniedError: this process may not delete it (any more); it is closed all the same.
             ClosedError: the handle's descriptor was closed behind its back, so that the stream may be another's.
         """
-        if self._segment.refusal is not None:
+        if self._segment.release_error is not None:
             return
         self._segment.verify()  # Without its lock, the stream may be another's already.
         with ExitStack() as steps:
@@ -255,18 +255,18 @@ class Producer(Handle):
         if self.taken_over:
             generation = int(self._segment.header["generation"])
             self._segment.memory[IDENTITY] = (generation + 1).to_bytes(8, "little") + identity[8:]
-            self._free_dead_places()
+            self._free_dead_slots()
         self._writer.open()
 
-    def _free_dead_places(self) -> bool:
-        """Free the places of consumers that died, the furthest behind first, until one lives; true if any was.
+    def _free_dead_slots(self) -> bool:
+        """Free the slots of consumers that died, the furthest behind first, until one lives; true if any was.
 
-        As often as there are places: one that writes tails without end must not keep the producer here.
+        As often as there are slots: one that writes tails without end must not keep the producer here.
         """
         freed = False
         for _ in range(self._layout.max_consumers):
             slowest = self._writer.slowest()
-            if slowest is None or not self._segment.reclaim_place(slowest[0]):
+            if slowest is None or not self._segment.reclaim_slot(slowest[0]):
                 break
             freed = True
         return freed

@@ -277,7 +277,7 @@ static inline void cs_publish(cs_writer *w, const unsigned char *from, uint64_t 
 }
 
 /* The registered consumer that is furthest behind, of those that `publish` has not overrun; false if there is none. */
-static inline bool cs_slowest(const cs_writer *w, uint32_t *place, uint64_t *tail)
+static inline bool cs_slowest(const cs_writer *w, uint32_t *slot, uint64_t *tail)
 {
     *tail = CS_FREE_TAIL;
     cs_full_fence(); /* O1 */
@@ -286,7 +286,7 @@ static inline bool cs_slowest(const cs_writer *w, uint32_t *place, uint64_t *tai
         const uint64_t at = (uint64_t)CS_LINE + (uint64_t)i * CS_LINE;
         const uint64_t found = atomic_load_explicit(cs_u64(w->ring.control, at), memory_order_acquire); /* O2 */
         if (found >= oldest && found <= w->head && found < *tail) {
-            *place = i;
+            *slot = i;
             *tail = found;
         }
     }
@@ -295,9 +295,9 @@ static inline bool cs_slowest(const cs_writer *w, uint32_t *place, uint64_t *tai
 
 static inline bool cs_may_offer(const cs_writer *w)
 {
-    uint32_t place;
+    uint32_t slot;
     uint64_t tail;
-    return !cs_slowest(w, &place, &tail) || w->head + 1 - tail <= w->ring.capacity;
+    return !cs_slowest(w, &slot, &tail) || w->head + 1 - tail <= w->ring.capacity;
 }
 
 static inline uint64_t cs_head(const cs_reader *r)
@@ -323,7 +323,7 @@ static inline uint64_t cs_first(const cs_reader *r, bool from_oldest)
     return from_oldest ? cs_min(head, cs_oldest(r)) : head;
 }
 
-static inline void cs_show_tail(const cs_reader *r)
+static inline void cs_store_tail(const cs_reader *r)
 {
     if (r->line == NULL)
         return;
@@ -338,7 +338,7 @@ static inline void cs_begin(cs_reader *r, bool from_oldest)
         return;
     for (int attempt = 0; attempt < CS_REGISTERING_ATTEMPTS; attempt++) {
         CS_STEP("R2");
-        cs_show_tail(r); /* R2 */
+        cs_store_tail(r); /* R2 */
         cs_full_fence();
         CS_STEP("R3");
         if (cs_oldest(r) <= r->position) /* R3 */
@@ -348,7 +348,7 @@ static inline void cs_begin(cs_reader *r, bool from_oldest)
     if (!from_oldest)
         r->position = cs_head(r);
     CS_STEP("R4");
-    cs_show_tail(r); /* R4 */
+    cs_store_tail(r); /* R4 */
     CS_STEP("registered");
 }
 
@@ -408,7 +408,7 @@ static inline void cs_take(cs_reader *r, const cs_copied *found)
     CS_STEP("C5");
     r->position += found->good;
     if (r->position != found->began)
-        cs_show_tail(r); /* C5 */
+        cs_store_tail(r); /* C5 */
     CS_STEP("read");
 }
 
@@ -423,14 +423,14 @@ static inline uint64_t cs_peek(cs_reader *r, uint64_t room)
 }
 
 /* Move past `count` records that were looked at in place; return how many of them were overwritten meanwhile. */
-static inline uint64_t cs_settle(cs_reader *r, uint64_t count)
+static inline uint64_t cs_end_peek(cs_reader *r, uint64_t count)
 {
     atomic_thread_fence(memory_order_acquire); /* The caller's own loads were plain ones. */
     const uint64_t first = r->position, end = first + count;
     const uint64_t from = cs_min(cs_max(first, cs_oldest(r)), end); /* C3 */
     cs_pass_over(r, from);                                          /* C4 */
     r->position = end;
-    cs_show_tail(r); /* C5 */
+    cs_store_tail(r); /* C5 */
     return from - first;
 }
 

@@ -45,7 +45,7 @@ class Segment:
         layout: where everything is; read once and never again, since a header could change under us.
         control: the control region, writable, or None when this process may only read.
         taken_over: whether `own` found a stream to go on with.
-        refusal: why this handle must not be used any more, or None.
+        release_error: why this handle must not be used any more, or None.
     """
 
     def __init__(
@@ -61,12 +61,12 @@ class Segment:
         self.name = name
         self.layout = layout
         self.taken_over = False
-        self.refusal: ChronoStreamError | None = None
+        self.release_error: ChronoStreamError | None = None
         self._memory: mmap.mmap | None
         self._memory, self.control = map_segment(name, layout, fd, owner=owner, writable=writable, populate=populate)
         self._descriptor = locks.Descriptor(fd)
-        self._on_refusal: list[Callable[[ChronoStreamError], None]] = []
-        self._slots: npt.NDArray[Any] | None = None
+        self._on_release: list[Callable[[ChronoStreamError], None]] = []
+        self._records: npt.NDArray[Any] | None = None
         _open_segments.add(self)
 
     @classmethod
@@ -111,7 +111,7 @@ class Segment:
         segment.taken_over = found is not None
         return segment
 
-    def show(self) -> None:
+    def write_magic(self) -> None:
         """Let others attach to it: the magic goes in last."""
         with self._asking() as fd:
             shm.write(fd, 0, MAGIC)
@@ -178,13 +178,13 @@ class Segment:
         return memoryview(self.memory)[start : start + self.layout.application_size]
 
     @property
-    def slots(self) -> npt.NDArray[Any]:
+    def records(self) -> npt.NDArray[Any]:
         """All slots of the ring, shape ``(capacity,)``: position ``p`` is in slot ``p & (capacity - 1)``."""
-        slots = self._slots
+        slots = self._records
         if slots is None:
             of = self.layout
             slots = np.ndarray(of.capacity, of.dtype, self.memory, of.records_offset, strides=(of.record_size,))
-            self._slots = slots
+            self._records = slots
         return slots
 
     @property
@@ -195,12 +195,12 @@ class Segment:
 
     def check(self) -> None:
         """Raise what keeps this handle from being used: `ClosedError` or `ForkedError`."""
-        if self.refusal is not None:
-            raise copy(self.refusal)  # The one that is kept must not collect the frames it was raised through.
+        if self.release_error is not None:
+            raise copy(self.release_error)  # The one that is kept must not collect the frames it was raised through.
 
-    def on_refusal(self, method: Callable[[ChronoStreamError], None]) -> None:
+    def on_release(self, method: Callable[[ChronoStreamError], None]) -> None:
         """Have `method(error)` called when this handle must not be used any more."""
-        self._on_refusal.append(method)
+        self._on_release.append(method)
 
     def verify(self) -> None:
         """Do the same as `check`, and ask the system whether the descriptor, and with it the locks, is still there."""
@@ -237,27 +237,27 @@ class Segment:
         with self._asking() as fd:
             return shm.has_name(fd)
 
-    def take_place(self) -> int | None:
-        """Take a place in the table of consumers, by the lock on its line, and return it; None if there is none."""
+    def take_slot(self) -> int | None:
+        """Take a slot in the table of consumers, by the lock on its line, and return it; None if there is none."""
         with self._asking() as fd:
             if self.control is None:
                 return None
-            for place in range(self.layout.max_consumers):
-                if locks.try_lock(fd, self.layout.tail_offset(place)):
-                    return place
+            for slot in range(self.layout.max_consumers):
+                if locks.try_lock(fd, self.layout.tail_offset(slot)):
+                    return slot
         return None
 
-    def place_taken(self, place: int) -> bool:
-        """Return whether a living consumer other than this handle has that place in the table."""
+    def slot_taken(self, slot: int) -> bool:
+        """Return whether a living consumer other than this handle has that slot in the table."""
         with self._asking() as fd:
-            return locks.is_locked(fd, self.layout.tail_offset(place))
+            return locks.is_locked(fd, self.layout.tail_offset(slot))
 
-    def reclaim_place(self, place: int) -> bool:
-        """Free the place of a consumer that died: true if it is free now. Only the owner may call this."""
-        offset = self.layout.tail_offset(place)
+    def reclaim_slot(self, slot: int) -> bool:
+        """Free the slot of a consumer that died: true if it is free now. Only the owner may call this."""
+        offset = self.layout.tail_offset(slot)
         with self._asking() as fd:
             locked = locks.try_lock(fd, offset)
-            # As long as somebody holds a read lock, no consumer can take the place.
+            # As long as somebody holds a read lock, no consumer can take the slot.
             if not locked and not locks.is_read_locked(fd, offset):
                 return False
             self.memory[offset : offset + 8] = FREE_TAIL.to_bytes(8, "little")
@@ -273,15 +273,15 @@ class Segment:
 
     def close(self, why: ChronoStreamError | None = None) -> None:
         """Let go of the mapping and of every lock; twice is fine."""
-        if self.refusal is not None:
+        if self.release_error is not None:
             return
-        self.refusal = why or ClosedError(f"the handle on stream {self.name!r} was closed: open another one")
-        self._memory = self.control = self._slots = None
+        self.release_error = why or ClosedError(f"the handle on stream {self.name!r} was closed: open another one")
+        self._memory = self.control = self._records = None
         _open_segments.discard(self)
         with ExitStack() as steps:
             steps.callback(self._descriptor.close)
-            for method in self._on_refusal:
-                steps.callback(method, self.refusal)
+            for method in self._on_release:
+                steps.callback(method, self.release_error)
 
 
 def _abandon_in_child() -> None:

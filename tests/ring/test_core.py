@@ -726,7 +726,7 @@ def test_after_the_end_every_method_says_why_and_says_it_again(ring: Handles) ->
     producer, consumer = ring.pair()
     of_the_cores: list[Callable[[], object]] = [
         lambda: consumer._reader.peek(None),
-        lambda: consumer._reader.settle(0, 0),
+        lambda: consumer._reader.end_peek(0, 0),
         consumer._reader.leave,
         producer._writer.slowest,
         producer._writer.open,

@@ -84,7 +84,7 @@ def test_registered_consumers_are_listed_with_what_they_have_lost(
     assert [consumer.label for consumer in inspect(ring.name).consumers] == ["quick one"]
 
 
-def test_a_place_that_nobody_holds_is_not_listed(own: Handles) -> None:
+def test_a_slot_that_nobody_holds_is_not_listed(own: Handles) -> None:
     producer = own.create()
     overwrite(own.name, producer._layout.tail_offset(5), bytes(8))
     assert inspect(own.name).consumers == ()
@@ -111,6 +111,11 @@ def test_inspecting_takes_no_place_and_leaves_nothing_open(own: Handles) -> None
     assert own.attach().registered
     assert len(inspect(own.name).consumers) == 1
     producer.check()
+
+
+def test_a_consumers_slot_can_be_read_by_its_former_name() -> None:
+    with pytest.warns(DeprecationWarning, match="'place' is called 'slot' now"):
+        assert ConsumerStatus("quick one", 1, 3, 6, 12345, slot=7).place == 7
 
 
 def test_a_status_is_a_value(own: Handles) -> None:

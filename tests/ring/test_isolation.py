@@ -324,7 +324,7 @@ def test_a_read_lock_on_a_dead_consumers_line_does_not_hold_the_producer_up(ring
     assert not producer.offer(8)
     consumer._segment.close()  # as its death would
     with read_locked(ring.name, producer._layout.tail_offset(0)):
-        assert [each.place for each in inspect(ring.name).consumers] == [1]
+        assert [each.slot for each in inspect(ring.name).consumers] == [1]
         assert len(producer) == 0
         assert producer.offer(8)
         assert ring.attach().registered
@@ -367,17 +367,17 @@ def test_who_writes_tails_without_end_keeps_no_offer_and_no_takeover(
 ) -> None:
     producer = own.create(max_consumers=5)
     producer.publish_many(range(8))
-    reclaim_place = Segment.reclaim_place
+    reclaim_slot = Segment.reclaim_slot
     reclaimed: list[int] = []
 
     def and_again(segment: Segment, place: int) -> bool:
-        freed = reclaim_place(segment, place)
+        freed = reclaim_slot(segment, place)
         reclaimed.append(place)
         overwrite(own.name, segment.layout.tail_offset(len(reclaimed) % 5), bytes(8))
         return freed
 
     overwrite(own.name, producer._layout.tail_offset(0), bytes(8))
-    monkeypatch.setattr(Segment, "reclaim_place", and_again)
+    monkeypatch.setattr(Segment, "reclaim_slot", and_again)
     assert not producer.offer(8)
     assert len(reclaimed) == 5
     die(producer)

@@ -25,7 +25,7 @@ def test_a_peek_copies_nothing_and_lets_nobody_write(ring: Handles) -> None:
     producer, consumer = ring.pair()
     producer.publish(1)
     with consumer.peek() as rows:
-        assert np.shares_memory(rows, consumer._segment.slots)
+        assert np.shares_memory(rows, consumer._segment.records)
         with pytest.raises(ValueError, match="read-only"):
             rows[0] = 2
 

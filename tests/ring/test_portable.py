@@ -211,7 +211,7 @@ def test_a_record_published_just_before_the_close_is_still_found(own: Handles, m
     real_closed: Any = vars(_portable.Reader)["closed"].fget
 
     def closed(reader: Any) -> Any:
-        if not producer._segment.refusal:
+        if not producer._segment.release_error:
             producer.publish(1)
             producer.close()
         return real_closed(reader)
@@ -341,7 +341,7 @@ def test_who_may_only_read_does_not_sleep_through_a_takeover_that_ends_the_wakin
     slept: list[bool] = []
 
     def take_over(*arguments: Any) -> Any:
-        if first._segment.refusal is None:
+        if first._segment.release_error is None:
             first.close(unlink=False)
             own.create(always_wake=False)
         return real(*arguments)

@@ -479,7 +479,7 @@ def test_a_consumer_notices_that_its_descriptor_was_closed(
     with pytest.raises(ClosedError, match="was closed behind its back"):
         consumer.read()
     consumer.close()
-    assert [each.place for each in inspect(own.name).consumers] == [0]
+    assert [each.slot for each in inspect(own.name).consumers] == [0]
 
 
 def test_views_stay_readable_in_a_forked_child(ring: Handles) -> None:

@@ -63,7 +63,7 @@ def punch(path: Path, offset: int, size: int) -> None:
 def own(name: str, layout: Layout, identity: bytes, **options: Any) -> Segment:
     """Own a segment and let others attach to it, as a producer does."""
     segment = Segment.own(name, layout, identity, **options)
-    segment.show()
+    segment.write_magic()
     return segment
 
 
@@ -412,11 +412,11 @@ def test_a_segment_cut_off_while_it_is_opened_is_damaged(
 def test_places_are_taken_in_order_and_by_one_each(owned: Segment) -> None:
     others = [Segment.attach(owned.name) for _ in range(3)]
     try:
-        assert [other.take_place() for other in others] == [0, 1, None]
-        assert owned.place_taken(0)
+        assert [other.take_slot() for other in others] == [0, 1, None]
+        assert owned.slot_taken(0)
         others[0].close()
-        assert not owned.place_taken(0)
-        assert others[2].take_place() == 0
+        assert not owned.slot_taken(0)
+        assert others[2].take_slot() == 0
     finally:
         for other in others:
             other.close()
@@ -427,12 +427,12 @@ def test_only_a_place_that_nobody_holds_is_reclaimed(owned: Segment, attached: S
     for place in (0, 1):
         start = LINE + place * LINE
         attached.control[start : start + 8] = (5).to_bytes(8, "little")
-    assert attached.take_place() == 0
-    assert not owned.reclaim_place(0)
-    assert owned.reclaim_place(1)
+    assert attached.take_slot() == 0
+    assert not owned.reclaim_slot(0)
+    assert owned.reclaim_slot(1)
     assert owned.table["tail"].tolist() == [5, FREE_TAIL]
     other = Segment.attach(owned.name)
-    assert other.take_place() == 1
+    assert other.take_slot() == 1
     other.close()
 
 
@@ -464,12 +464,12 @@ def test_a_closed_segment_refuses_and_closing_it_twice_is_fine(attached: Segment
         attached.check,
         attached.producer_alive,
         attached.named,
-        attached.take_place,
+        attached.take_slot,
         lambda: attached.table,
         lambda: attached.header,
         lambda: attached.application,
-        lambda: attached.place_taken(0),
-        lambda: attached.reclaim_place(0),
+        lambda: attached.slot_taken(0),
+        lambda: attached.reclaim_slot(0),
     ):
         with pytest.raises(ClosedError, match=f"the handle on stream '{attached.name}' was closed"):
             use()
@@ -482,10 +482,10 @@ def test_closing_comes_to_its_end_whatever_a_step_raises(attached: Segment) -> N
     refused: list[ChronoStreamError] = []
     fd = attached._descriptor.fileno()
     for method in (refused.append, fail, refused.append):
-        attached.on_refusal(method)
+        attached.on_release(method)
     with pytest.raises(RuntimeError, match="in between"):
         attached.close()
-    assert refused == [attached.refusal] * 2
+    assert refused == [attached.release_error] * 2
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(fd)
 
@@ -511,8 +511,8 @@ def test_a_refusal_raised_often_collects_no_frames(attached: Segment) -> None:
         with pytest.raises(ClosedError) as caught:
             attached.check()
     assert len(traceback.extract_tb(caught.value.__traceback__)) == 2
-    assert attached.refusal is not None
-    assert attached.refusal.__traceback__ is None
+    assert attached.release_error is not None
+    assert attached.release_error.__traceback__ is None
 
 
 def test_where_no_segment_can_be_locked_none_is_left_behind(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
