@@ -1,4 +1,4 @@
-"""What a producer's and a consumer's handle have in common."""
+"""The base class of a producer's and a consumer's handle."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _UNUSABLE: dict[type[Exception], str] = {
 
 
 class Handle:
-    """A handle on one open segment; it shows what it is, closes when its block ends, and cannot be copied."""
+    """A handle on one open segment: it has a readable `repr`, closes at the end of its block, and cannot be copied."""
 
     _kind: str
 
@@ -37,8 +37,13 @@ class Handle:
         """The records' dtype."""
         return self._segment.layout.dtype
 
+    @property
+    def application(self) -> memoryview:
+        """The application area, which only the producer can write."""
+        return self._segment.application
+
     def close(self) -> None:
-        """Let go of the stream; twice is fine."""
+        """Close the handle; a second call does nothing."""
         raise NotImplementedError
 
     def __enter__(self) -> Self:
@@ -50,10 +55,10 @@ class Handle:
 
     def __repr__(self) -> str:
         try:
-            shown = self._shown()
+            description = self._description()
         except (ChronoStreamError, AttributeError, OSError, ValueError) as error:
-            shown = _UNUSABLE.get(type(error), "damaged")
-        return f"<{self._kind} {getattr(self, 'name', None)!r} {shown}>"
+            description = _UNUSABLE.get(type(error), "damaged")
+        return f"<{self._kind} {getattr(self, 'name', None)!r} {description}>"
 
     def __reduce__(self) -> NoReturn:
         raise InvalidTypeError(
@@ -61,6 +66,6 @@ class Handle:
             "that name in the other process"
         )
 
-    def _shown(self) -> str:
-        """Return the state and the positions, as they are now."""
+    def _description(self) -> str:
+        """Return the current state and positions, for `repr`."""
         raise NotImplementedError

@@ -703,22 +703,16 @@ static PyObject *reader_closed(PyObject *object, void *Py_UNUSED(closure))
 
 static const char publish_doc[] =
     DOCUMENTED("publish($self, record, /)",
-               "Publish one record: a row, a tuple, or any buffer of one record's size.\n"
-               "\n"
-               "Raises:\n"
-               "    RecordError: it is not one row of the ring's dtype; nothing was published.");
+               "Publish one record: a row, a tuple, or any buffer of one record's size.");
 static const char publish_many_doc[] =
     DOCUMENTED("publish_many($self, records, /)",
-               "Publish many records: an array of the ring's dtype, shape ``(n,)``, or a sequence of rows.\n"
-               "\n"
-               "Raises:\n"
-               "    RecordError: they are not rows of the ring's dtype; nothing was published.");
+               "Publish many records: an array of the ring's dtype, shape ``(n,)``, or a sequence of rows.");
 static const char read_doc[] =
     DOCUMENTED("read($self, /, limit=None)",
-               "Return the records that are there, at most `limit`, as a new array, shape ``(n,)``; never blocks.");
+               "Return the available records, at most `limit`, as a new array, shape ``(n,)``; never blocks.");
 static const char read_into_doc[] =
     DOCUMENTED("read_into($self, out, /)",
-               "Copy records to the front of `out`, an array of the ring's dtype; return how many. Never blocks.");
+               "Copy available records to the front of `out`, an array of the ring's dtype; return how many. Never blocks.");
 
 static PyMethodDef writer_methods[] = {
     {"open", writer_open, METH_NOARGS, NULL},

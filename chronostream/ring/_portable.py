@@ -1,8 +1,8 @@
 """The portable core: the ring's protocol in pure Python and numpy.
 
-Right where stores become visible in program order and loads are not reordered, which is x86-64; `load_core` refuses
-it elsewhere. An aligned 8-byte access through a memoryview is one machine access there. Full fences come from an
-uncontended lock, whose atomic operation is one. The step numbers are those of docs/ring.md.
+It is right where stores become visible in program order and loads are not reordered, which is x86-64; `load_core`
+raises elsewhere. An aligned 8-byte access through a memoryview is one machine access there. Full fences come from the
+atomic operation of an uncontended lock. The step numbers are those of docs/ring.md.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from chronostream.errors import ChronoStreamError, CorruptSegmentError
 from chronostream.ring import _futex
-from chronostream.ring._side import Side
+from chronostream.ring._side import Released, Side
 from chronostream.ring.layout import (
     ALWAYS_WAKE,
     CLAIM,
@@ -52,7 +52,7 @@ class Writer(Side):
         self._always_wake = bool(always_wake)
         self._waiting = (layout.control_offset + WAITING) // 4
         self._tails: Any = np.ndarray(layout.max_consumers, "<u8", memory, layout.tail_offset(0), strides=(LINE,))
-        self._head: int = self._words[HEAD // 8]
+        self._head = self._words[HEAD // 8]
 
     @property
     def head(self) -> int:
@@ -69,24 +69,23 @@ class Writer(Side):
 
     def publish(self, record: Any, /) -> None:
         self._check()
-        self._alone(self._publish_bytes, record_bytes(record, self._layout))
+        self._exclusively(self._publish_bytes, record_bytes(record, self._layout))
 
     def publish_many(self, records: Any, /) -> None:
         self._check()
-        self._alone(self._publish_in_chunks, records_bytes(records, self._layout))
+        self._exclusively(self._publish_in_chunks, records_bytes(records, self._layout))
 
     def offer(self, record: Any, /) -> bool:
         self._check()
-        return self._alone(self._offer_bytes, record_bytes(record, self._layout))
+        return self._exclusively(self._offer_bytes, record_bytes(record, self._layout))
 
     def claim(self, count: int, /) -> int:
-        return self._alone(self._claim, count)
+        return self._exclusively(self._claim, count)
 
     def commit(self, first: int, count: int, rows: npt.NDArray[Any] | None, /) -> bool:
         self._check()
-        return self._alone(
-            self._commit_claimed, first, count, rows if rows is None else records_bytes(rows, self._layout)
-        )
+        data = None if rows is None else records_bytes(rows, self._layout)
+        return self._exclusively(self._commit_claimed, first, count, data)
 
     def slowest(self) -> tuple[int, int] | None:
         self._check()
@@ -103,7 +102,7 @@ class Writer(Side):
         self._set_state(CLOSED)
 
     def _publish_in_chunks(self, data: memoryview) -> None:
-        # Half a ring at a time, so that a reader that keeps up finds the other half whole.
+        # Half a ring at a time: a reader that keeps up finds the other half whole.
         chunk = max(1, self._layout.capacity // 2) * self._layout.record_size
         for start in range(0, len(data), chunk):
             self._publish_bytes(data[start : start + chunk])
@@ -138,7 +137,7 @@ class Writer(Side):
         return self._head
 
     def _commit(self, count: int) -> None:
-        halfwords = self._halfwords  # What is published is not refused any more, even if the handle is closed now.
+        halfwords = self._halfwords  # A published record gets its wake-up even if the handle is released now.
         self._words[HEAD // 8] = self._head = self._head + count  # P3
         self._full_fence()  # P4
         if self._always_wake:
@@ -153,7 +152,7 @@ class Writer(Side):
         self._full_fence()
         self._wake(halfwords)
 
-    def _wake(self, halfwords: Any) -> None:
+    def _wake(self, halfwords: memoryview[int] | Released) -> None:
         halfwords[WAKE_SEQ // 4] = (halfwords[WAKE_SEQ // 4] + 1) & 0xFFFFFFFF
         if _futex.AVAILABLE:
             _futex.futex_wake_all(self._wake_address)
@@ -163,13 +162,7 @@ class Reader(Side):
     """A consumer's side; see `chronostream.ring.core.Reader`."""
 
     def __init__(
-        self,
-        memory: Any,
-        control: Any,
-        layout: Layout,
-        slot: int | None,
-        from_oldest: bool,
-        idle: str,
+        self, memory: Any, control: Any, layout: Layout, slot: int | None, from_oldest: bool, idle: str
     ) -> None:
         super().__init__(memory, layout)
         self._waiting: Any = None if control is None else memoryview(control).cast("I")
@@ -208,13 +201,12 @@ class Reader(Side):
 
     @property
     def lag(self) -> int:
-        position: int = self._position  # first: what comes in between moves both on
+        position = self._position  # Read before the head, which may move on with it in between.
         return self._head(position) - position
 
     @property
     def closed(self) -> bool:
-        state: int = self._halfwords[STATE // 4]
-        return state == CLOSED
+        return self._halfwords[STATE // 4] == CLOSED
 
     def leave(self) -> None:
         self._line[0] = FREE_TAIL
@@ -225,7 +217,7 @@ class Reader(Side):
 
     def read(self, limit: SupportsIndex | None = None) -> npt.NDArray[Any]:
         self._check()
-        return self._alone(self._read, checked_limit(limit, self._layout.capacity), self._as_records)
+        return self._exclusively(self._read, checked_limit(limit, self._layout.capacity), self._as_records)
 
     def read_into(self, out: npt.NDArray[Any], /) -> int:
         self._check()
@@ -235,25 +227,23 @@ class Reader(Side):
             rows[: len(found)] = found
             return len(found)
 
-        count: int = self._alone(self._read, min(len(rows), self._layout.capacity), copy_out)
+        count: int = self._exclusively(self._read, min(len(rows), self._layout.capacity), copy_out)
         return count
 
     def peek(self, limit: SupportsIndex | None, /) -> tuple[int, int]:
         self._check()
-        return self._alone(self._peek, checked_limit(limit, self._layout.capacity))
+        return self._exclusively(self._peek, checked_limit(limit, self._layout.capacity))
 
     def end_peek(self, first: int, count: int, /) -> int | None:
-        return self._alone(self._end_peek, first, count)
+        return self._exclusively(self._end_peek, first, count)
 
     def wait(self, timeout_s: float, /) -> bool:
         began_s = time.monotonic()
-        counted_s = (
-            -time.thread_time()
-        )  # sleeps and processor time: the clock may have been replaced by one that stands
+        counted_s = -time.thread_time()  # Sleeps and processor time: a test may have stopped the clock.
         turn = 0
         while not self.lag:
             if self.closed:
-                return bool(self.lag)  # X2: published before the close, and seen after it
+                return bool(self.lag)  # X2
             remaining_s = timeout_s - max(counted_s + time.thread_time(), time.monotonic() - began_s)
             if remaining_s <= 0:
                 return False
@@ -262,7 +252,7 @@ class Reader(Side):
         return True
 
     def _head(self, position: int) -> int:
-        head: int = self._words[HEAD // 8]
+        head = self._words[HEAD // 8]
         if head < position:
             raise CorruptSegmentError(
                 f"the segment is damaged: its head is {head}, but records up to {position} were read from it"
@@ -273,16 +263,15 @@ class Reader(Side):
         return min(self._head(0), self._oldest()) if from_oldest else self._head(0)
 
     def _oldest(self) -> int:
-        """Return the first position that no write has been claimed for since."""
-        claim: int = self._words[CLAIM // 8]
-        return max(0, claim - self._layout.capacity)
+        """Return the oldest position that no claimed write overwrites."""
+        return max(0, self._words[CLAIM // 8] - self._layout.capacity)
 
     def _as_records(self, rows: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
         records: npt.NDArray[Any] = np.ascontiguousarray(rows).reshape(-1).view(self._layout.dtype)
         return records
 
     def _read(self, limit: int, deliver: Callable[[npt.NDArray[np.uint8]], _Result]) -> _Result:
-        """Copy records, deliver them as rows of bytes, and only then move past them: delivering may fail."""
+        """Copy records, deliver them as rows of bytes, and move past them last, because `deliver` may fail."""
         room = min(self.lag, limit)
         slots = np.empty((room, self._layout.record_size), np.uint8)
         first, count = self._copy(slots.reshape(-1).data, room)
@@ -292,10 +281,10 @@ class Reader(Side):
         return delivered
 
     def _copy(self, out: memoryview, room: int) -> tuple[int, int]:
-        """Copy up to `room` records from the position on to `out`; return where the good ones begin, and how many."""
+        """Copy up to `room` records to `out`; return the position and the number of those that are good."""
         for attempt in range(_ATTEMPTS):
             head = self._head(self._position)  # C1
-            # Each further attempt begins further ahead, where the producer takes longer to arrive.
+            # Each attempt begins further ahead, where the producer takes longer to arrive.
             ahead = self._layout.capacity - (self._layout.capacity >> attempt)
             self._pass_over(min(head, max(self._position, self._oldest() + ahead)))
             first = self._position
@@ -330,11 +319,11 @@ class Reader(Side):
         self._move(position, position - self._position)
 
     def _move(self, position: int, lost: int) -> None:
-        """Move on, past `lost` records among others, and show it (C4, C5)."""
+        """Move to a position past `lost` records, and store both (C4, C5)."""
         lost += self._lost
         self._position, self._lost, self._line[0], self._line[1] = position, lost, position, lost
 
-    # Each of these idles for a turn, and returns how long it surely slept.
+    # Each idles once and returns how long it slept at least.
 
     def _spin(self, _turn: int, _remaining_s: float) -> float:
         return 0.0
@@ -351,19 +340,19 @@ class Reader(Side):
     def _block(self, turn: int, remaining_s: float) -> float:
         if turn < _SPINS_BEFORE_SLEEP:
             return self._yield(turn, remaining_s)
-        words = self._halfwords  # kept mapped until the sleep ends, even if another thread closes the handle
+        words = self._halfwords  # Keeps the memory mapped if another thread closes the handle during the sleep.
         head = self._head(self._position)
         wake_seq = words[WAKE_SEQ // 4]  # W1
         if self._waiting is not None:
             self._waiting[WAITING // 4] = 1
         self._full_fence()  # W2
-        # After W1: the takeover by a producer that does not always wake changes `wake_seq`, too.
+        # After W1: a takeover by a producer that does not always wake changes `wake_seq`, too.
         if self._waiting is None and not words[ALWAYS_WAKE // 4]:
-            return self._sleep(turn, remaining_s)  # This process cannot ask to be woken.
+            return self._sleep(turn, remaining_s)  # A process that may only read cannot ask to be woken.
         if self._position != head or self._head(head) != head or self.closed:
             return 0.0
         try:
             return remaining_s if _futex.futex_wait(self._wake_address, wake_seq, remaining_s) else 0.0  # W3
         except OSError:
-            self._check()  # Another thread closed the handle just before the call: the word is no longer mapped.
+            self._check()  # Another thread closed the handle just before the call, which unmapped the word.
             raise

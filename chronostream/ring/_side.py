@@ -1,62 +1,61 @@
-"""What the two sides of the portable core have in common: the memory, its end, and one step at a time."""
+"""What the two sides of the portable core have in common: the memory, its release, and one step at a time."""
 
 from __future__ import annotations
 
 from _thread import allocate_lock
 from collections.abc import Callable
 from copy import copy
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 
 from chronostream.errors import BusyError, ChronoStreamError
 from chronostream.ring.layout import WAKE_SEQ, Layout
 
-__all__ = ["Side"]
+__all__ = ["Released", "Side"]
 
 _Result = TypeVar("_Result")
 
 
-class _Gone:
-    """Stands in for the memory of a handle that must not be used any more: every look raises why."""
+class Released:
+    """Stands in for the memory of a released handle: every access raises the error that says why."""
 
     def __init__(self, error: ChronoStreamError) -> None:
         self._error = error
 
-    def __getitem__(self, _: object) -> Any:
-        raise copy(self._error)  # The one that is kept must not collect the frames it was raised through.
+    def __getitem__(self, *_: object) -> NoReturn:
+        raise copy(self._error)  # A copy: the original would keep every frame that it was raised through.
 
-    def __setitem__(self, *_: object) -> None:
-        raise copy(self._error)
+    __setitem__ = __getitem__
 
 
 class Side:
-    """What both sides have: the segment's words and bytes, and the refusal once the handle is closed.
+    """The segment's words and bytes, and the error of a released handle.
 
-    Signal handlers, finalizers and trace functions run between our lines, and may use the handle: see `_alone`. What
-    must change together changes in one statement of plain assignments, inside which none of them runs.
+    Signal handlers, finalizers and trace functions run between two lines and may use the handle: see `_exclusively`.
+    Values that must change together change in one statement of plain assignments, inside which none of them runs.
     """
 
     def __init__(self, memory: Any, layout: Layout) -> None:
         self._layout = layout
         self._bytes: Any = memoryview(memory)
         words = self._bytes[: layout.records_offset]
-        self._words: Any = words.cast("Q")
-        self._halfwords: Any = words.cast("I")
+        self._words: memoryview[int] | Released = words.cast("Q")
+        self._halfwords: memoryview[int] | Released = words.cast("I")
         self._wake_address = np.frombuffer(memory, np.uint8, 1).ctypes.data + WAKE_SEQ
         self._release_error: ChronoStreamError | None = None
         self._busy = False
 
     def release(self, error: ChronoStreamError) -> None:
         self._release_error = error
-        self._bytes = self._words = self._halfwords = _Gone(error)
+        self._bytes = self._words = self._halfwords = Released(error)
 
     def _check(self) -> None:
         if self._release_error is not None:
             raise copy(self._release_error)
 
-    def _alone(self, step: Callable[..., _Result], *arguments: Any) -> _Result:
-        """Take a step of the protocol; refuse any other one of this handle that begins before it has ended."""
+    def _exclusively(self, step: Callable[..., _Result], *arguments: Any) -> _Result:
+        """Run a step of the protocol; raise `BusyError` if another step of this handle has not ended."""
         self._check()
         if self._busy:
             raise BusyError(
@@ -64,16 +63,16 @@ class Side:
                 "interrupted: use it after that call, or use another handle"
             )
         try:
-            self._busy = True  # What came in since the look at it has ended.
+            self._busy = True  # Any call that came between the check and here has ended.
             return step(*arguments)
         finally:
             self._busy = False
 
     def _full_fence(self) -> None:
-        allocate_lock().acquire()  # One of its own: neither a fork nor a signal handler comes upon it taken.
+        allocate_lock().acquire()  # A new lock: no fork and no signal handler finds it locked.
 
     def _pieces(self, position: int, count: int) -> tuple[slice, slice]:
-        """Return where `count` records from `position` on lie, as bytes of the segment; the second may be empty."""
+        """Return the bytes of `count` records from `position` on, in two pieces; the second may be empty."""
         base, size = self._layout.records_offset, self._layout.record_size
         slot = position & (self._layout.capacity - 1)
         first = min(count, self._layout.capacity - slot)

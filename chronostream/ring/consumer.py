@@ -1,4 +1,4 @@
-"""A consumer's handle on a ring: any number of them, in any process; none can hold the producer up."""
+"""A consumer's handle on a ring. A ring has any number of them, in any process; none makes the producer wait."""
 
 from __future__ import annotations
 
@@ -15,13 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chronostream._values import checked_seconds
-from chronostream.errors import (
-    InvalidTypeError,
-    InvalidValueError,
-    LostError,
-    ProducerGoneError,
-    StreamRemovedError,
-)
+from chronostream.errors import InvalidTypeError, InvalidValueError, LostError, ProducerGoneError, StreamRemovedError
 from chronostream.ring._handle import Handle
 from chronostream.ring.core import Core, IdleStrategy, Reader, load_core
 from chronostream.ring.inspect import RingStatus, segment_status
@@ -32,7 +26,7 @@ __all__ = ["LIVENESS_CHECK_S", "Consumer"]
 
 _BATCH = 1024
 LIVENESS_CHECK_S = 0.5
-"""How often a waiting consumer asks whether the producer lives and the stream still has its name."""
+"""How often a waiting consumer checks whether the producer lives and the stream still has its name."""
 
 
 class Consumer(Handle):
@@ -43,18 +37,12 @@ class Consumer(Handle):
 
     Attributes:
         name: the stream's name.
-        start: the position that it began at.
-        registered: whether it is in the table of consumers, seen by ``offer`` and by the status. False when that was
-            not wanted, when this process may only read, or when the table is full.
+        start: the position at which it began.
+        registered: whether it has a slot in the table of consumers, so that ``offer`` and the status see it. False
+            with ``register=False``, when this process may only read, and when the table is full.
     """
 
     _kind = "Consumer"
-
-    def __new__(cls, *_: object, core: Core, **__: object) -> Self:
-        """Make the native core's own kind, except of a class that was derived from this one."""
-        kind: type[Any] = _NativeConsumer if cls is Consumer and core.NAME == "native" else cls
-        consumer: Self = object.__new__(kind)
-        return consumer
 
     def __init__(self, segment: Segment, slot: int | None, *, start: str, on_gone: str, idle: str, core: Core) -> None:
         super().__init__(segment)
@@ -85,9 +73,9 @@ class Consumer(Handle):
             name: the stream's name.
             start: ``"oldest"``, the oldest record that the ring still holds, or ``"next"``, the next to come.
             register: take a slot in the table of consumers.
-            on_gone: what `wait` does when the producer died: go on waiting for the next one, or raise.
+            on_gone: what `wait` does when the producer died: wait for the next one, or raise.
             idle: what `wait` does meanwhile: ``"busy-spin"``, ``"yielding"``, ``"sleeping"`` or ``"blocking"``.
-            label: name shown in the status, the program's by default; cut after 64 bytes.
+            label: name in the status, by default the program's; cut after 64 bytes.
             any_owner: also trust a segment that another user made.
             core: ``"native"`` or ``"portable"`` instead of `chronostream.ring.CORE`.
 
@@ -96,25 +84,25 @@ class Consumer(Handle):
             CorruptSegmentError: the segment is damaged, or another program's.
             LayoutMismatchError: it was made by another version of the layout.
             AccessDeniedError: it is another user's, or its mode keeps this process out.
-            InvalidValueError: an argument is none of its choices.
-            InvalidTypeError: the label is not a string.
             CoreUnavailableError: the core cannot run here.
         """
         implementation = load_core(core)
-        _checked_choice("idle", idle, *get_args(IdleStrategy))
+        kind: Any = _NativeConsumer if cls is Consumer and implementation.NAME == "native" else cls
+        _check_choice("idle", idle, *get_args(IdleStrategy))
+        _check_choice("start", start, "oldest", "next")
+        _check_choice("on_gone", on_gone, "wait", "raise")
         if label is not None and not isinstance(label, str):
             raise InvalidTypeError(f"label is {type(label).__name__}, expected a string or None")
-        _checked_choice("start", start, "oldest", "next")
-        _checked_choice("on_gone", on_gone, "wait", "raise")
         segment = Segment.attach(name, any_owner=any_owner, populate=register)
         try:
             slot = segment.take_slot() if register else None
             if slot is not None:
                 _enter(segment, slot, label)
-            return cls(segment, slot, start=start, on_gone=on_gone, idle=idle, core=implementation)
+            consumer: Self = kind(segment, slot, start=start, on_gone=on_gone, idle=idle, core=implementation)
         except BaseException:
             segment.close()
             raise
+        return consumer
 
     @property
     def position(self) -> int:
@@ -133,7 +121,7 @@ class Consumer(Handle):
 
     @property
     def closed(self) -> bool:
-        """Whether the stream is marked closed; what is left of it can still be read."""
+        """Whether the stream is marked closed; the records left in it can still be read."""
         return self._reader.closed
 
     @property
@@ -142,39 +130,32 @@ class Consumer(Handle):
         return self._segment.producer_alive()
 
     @property
-    def application(self) -> memoryview:
-        """The application area, read-only."""
-        return self._segment.application
-
-    @property
     def header(self) -> np.void:
-        """A copy of the header's fixed part: a row of `chronostream.ring.layout.HEADER_DTYPE`."""
+        """A copy of the header's fixed part, a row of `chronostream.ring.layout.HEADER_DTYPE`."""
         return self._segment.header
 
     def read(self, limit: SupportsIndex | None = None) -> npt.NDArray[Any]:
-        """Return the records that are there, at most `limit`, as a new array, shape ``(n,)``; never blocks."""
+        """Return the available records, at most `limit`, as a new array, shape ``(n,)``; never blocks."""
         return self._reader.read(limit)
 
     def read_into(self, out: npt.NDArray[Any], /) -> int:
-        """Copy records to the front of `out`, an array of the ring's dtype; return how many. Never blocks."""
+        """Copy available records to the front of `out`, an array of the ring's dtype; return how many. Never blocks."""
         return self._reader.read_into(out)
 
     def status(self) -> RingStatus:
-        """Return the status of this ring, as `chronostream.ring.inspect` does, without opening it once more."""
+        """Return the status of this ring, as `chronostream.ring.inspect` does."""
         return segment_status(self._segment, self._slot)
 
     def peek(self, limit: SupportsIndex | None = None) -> AbstractContextManager[npt.NDArray[Any]]:
-        """Give records to read in place, without a copy; the consumer moves past them when the block ends.
+        """Give available records without a copy, in a ``with`` block; the consumer moves past them when the block ends.
 
-        The rows are views into the ring, read-only, shape ``(n,)``: at most `limit`, and no further than the ring's
-        end, so that a second look may be needed for the rest. What the producer overwrites during the block cannot be
-        trusted, whatever was made of it: it counts as lost. An exception inside the block leaves the position where
-        it was.
+        The rows are read-only views into the ring, shape ``(n,)``: at most `limit`, and none beyond the ring's end, so
+        that the rest may need a second `peek`. Rows that the producer overwrites during the block count as lost; trust
+        no result made from them. After an exception inside the block the position is unchanged.
 
         Raises:
             LostError: some of the rows were overwritten before the block ended.
-            InvalidValueError: the limit is negative, or the consumer read inside the block.
-            InvalidTypeError: the limit is not an integer.
+            InvalidValueError: the consumer read inside the block.
         """
         return _Peek(self._reader, self._segment.records, limit)
 
@@ -187,12 +168,10 @@ class Consumer(Handle):
         Raises:
             StreamRemovedError: the stream was removed.
             ProducerGoneError: the producer died, and ``on_gone="raise"``; noticed within a second.
-            InvalidValueError: the timeout is negative.
-            InvalidTypeError: it is not a number.
         """
         limit_s = math.inf if timeout_s is None else checked_seconds("timeout_s", timeout_s)
         began_s = time.monotonic()
-        counted_s = 0.0  # by the turns themselves: the clock may have been replaced by one that stands still
+        counted_s = 0.0  # Sum of the turns, in case a test has stopped the clock.
         while True:
             remaining_s = limit_s - max(counted_s, time.monotonic() - began_s)
             turn_s = min(max(0.0, remaining_s), LIVENESS_CHECK_S)
@@ -202,17 +181,17 @@ class Consumer(Handle):
                 return self._reader.lag > 0
             counted_s += turn_s
             self._counted_s += turn_s
-            if self._unchecked_s() >= LIVENESS_CHECK_S:
+            if max(self._counted_s, abs(time.monotonic() - self._checked_s)) >= LIVENESS_CHECK_S:
                 self._checked_s, self._counted_s = time.monotonic(), 0.0
                 self._check_liveness()
             if remaining_s <= turn_s:
                 return False
 
     def close(self) -> None:
-        """Let go of the stream and of the slot in its table; twice is fine."""
+        """Close the handle and free its slot in the table of consumers; a second call does nothing."""
         if self._segment.release_error is not None:
             return
-        self._segment.verify()  # Without its lock, its slot may be another's already.
+        self._segment.verify()  # Without the lock, the slot may already be another consumer's.
         with ExitStack() as steps:
             steps.callback(self._segment.close)
             self._reader.leave()
@@ -222,24 +201,20 @@ class Consumer(Handle):
         return self
 
     def __next__(self) -> npt.NDArray[Any]:
-        """Return the next records; wait until there are any. It raises what `wait` raises."""
+        """Wait for records and return them; raises what `wait` raises."""
         while self.wait():
             records = self.read(_BATCH)
             if len(records):
                 return records
         raise StopIteration
 
-    def _shown(self) -> str:
+    def _description(self) -> str:
         state = "closed" if self.closed else "live" if self.producer_alive else "dead"
         return f"{state} position={self.position} lag={self.lag} lost={self.lost} capacity={self.capacity}"
 
-    def _unchecked_s(self) -> float:
-        """Return how long ago the last liveness check was: by the clock, or by the turns of waiting if that is more."""
-        return max(abs(time.monotonic() - self._checked_s), self._counted_s)
-
     def _check_liveness(self) -> None:
         named, alive = self._segment.named(), self.producer_alive
-        # Looked at afterwards: a producer publishes, closes, unlinks and ends, in this order.
+        # Read last: a producer publishes, closes, unlinks and ends, in this order.
         if self.closed or self.lag:
             return
         if not named:
@@ -252,7 +227,7 @@ class Consumer(Handle):
 
 
 class _NativeConsumer(Consumer):
-    """A consumer whose reading methods are the native core's own: no Python frame stands before them."""
+    """A consumer whose reading methods are the native core's own, without a Python frame around them."""
 
     __slots__ = ("read", "read_into")
     read: Callable[..., npt.NDArray[Any]]
@@ -264,50 +239,48 @@ class _NativeConsumer(Consumer):
 
 
 class _Peek:
-    """The block of `Consumer.peek`."""
+    """The context manager of `Consumer.peek`."""
 
-    __slots__ = ("_count", "_limit", "_position", "_reader", "_slots")
+    __slots__ = ("_count", "_limit", "_position", "_reader", "_records")
 
-    def __init__(self, reader: Reader, slots: npt.NDArray[Any], limit: SupportsIndex | None) -> None:
-        self._reader = reader
-        self._slots = slots
-        self._limit = limit
+    def __init__(self, reader: Reader, records: npt.NDArray[Any], limit: SupportsIndex | None) -> None:
+        self._reader, self._records, self._limit = reader, records, limit
 
     def __enter__(self) -> npt.NDArray[Any]:
         self._position, self._count = self._reader.peek(self._limit)
-        slot = self._position & (len(self._slots) - 1)
-        return self._slots[slot : slot + self._count]
+        first = self._position & (len(self._records) - 1)
+        return self._records[first : first + self._count]
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None:
             return
         lost = self._reader.end_peek(self._position, self._count)
         if lost is None:
-            raise InvalidValueError("the consumer read inside peek's block: read its rows, and nothing else, there")
+            raise InvalidValueError("the consumer read inside peek's block: use only the rows there")
         if lost:
             raise LostError(self._position, self._position + lost - 1)
 
 
 def _enter(segment: Segment, slot: int, label: str | None) -> None:
-    """Write who this consumer is into its slot in the table; its tail is the core's affair."""
+    """Write this consumer's identity into its slot in the table; the core writes the tail."""
     entry = np.zeros((), CONSUMER_DTYPE)
     entry["tail"] = FREE_TAIL
     entry["pid"] = os.getpid()
     entry["started_ns"] = time.time_ns()
     name = _program() if label is None else label
     encoded = name.encode(errors="replace")[: CONSUMER_DTYPE["label"].itemsize]
-    entry["label"] = encoded.decode(errors="ignore").encode()  # A character cut in half is left out.
+    entry["label"] = encoded.decode(errors="ignore").encode()  # Drops half a character at the cut.
     start = LINE + slot * LINE
     assert segment.control is not None
     segment.control[start : start + LINE] = entry.tobytes()
 
 
 def _program() -> str:
-    """Return the program's name; an embedded interpreter need not have one."""
+    """Return the program's name; an embedded interpreter may have none."""
     arguments = getattr(sys, "argv", None) or [""]
     return Path(arguments[0]).name or "python"
 
 
-def _checked_choice(what: str, value: str, *choices: str) -> None:
+def _check_choice(name: str, value: str, *choices: str) -> None:
     if not isinstance(value, str) or value not in choices:
-        raise InvalidValueError(f"{what} is {value!r}, expected one of {', '.join(map(repr, choices))}")
+        raise InvalidValueError(f"{name} is {value!r}, expected one of {', '.join(map(repr, choices))}")

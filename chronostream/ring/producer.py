@@ -1,4 +1,4 @@
-"""The producer's handle on a ring: one for each stream, held by the lock of its segment."""
+"""The producer's handle on a ring. A stream has one producer at a time, which holds the lock of its segment."""
 
 from __future__ import annotations
 
@@ -22,26 +22,21 @@ from chronostream.ring.segment import Segment
 __all__ = ["DEFAULT_MAX_CONSUMERS", "Producer"]
 
 DEFAULT_MAX_CONSUMERS = 64
-_MAX_POSITION = 1 << 63  # centuries away; what is beyond it was never counted
+_MAX_POSITION = 1 << 63  # No producer gets this far in centuries: a greater one is damage.
 
 
 class Producer(Handle):
     """Publishes records into a ring. One thread at a time; it never waits for a consumer.
 
-    True even while empty; its length is its `depth`.
+    Records that are not rows of the ring's dtype raise `RecordError`, and nothing is published. The length of a
+    producer is its `depth`; it is true even while that is 0.
 
     Attributes:
         name: the stream's name.
-        taken_over: whether it goes on with a stream that an earlier producer left.
+        taken_over: whether it continues a stream that an earlier producer left.
     """
 
     _kind = "Producer"
-
-    def __new__(cls, *_: object, core: Core, **__: object) -> Self:
-        """Make the native core's own kind, except of a class that was derived from this one."""
-        kind: type[Any] = _NativeProducer if cls is Producer and core.NAME == "native" else cls
-        producer: Self = object.__new__(kind)
-        return producer
 
     def __init__(self, segment: Segment, *, always_wake: bool, core: Core) -> None:
         super().__init__(segment)
@@ -74,29 +69,28 @@ class Producer(Handle):
             name: 1 to 64 letters, digits, ``.``, ``_`` or ``-``.
             dtype: any dtype of a fixed width.
             capacity: records that the ring holds, a power of two.
-            application_size: bytes of the application area, which the ring does not look into.
+            application_size: bytes of the application area, which the ring never reads.
             max_consumers: slots in the table of registered consumers.
-            always_wake: wake on each publish, so that consumers that may only read can block, too.
+            always_wake: wake consumers on each publish, so that those that may only read can block, too.
             mode: permissions of the segment; without write permission, a reader cannot register.
             group: its group, by name or number.
-            version: version text of the producer, at most 32 bytes of UTF-8, shown in the status.
-            instance: name of the producer, at most 64 bytes of UTF-8, shown in the status.
+            version: version text of the producer for the status, at most 32 bytes of UTF-8.
+            instance: name of the producer for the status, at most 64 bytes of UTF-8.
             core: ``"native"`` or ``"portable"`` instead of `chronostream.ring.CORE`.
-            before_live: called with the producer while nobody can attach to a new stream yet, to write what must be in
-                it; and while one that is taken over is still as it was left, to look at what is in it. What it raises
-                reaches the caller; a new stream is then deleted, any other untouched.
+            before_live: called with the producer before consumers can attach to a new stream, to fill the application
+                area; and before a takeover changes the stream, to check it. Its exceptions reach the caller; a new
+                stream is then deleted, an existing one is unchanged.
 
         Raises:
             ProducerActiveError: the name is live.
-            LayoutMismatchError: the stream is there with another dtype, capacity or size.
+            LayoutMismatchError: the stream exists with another dtype, capacity or size.
             CorruptSegmentError: the segment is damaged, or another program's.
             AccessDeniedError: it is another user's, or this user may not create it.
             OutOfSharedMemoryError: there is no room for it; nothing is left behind.
-            InvalidValueError: the name, a size or a text is out of its range.
-            InvalidTypeError: an argument is of another type than it must be.
             CoreUnavailableError: the core cannot run here.
         """
         implementation = load_core(core)
+        kind: Any = _NativeProducer if cls is Producer and implementation.NAME == "native" else cls
         if before_live is not None and not callable(before_live):
             raise InvalidTypeError(f"before_live is {type(before_live).__name__}, expected a function of the producer")
         identity = _identity(version, instance)
@@ -106,7 +100,7 @@ class Producer(Handle):
             undo.callback(segment.close)
             if not segment.taken_over:
                 undo.callback(segment.unlink)
-            producer = cls(segment, always_wake=always_wake, core=implementation)
+            producer: Self = kind(segment, always_wake=always_wake, core=implementation)
             producer._check_positions()
             if before_live is not None:
                 before_live(producer)
@@ -122,17 +116,12 @@ class Producer(Handle):
 
     @property
     def depth(self) -> int:
-        """How far the slowest registered, living consumer is behind, in records; at most `capacity`, 0 without any."""
+        """Lag of the slowest registered, living consumer, in records; at most `capacity`, 0 without a consumer."""
         head = self.head
-        # Not `slowest`: that one may be dead, and leaves out who was overrun, and with that the one furthest behind.
+        # Not `slowest`, which may return a dead consumer, and leaves out those that were overrun.
         lags = ((head - tail, slot) for slot, tail in enumerate(self._segment.table["tail"].tolist()) if tail <= head)
         living = (lag for lag, slot in sorted(lags, reverse=True) if self._segment.slot_taken(slot))
         return min(next(living, 0), self.capacity)
-
-    @property
-    def application(self) -> memoryview:
-        """The application area, writable."""
-        return self._segment.application
 
     @property
     def records(self) -> npt.NDArray[Any]:
@@ -144,46 +133,27 @@ class Producer(Handle):
         return self.depth
 
     def __bool__(self) -> bool:
-        """Return true: a ring that nobody is behind in is still a ring."""
+        """Return true, whatever the `depth` is."""
         return True
 
     def publish(self, record: Any, /) -> None:
-        """Publish one record: a row, a tuple, or any buffer of one record's size.
-
-        Raises:
-            RecordError: it is not one row of the ring's dtype; nothing was published.
-        """
+        """Publish one record: a row, a tuple, or any buffer of one record's size."""
         self._writer.publish(record)
 
     def publish_many(self, records: Any, /) -> None:
-        """Publish many records: an array of the ring's dtype, shape ``(n,)``, or a sequence of rows.
-
-        Raises:
-            RecordError: they are not rows of the ring's dtype; nothing was published.
-        """
+        """Publish many records: an array of the ring's dtype, shape ``(n,)``, or a sequence of rows."""
         self._writer.publish_many(records)
 
     def offer(self, record: Any) -> bool:
-        """Publish one record unless a registered, living consumer is a whole ring behind.
-
-        Returns:
-            Whether it was published.
-
-        Raises:
-            RecordError: it is not one row of the ring's dtype; nothing was published.
-        """
+        """Publish one record unless a registered, living consumer is a whole ring behind; return whether it was."""
         return self._writer.offer(record) or (self._free_dead_slots() and self._writer.offer(record))
 
     @contextmanager
     def claim(self, count: SupportsIndex) -> Iterator[npt.NDArray[Any]]:
-        """Give `count` records to write in place; they are published together when the block ends.
+        """Give `count` rows, 1 to `capacity`, to write in place; they are published together when the block ends.
 
-        The rows hold what was there before, and are read-only afterwards. An exception inside the block publishes
-        nothing.
-
-        Raises:
-            InvalidValueError: `count` is not 1 to `capacity`, or another claim is open.
-            InvalidTypeError: `count` is not an integer.
+        The rows hold old records at first, and are read-only after the block. After an exception inside the block
+        nothing is published.
         """
         count = checked_int("count", count)
         if not 1 <= count <= self.capacity:
@@ -198,7 +168,7 @@ class Producer(Handle):
             start = first & (self.capacity - 1)
             wraps = start + count > self.capacity
             rows = slots.take(range(start, start + count), mode="wrap") if wraps else slots[start : start + count]
-            # Looked at in the statement that gives the rows away: they must not lie in records that are published.
+            # Checked in the statement that yields: the rows must not be records that are published already.
             yield rows if self._writer.head == first else _published_inside()
             if not self._writer.commit(first, count, rows if wraps else None):
                 _published_inside()
@@ -207,37 +177,37 @@ class Producer(Handle):
             self._claiming = False
 
     def check(self) -> None:
-        """Raise if there is no point in going on.
+        """Raise if publishing has become useless.
 
         Raises:
-            StreamRemovedError: the segment has lost its name, so that nobody can attach to it any more.
-            ClosedError: this handle was closed, or its descriptor was closed behind its back.
+            StreamRemovedError: the segment has lost its name, so that no consumer can attach any more.
+            ClosedError: this handle was closed, or other code closed its descriptor.
             ForkedError: it belongs to this process's parent.
         """
         if not self._segment.named():
             raise StreamRemovedError(f"stream {self.name!r} was removed while its producer was running: start it anew")
 
     def close(self, *, unlink: bool = True) -> None:
-        """Mark the stream closed, wake everybody, and let it go; twice is fine.
+        """Mark the stream closed, wake all consumers, and close the handle; a second call does nothing.
 
         Args:
-            unlink: also delete it. Attached consumers drain what is left and end either way; a stream that is kept
-                can still be attached to, and taken over by the next producer.
+            unlink: also delete the stream. Attached consumers drain it and end either way; consumers can still attach
+                to a stream that is kept, and the next producer takes it over.
 
         Raises:
-            AccessDeniedError: this process may not delete it (any more); it is closed all the same.
-            ClosedError: the handle's descriptor was closed behind its back, so that the stream may be another's.
+            AccessDeniedError: this process may not delete the stream (any more); the handle is closed all the same.
+            ClosedError: other code closed the handle's descriptor, so that the stream may be another producer's.
         """
         if self._segment.release_error is not None:
             return
-        self._segment.verify()  # Without its lock, the stream may be another's already.
+        self._segment.verify()  # Without the lock, the stream may already be another producer's.
         with ExitStack() as steps:
             steps.callback(self._segment.close)
             if unlink:
                 steps.callback(self._segment.unlink)
             self._writer.close()
 
-    def _shown(self) -> str:
+    def _description(self) -> str:
         state = "closed" if self._segment.header["state"] == CLOSED else "live"
         return f"{state} head={self.head} depth={self.depth} capacity={self.capacity}"
 
@@ -247,11 +217,11 @@ class Producer(Handle):
         if not (0 <= claim - head <= self.capacity and max(generation, claim) <= _MAX_POSITION):
             raise CorruptSegmentError(
                 f"stream {self.name!r} is damaged: generation {generation}, head {head} and claim {claim} do "
-                f"not go together with capacity {self.capacity}; remove it (`chronostream remove {self.name}`)"
+                f"not fit capacity {self.capacity}; remove it (`chronostream remove {self.name}`)"
             )
 
     def _take_over(self, identity: bytes) -> None:
-        """Enter this producer into the header and go live (docs/ring.md, T1 to T3)."""
+        """Write this producer's identity into the header and go live (docs/ring.md, T1 to T3)."""
         if self.taken_over:
             generation = int(self._segment.header["generation"])
             self._segment.memory[IDENTITY] = (generation + 1).to_bytes(8, "little") + identity[8:]
@@ -259,12 +229,9 @@ class Producer(Handle):
         self._writer.open()
 
     def _free_dead_slots(self) -> bool:
-        """Free the slots of consumers that died, the furthest behind first, until one lives; true if any was.
-
-        As often as there are slots: one that writes tails without end must not keep the producer here.
-        """
+        """Free the slots of dead consumers, the furthest behind first, up to a living one; true if any was freed."""
         freed = False
-        for _ in range(self._layout.max_consumers):
+        for _ in range(self._layout.max_consumers):  # A process that writes tails without end must not hold us here.
             slowest = self._writer.slowest()
             if slowest is None or not self._segment.reclaim_slot(slowest[0]):
                 break
@@ -273,7 +240,7 @@ class Producer(Handle):
 
 
 class _NativeProducer(Producer):
-    """A producer whose publishing methods are the native core's own: no Python frame stands before them."""
+    """A producer whose publishing methods are the native core's own, without a Python frame around them."""
 
     __slots__ = ("publish", "publish_many")
     publish: Callable[[Any], None]
@@ -285,7 +252,7 @@ class _NativeProducer(Producer):
 
 
 def _identity(version: str, instance: str) -> bytes:
-    """Return the header's line that says who the producer is, in its first generation."""
+    """Return the header's line that identifies the producer, in the first generation of a stream."""
     header = np.zeros((), HEADER_DTYPE)
     header["generation"] = 1
     header["pid"] = os.getpid()

@@ -692,7 +692,7 @@ def test_a_stream_whose_positions_cannot_be_is_not_taken_over(
     own.create().close(unlink=False)
     overwrite(own.name, 256, generation.to_bytes(8, "little"))
     move_head(own.name, head, claim)
-    with pytest.raises(CorruptSegmentError, match=f"generation {generation}, head {head} and claim {claim} do not go"):
+    with pytest.raises(CorruptSegmentError, match=f"generation {generation}, head {head} and claim {claim} do not fit"):
         own.create()
 
 
