@@ -1,7 +1,6 @@
-"""Linux's futex through ctypes, for the portable core; the native core calls it itself.
+"""Linux's futex through ctypes, for the portable core, on x86-64 only.
 
-Never the private flag: the word is in memory that several processes map. Elsewhere than on Linux on x86-64 there is
-no futex here, and who waits sleeps instead.
+Never with the private flag, because several processes map the word.
 """
 
 from __future__ import annotations
@@ -18,8 +17,8 @@ AVAILABLE = sys.platform == "linux" and platform.machine() == "x86_64"
 
 _SYS_FUTEX = 202
 _FUTEX_WAIT, _FUTEX_WAKE = 0, 1
-_EVERYBODY = 0x7FFFFFFF
-_ORDINARY = frozenset({errno.EAGAIN, errno.EINTR, errno.ETIMEDOUT})  # not the expected value, a signal, too late
+_ALL = 0x7FFFFFFF
+_ORDINARY = frozenset({errno.EAGAIN, errno.EINTR, errno.ETIMEDOUT})  # another value, a signal, the time is up
 
 
 class _Timespec(ctypes.Structure):
@@ -32,12 +31,9 @@ _syscall.argtypes = [ctypes.c_long, ctypes.c_void_p, ctypes.c_int, ctypes.c_uint
 
 
 def futex_wait(address: int, expected: int, timeout_s: float) -> bool:
-    """Sleep until the 32-bit word at `address` is woken, unless it is no longer `expected`; also ends for a signal.
+    """Sleep until a wake-up or a signal while the 32-bit word at `address` is `expected`; return whether time is up.
 
-    The GIL is given away meanwhile.
-
-    Returns:
-        Whether it slept for the whole time.
+    The GIL is released meanwhile.
     """
     nanoseconds = max(0, round(timeout_s * 1e9))
     timeout = _Timespec(nanoseconds // 1_000_000_000, nanoseconds % 1_000_000_000)
@@ -50,5 +46,5 @@ def futex_wait(address: int, expected: int, timeout_s: float) -> bool:
 
 
 def futex_wake_all(address: int) -> None:
-    """Wake everybody who sleeps on the 32-bit word at `address`."""
-    _syscall(_SYS_FUTEX, address, _FUTEX_WAKE, _EVERYBODY, None)
+    """Wake all that sleep on the 32-bit word at `address`."""
+    _syscall(_SYS_FUTEX, address, _FUTEX_WAKE, _ALL, None)

@@ -1,4 +1,4 @@
-"""What can be said about a ring from outside, without taking part in it: status, list, removal."""
+"""A ring seen from outside, without publishing or reading: status, list, removal."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class ConsumerStatus:
     """A registered, living consumer.
 
     Attributes:
-        label: what it called itself.
-        pid: its process, as it sees itself.
+        label: the name that it chose.
+        pid: its process id in its own namespace.
         lag: records published that it has neither read nor lost.
         lost: records that were overwritten before it read them.
         started_ns: when it attached, Unix time.
@@ -46,9 +46,9 @@ class RingStatus:
 
     Attributes:
         name: the stream's name.
-        state: ``"live"``; ``"closed"`` by its producer; or ``"dead"``, its producer having died without closing it.
-        pid: the last producer's process, as it sees itself.
-        same_namespace: whether that number means the same process here: not so in another container.
+        state: ``"live"``, ``"closed"`` by its producer, or ``"dead"`` if its producer died without closing it.
+        pid: the last producer's process id in its own namespace.
+        same_namespace: whether `pid` means the same process here; false in another container.
         generation: how many producers the stream has had.
         started_ns: when the last one opened it, Unix time.
         version: that producer's version text.
@@ -92,7 +92,7 @@ def inspect(name: str, *, any_owner: bool = False) -> RingStatus:
 
 
 def segment_status(segment: Segment, own_slot: int | None = None) -> RingStatus:
-    """Return the status of the ring in an open segment, whose handle has `own_slot` in the table, if it has one."""
+    """Return the status of an open segment; `own_slot` is the slot of the handle that opened it, if it has one."""
     header = segment.header
     closed = int(header["state"]) == CLOSED
     alive = segment.producer_alive()

@@ -1,22 +1,7 @@
-"""The byte layout of a segment: the one place that knows where everything is (docs/ring.md draws it at length).
+"""The byte layout of a segment; docs/ring.md has it as tables. No other module knows an offset.
 
-::
-
-    page-aligned regions            header, fixed part (1024 bytes)              control
-    ┌─────────────────────┐ 0       ┌──────────────────────────────┐ 0          ┌─────────────────────┐ 0
-    │ header              │         │ magic, version, sizes        │            │ waiting flag        │
-    │  fixed part         │         │ stream name                  │ 128        ├─────────────────────┤ 128
-    │  dtype as text      │         │ producer: generation, pid …  │ 256        │ consumer 0: tail …  │
-    ├─────────────────────┤ control │ state, always_wake           │ 384        ├─────────────────────┤ 256
-    │ control             │         │ claim                        │ 512        │ consumer 1: tail …  │
-    ├─────────────────────┤ applic. │ head                         │ 640        │ …                   │
-    │ application area    │         │ wake_seq                     │ 768        └─────────────────────┘
-    ├─────────────────────┤ records └──────────────────────────────┘ 1024 dtype text
-    │ capacity × record   │
-    └─────────────────────┘
-
-A header is trusted only when it equals, field by field, the one that `Layout.plan` makes from its own dtype,
-capacity and sizes: whatever else it says is refused, so no offset in it is ever followed unchecked.
+A header is trusted only if it equals, field by field, the one that `Layout.plan` makes from its own dtype, capacity and
+sizes. Any other header is an error, so that no unchecked offset is ever used.
 """
 
 from __future__ import annotations
@@ -55,15 +40,15 @@ __all__ = [
 
 MAGIC = b"CHRONOS\x01"
 LAYOUT_VERSION = 1
-LINE = 128  # Two cache lines: the prefetcher of x86-64 fetches them in pairs, and Apple's lines are this long.
+LINE = 128  # Two cache lines, because x86-64 prefetches them in pairs; one line of Apple's processors.
 HEADER_SIZE = 1024
 
-IDENTITY = slice(256, 384)  # of the producer: generation to instance, its own line of the header
+IDENTITY = slice(256, 384)  # the producer's line of the header: generation to instance
 STATE, ALWAYS_WAKE, CLAIM, HEAD, WAKE_SEQ = 384, 388, 512, 640, 768  # in the header
 WAITING = 0  # in the control region
 
 LIVE, CLOSED = 1, 2  # values of the state; 0 is a segment that is still being made
-FREE_TAIL = (1 << 64) - 1  # out of any ring's range, so that a free slot in the table limits nobody
+FREE_TAIL = (1 << 64) - 1  # beyond every head, so that a free slot never limits an offer
 
 
 def _fields(*fields: tuple[str, str, int], itemsize: int) -> np.dtype[Any]:
@@ -98,7 +83,7 @@ HEADER_DTYPE = _fields(
     ("wake_seq", "<u4", WAKE_SEQ),
     itemsize=HEADER_SIZE,
 )
-"""The fixed part of the header; ``started_ns`` is Unix time, for people: it decides nothing."""
+"""The fixed part of the header."""
 
 CONSUMER_DTYPE = _fields(
     ("tail", "<u8", 0),
@@ -118,20 +103,7 @@ MAX_HEADER_SIZE = HEADER_SIZE + _MAX_DTYPE_SIZE  # with the longest text of a dt
 
 @dataclass(frozen=True)
 class Layout:
-    """Where everything is in one segment. All offsets and sizes in bytes.
-
-    Attributes:
-        dtype: the records' dtype.
-        dtype_text: the same as the header holds it.
-        record_size: distance of two records: the dtype's size rounded up to a multiple of 8.
-        capacity: records in the ring, a power of two.
-        max_consumers: slots in the table of registered consumers.
-        control_offset: of the region that consumers write.
-        application_offset: of the region that the owner of the stream uses as it likes.
-        application_size: its size.
-        records_offset: of record 0.
-        segment_size: of the whole.
-    """
+    """Where everything is in one segment, in bytes; the fields are those of the header (docs/ring.md)."""
 
     dtype: np.dtype[Any]
     dtype_text: bytes
@@ -152,12 +124,7 @@ class Layout:
         application_size: SupportsIndex,
         max_consumers: SupportsIndex,
     ) -> Layout:
-        """Lay a segment out.
-
-        Raises:
-            InvalidValueError: the capacity is not a power of two, or a size is beyond what a segment may have.
-            InvalidTypeError: a size is not an integer, or the dtype is none that a ring can carry.
-        """
+        """Return the layout of a segment; the capacity is a power of two."""
         capacity = checked_int("capacity", capacity, 1, _MAX_SEGMENT_SIZE)
         application_size = checked_int("application_size", application_size, 0, _MAX_SEGMENT_SIZE)
         max_consumers = checked_int("max_consumers", max_consumers, 1, _MAX_CONSUMERS)
@@ -197,7 +164,7 @@ class Layout:
 
     @classmethod
     def from_header(cls, header: bytes, segment_size: int) -> Layout:
-        """Read the layout of a segment whose first bytes are `header` and which is `segment_size` bytes long.
+        """Return the layout of a segment whose first bytes are `header` and which is `segment_size` bytes long.
 
         Raises:
             CorruptSegmentError: the header is not one that `plan` would have made.
@@ -214,14 +181,9 @@ class Layout:
             raise CorruptSegmentError(
                 f"the segment's header is damaged: a dtype of {text_size} bytes does not fit in it"
             )
-        text = header[HEADER_SIZE : HEADER_SIZE + text_size]
+        dtype = dtype_from_text(header[HEADER_SIZE : HEADER_SIZE + text_size])
         try:
-            planned = cls.plan(
-                dtype_from_text(text),
-                int(fixed["capacity"]),
-                int(fixed["application_size"]),
-                int(fixed["max_consumers"]),
-            )
+            planned = cls.plan(dtype, *(int(fixed[size]) for size in ("capacity", "application_size", "max_consumers")))
         except (InvalidTypeError, InvalidValueError) as error:
             raise CorruptSegmentError(f"the segment's header is damaged: {error}") from error
         for field, expected in planned.sizes().items():
@@ -237,21 +199,11 @@ class Layout:
 
     def sizes(self) -> dict[str, int]:
         """Return the header's fields that follow from the layout."""
-        return {
-            "layout_version": LAYOUT_VERSION,
-            "dtype_size": len(self.dtype_text),
-            "record_size": self.record_size,
-            "capacity": self.capacity,
-            "control_offset": self.control_offset,
-            "application_offset": self.application_offset,
-            "application_size": self.application_size,
-            "records_offset": self.records_offset,
-            "segment_size": self.segment_size,
-            "max_consumers": self.max_consumers,
-        }
+        sizes = {field: value for field, value in vars(self).items() if not field.startswith("dtype")}
+        return {"layout_version": LAYOUT_VERSION, "dtype_size": len(self.dtype_text)} | sizes
 
     def new_header(self, stream: str, identity: bytes) -> bytes:
-        """Return the first bytes of a new segment, but for the magic: nobody can attach to it yet."""
+        """Return the first bytes of a new segment, without the magic: consumers cannot attach to it yet."""
         header = np.zeros((), HEADER_DTYPE)
         for field, value in self.sizes().items():
             header[field] = value
@@ -262,13 +214,13 @@ class Layout:
         return bytes(fixed) + self.dtype_text
 
     def new_table(self) -> bytes:
-        """Return the table of consumers of a new segment: all slots are free."""
+        """Return the table of consumers of a new segment, with all slots free."""
         table = np.zeros(self.max_consumers, CONSUMER_DTYPE)
         table["tail"] = FREE_TAIL
         return table.tobytes()
 
     def tail_offset(self, slot: int) -> int:
-        """Return where the consumer with this slot in the table has its line, from the segment's start."""
+        """Return the offset of a consumer's line, which begins with its tail."""
         return self.control_offset + LINE + slot * LINE
 
 

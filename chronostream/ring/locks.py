@@ -1,8 +1,8 @@
-"""The locks on a segment: who is its producer, and which consumers live.
+"""The locks on a segment: they tell whether its producer and its consumers live.
 
-A lock is an open-file-description lock on one byte: the kernel drops it when the last copy of the descriptor is
-closed, however its owner died, and it holds across containers that share the files. Producers and consumers lock a byte
-for themselves alone, which only who may write can do.
+A lock is an open-file-description lock on one byte. The kernel drops it when the last copy of the descriptor is closed,
+however its owner died, and it works across containers that share the files. Producers and consumers take write locks,
+which need write permission. A read lock needs only read permission, so it proves nothing.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _FLOCK = struct.Struct("@hhqqi4x")  # type, whence, start, length, pid
 
 
 class Descriptor:
-    """A descriptor that notices when others closed its number, and never closes what has that number since.
+    """A descriptor that notices when other code has closed its number, and never closes a file that reuses it.
 
-    Nothing here uses the offset of an open file, which every opening has for itself: a random one is its mark.
+    Each open file has an offset, which the ring does not use: a random offset identifies this one.
     """
 
     def __init__(self, fd: int) -> None:
@@ -34,7 +34,7 @@ class Descriptor:
 
     @property
     def is_open(self) -> bool:
-        """Whether the number still leads to what was opened, and its locks are held."""
+        """Whether the number still belongs to this file, so that its locks are held."""
         try:
             return os.lseek(self._fd, 0, os.SEEK_CUR) == self._mark
         except OSError:
@@ -45,7 +45,7 @@ class Descriptor:
         return self._fd
 
     def close(self) -> None:
-        """Close the descriptor; twice is fine."""
+        """Close the descriptor; a second call does nothing."""
         if self.is_open:
             os.close(self._fd)
         self._fd = -1
@@ -57,40 +57,37 @@ class Descriptor:
 
 
 def try_lock(fd: int, offset: int) -> bool:
-    """Lock the byte at `offset` for this open file description, unless another one holds it."""
+    """Take a write lock on the byte at `offset`; return whether that succeeded."""
     return _lock(fd, fcntl.F_OFD_SETLK, fcntl.F_WRLCK, offset) is not None
 
 
 def unlock(fd: int, offset: int) -> None:
-    """Give the lock on the byte at `offset` back."""
+    """Release the lock on the byte at `offset`."""
     _lock(fd, fcntl.F_OFD_SETLK, fcntl.F_UNLCK, offset)
 
 
 def is_locked(fd: int, offset: int) -> bool:
-    """Return whether another open file description holds the byte at `offset` for itself alone; takes nothing itself.
-
-    Only who may write can hold a byte so. A read lock, which whoever may read can take, counts for nothing here.
-    """
+    """Return whether another open file has a write lock on the byte at `offset`."""
     return _lock(fd, fcntl.F_OFD_GETLK, fcntl.F_RDLCK, offset) != fcntl.F_UNLCK
 
 
 def is_read_locked(fd: int, offset: int) -> bool:
-    """Return whether another open file description has a read lock on the byte at `offset`."""
+    """Return whether another open file has a read lock on the byte at `offset`."""
     return _lock(fd, fcntl.F_OFD_GETLK, fcntl.F_WRLCK, offset) == fcntl.F_RDLCK
 
 
-def _lock(fd: int, command: int, lock_type: int, offset: int) -> int | None:
-    """Take, give back or ask for the lock on one byte; return the type in the answer, None if another one holds it."""
+def _lock(fd: int, command: int, kind: int, offset: int) -> int | None:
+    """Take, release or query the lock on one byte; return its type, or None if another open file holds it."""
     with system_errors("a segment cannot be locked"):
         try:
-            answer = fcntl.fcntl(fd, command, _FLOCK.pack(lock_type, os.SEEK_SET, offset, 1, 0))
+            answer = fcntl.fcntl(fd, command, _FLOCK.pack(kind, os.SEEK_SET, offset, 1, 0))
         except OSError as error:
             if error.errno in (errno.EAGAIN, errno.EACCES):
                 return None
             if error.errno in (errno.EINVAL, errno.ENOSYS):
                 raise CoreUnavailableError(
-                    "this system has no open-file-description locks, which say who owns a stream: use Linux 3.15 or "
-                    "newer, and no sandbox that leaves them out"
+                    "this system has no open-file-description locks, which a stream needs: use Linux 3.15 or newer, "
+                    "outside of sandboxes that lack them"
                 ) from error
             raise
     assert isinstance(answer, bytes)

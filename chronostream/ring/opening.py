@@ -1,6 +1,6 @@
-"""How a segment is opened: found or made, locked or only looked at, checked, and mapped.
+"""How a segment is found or created, locked, checked and mapped, by the rules of docs/ring.md, "Life of a segment".
 
-Knows the layout and the rules of docs/ring.md, "Life of a segment"; knows no handles.
+The public methods list the errors: `Producer.create`, `Consumer.attach` and `remove`.
 """
 
 from __future__ import annotations
@@ -23,24 +23,26 @@ from chronostream.errors import (
 from chronostream.ring import locks, shm
 from chronostream.ring.layout import HEADER_DTYPE, HEADER_SIZE, MAGIC, MAX_HEADER_SIZE, Layout
 
-__all__ = ["PRODUCER_LOCK", "check_paid", "check_same", "map_segment", "open_locked", "open_to_attach", "read_layout"]
+__all__ = [
+    "PRODUCER_LOCK",
+    "check_no_holes",
+    "check_same",
+    "map_segment",
+    "open_locked",
+    "open_to_attach",
+    "read_layout",
+]
 
 PRODUCER_LOCK = 0
-"""The byte whose lock says that the producer lives."""
+"""The byte that a living producer locks."""
 
-_ATTEMPTS = 1000  # to open what others remove at this moment
+_ATTEMPTS = 1000  # while other processes create and remove the same stream
 
 
 def open_locked(name: str, *, to_remove: bool = False) -> int:
-    """Open the segment, or make it, take the producer's lock, and return the descriptor that holds it.
+    """Open or create the segment, take the producer's lock, and return the descriptor that holds it.
 
-    To remove a stream, none is made, and a read lock is no hindrance: no producer can come as long as it is held.
-
-    Raises:
-        StreamNotFoundError: there is none to remove.
-        ProducerActiveError: its producer lives.
-        AccessDeniedError: it is another user's, this user may not create it, or a read lock keeps producers out.
-        OutOfSharedMemoryError: there is no room for one more.
+    With `to_remove` no segment is created. A read lock of another process is then no obstacle: it keeps producers out.
     """
     for _ in range(_ATTEMPTS):
         with ExitStack() as undo:
@@ -58,45 +60,35 @@ def open_locked(name: str, *, to_remove: bool = False) -> int:
                 if locks.is_locked(fd, PRODUCER_LOCK):
                     raise _active(name, fd)
                 if not locks.is_read_locked(fd, PRODUCER_LOCK):
-                    continue  # Whoever held it is gone.
+                    continue  # The process that held it is gone.
                 if not to_remove:
-                    raise _kept_out(name)
-            if shm.same_file(fd, name):  # If not, its owner removed it between our opening and our lock.
+                    raise _read_locked(name)
+            if shm.same_file(fd, name):  # If not, its owner removed it before we had the lock.
                 undo.pop_all()
                 return fd
-    raise StreamError(f"stream {name!r} is made and removed all the time by others: use another name")
+    raise StreamError(f"stream {name!r} is made and removed all the time by other processes: use another name")
 
 
 def open_to_attach(name: str, *, any_owner: bool) -> tuple[int, bool]:
-    """Open the segment to look at it; return the descriptor and whether the control region may be written.
-
-    Raises:
-        StreamNotFoundError: there is none.
-        AccessDeniedError: it belongs to another user and `any_owner` is false, or its mode keeps us out.
-    """
+    """Open the segment to read it; return the descriptor and whether the control region can be written."""
     try:
         try:
             return shm.open_existing(name, writable=True, any_owner=any_owner), True
-        except StreamError:  # Whatever the reason: a mode, a file system that is mounted read-only, a sandbox.
+        except StreamError:  # For any reason: its mode, a read-only mount, a sandbox.
             return shm.open_existing(name, writable=False, any_owner=any_owner), False
     except FileNotFoundError:
         raise _not_found(name) from None
 
 
 def read_layout(name: str, fd: int) -> Layout | None:
-    """Return the layout of a segment as its header tells it; None if it is still being made.
-
-    Raises:
-        CorruptSegmentError: what is there is no ring of ours, or is damaged.
-        LayoutMismatchError: it was made by another version of the layout.
-    """
+    """Return the layout in a segment's header; None if the segment is still being made."""
     header = _read_header(fd)
     if not header[:8].strip(b"\0"):
         return None
     if header[:8] != MAGIC:
         raise CorruptSegmentError(
-            f"the segment of stream {name!r} begins with {header[:8]!r}, not with ChronoStream's mark: "
-            "another program's? Remove it, or use another stream name"
+            f"the segment of stream {name!r} begins with {header[:8]!r}, not with ChronoStream's mark: it may be "
+            "another program's; remove it, or use another stream name"
         )
     remedy = f"remove it (`chronostream remove {name}`)"
     try:
@@ -107,8 +99,8 @@ def read_layout(name: str, fd: int) -> Layout | None:
         raise CorruptSegmentError(f"stream {name!r}: {error}; {remedy}") from error
 
 
-def check_paid(name: str, fd: int, layout: Layout) -> None:
-    """Raise `CorruptSegmentError` if a segment has holes: whoever reads them makes the system fill them with memory."""
+def check_no_holes(name: str, fd: int, layout: Layout) -> None:
+    """Raise `CorruptSegmentError` if a segment has holes, because reading them would allocate memory."""
     if shm.has_holes(fd, layout.segment_size):
         raise CorruptSegmentError(
             f"the segment of stream {name!r} is damaged: not all of its {layout.segment_size} bytes have memory, as in "
@@ -116,12 +108,12 @@ def check_paid(name: str, fd: int, layout: Layout) -> None:
         )
 
 
-def check_same(name: str, found: Layout, wanted: Layout) -> None:
-    """Raise `LayoutMismatchError` if a stream is there with another layout than is wanted."""
+def check_same(name: str, found: Layout, requested: Layout) -> None:
+    """Raise `LayoutMismatchError` if an existing stream has another layout than requested."""
     for what in ("dtype", "capacity", "application_size", "max_consumers"):
-        if getattr(found, what) != getattr(wanted, what):
+        if getattr(found, what) != getattr(requested, what):
             raise LayoutMismatchError(
-                f"stream {name!r} exists with {what} {getattr(found, what)}, requested was {getattr(wanted, what)}: "
+                f"stream {name!r} exists with {what} {getattr(found, what)}, requested was {getattr(requested, what)}: "
                 f"use the same, or remove it first (`chronostream remove {name}`)"
             )
 
@@ -129,14 +121,9 @@ def check_same(name: str, found: Layout, wanted: Layout) -> None:
 def map_segment(
     name: str, layout: Layout, fd: int, *, owner: bool, writable: bool, populate: bool
 ) -> tuple[mmap.mmap, memoryview | mmap.mmap | None]:
-    """Map the segment; return all of it, writable for the owner only, and the control region if that may be written.
+    """Map the segment; return all of it, writable for the owner only, and the control region if it may be written.
 
-    Through a descriptor of its own: mmap keeps a copy, which must not be one with a lock.
-
-    Raises:
-        StreamNotFoundError: it was removed at this moment.
-        CorruptSegmentError: it was cut off at this moment.
-        OutOfSharedMemoryError: this process may not map so much.
+    The mapping gets a descriptor of its own, because mmap keeps a copy, which must not hold a lock.
     """
     try:
         mapped_fd = shm.open_existing(name, writable=writable, any_owner=True)
@@ -144,7 +131,7 @@ def map_segment(
         raise StreamNotFoundError(f"stream {name!r} was removed at this moment: start its producer again") from None
     try:
         if not os.path.samestat(os.fstat(mapped_fd), os.fstat(fd)):
-            raise StreamNotFoundError(f"stream {name!r} was removed and made anew at this moment: try again")
+            raise StreamNotFoundError(f"stream {name!r} was removed and created again at this moment: try again")
         size = layout.segment_size
         flags = mmap.MAP_SHARED | (mmap.MAP_POPULATE if populate else 0)
         with shm.system_errors(f"the {size} bytes of stream {name!r} cannot be mapped"):
@@ -162,7 +149,7 @@ def map_segment(
                 offset=layout.control_offset,
             )
             return memory, control
-    except ValueError as error:  # mmap's, for a file that is too short
+    except ValueError as error:  # from mmap, if the file is too short
         raise CorruptSegmentError(f"the segment of stream {name!r} was cut off at this moment: {error}") from error
     finally:
         os.close(mapped_fd)
@@ -172,7 +159,7 @@ def _create_locked(name: str) -> int:
     fd = shm.create(name)
     try:
         locks.try_lock(fd, PRODUCER_LOCK)
-    except ChronoStreamError:  # No system without such locks may keep a file that nobody can own.
+    except ChronoStreamError:  # On a system without such locks no process could own the file.
         shm.unlink(name)
         os.close(fd)
         raise
@@ -198,16 +185,16 @@ def _active(name: str, fd: int) -> ProducerActiveError:
     if int(fixed["pid_namespace"]) == shm.pid_namespace() and not shm.runs(pid):
         return ProducerActiveError(
             f"process {pid}, the last producer of stream {name!r}, no longer runs, but another process holds its "
-            f"lock: end that one (`fuser {shm.path_of(name)}` lists who has it open), or use another name"
+            f"lock: end it (`fuser {shm.path_of(name)}` lists the processes that have it open), or use another name"
         )
     return ProducerActiveError(
         f"stream {name!r} is live: process {pid} is its producer; stop that one first, or use another name", pid
     )
 
 
-def _kept_out(name: str) -> AccessDeniedError:
+def _read_locked(name: str) -> AccessDeniedError:
     return AccessDeniedError(
         f"stream {name!r} has no producer, but a process that may read it holds a read lock, and keeps producers out: "
-        f"remove the stream (`chronostream remove {name}`), or end that process (`fuser {shm.path_of(name)}` lists who "
-        "has it open)"
+        f"remove the stream (`chronostream remove {name}`), or end that process (`fuser {shm.path_of(name)}` lists the "
+        "processes that have it open)"
     )

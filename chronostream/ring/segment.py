@@ -1,9 +1,8 @@
-"""One open segment: its mapping, its locks, and who may write where.
+"""One open segment: its mapping, its locks, and its life (created, taken over, attached to, removed).
 
-Knows the layout and the life of a segment (made, taken over, attached to, removed); knows no positions. The
-mapping lives as long as anything that looks into it: closing only lets go of this handle's own references, so that
-views may outlive it in any order. Locks are on a descriptor that is never mapped, because a mapping keeps its
-descriptor, and with it the lock, alive in every forked child.
+The mapping lives as long as any view of it: closing only drops this handle's own references, so that views may outlive
+it in any order. The locks are on a descriptor that is never mapped, because a mapping would keep its descriptor, and
+with it the lock, alive in every forked child.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from chronostream.ring import locks, shm
 from chronostream.ring.layout import CONSUMER_DTYPE, FREE_TAIL, HEADER_DTYPE, HEADER_SIZE, MAGIC, Layout
 from chronostream.ring.opening import (
     PRODUCER_LOCK,
-    check_paid,
+    check_no_holes,
     check_same,
     map_segment,
     open_locked,
@@ -38,26 +37,17 @@ _open_segments: weakref.WeakSet[Segment] = weakref.WeakSet()
 
 
 class Segment:
-    """A mapped segment; make one with `own` (the producer) or `attach` (everybody else).
+    """A mapped segment, made by `own` (the producer) or `attach` (a consumer).
 
     Attributes:
         name: the stream's name.
-        layout: where everything is; read once and never again, since a header could change under us.
+        layout: where everything is; read once, because the header could change later.
         control: the control region, writable, or None when this process may only read.
-        taken_over: whether `own` found a stream to go on with.
-        release_error: why this handle must not be used any more, or None.
+        taken_over: whether `own` found an existing stream.
+        release_error: why the handle cannot be used any more, or None while it can.
     """
 
-    def __init__(
-        self,
-        name: str,
-        layout: Layout,
-        fd: int,
-        *,
-        owner: bool = False,
-        writable: bool = False,
-        populate: bool = False,
-    ) -> None:
+    def __init__(self, name: str, layout: Layout, fd: int, *, owner: bool, writable: bool, populate: bool) -> None:
         self.name = name
         self.layout = layout
         self.taken_over = False
@@ -71,25 +61,12 @@ class Segment:
 
     @classmethod
     def own(
-        cls,
-        name: str,
-        layout: Layout,
-        identity: bytes,
-        *,
-        mode: int = 0o600,
-        group: str | int | None = None,
+        cls, name: str, layout: Layout, identity: bytes, *, mode: int = 0o600, group: str | int | None = None
     ) -> Segment:
-        """Create the segment of the stream `name`, or take over the one that is there; this process is its producer.
+        """Create the segment of the stream `name`, or take over an existing one; this process is its producer.
 
-        A new segment has `identity` in its header, and nobody can attach to it until it is told to `show`; one that is
-        taken over is left as it is. The steps are those of docs/ring.md, "Opening as a producer".
-
-        Raises:
-            ProducerActiveError: a living producer holds the name.
-            LayoutMismatchError: the segment that is there has another layout, dtype or capacity.
-            CorruptSegmentError: what is there is no ring of ours.
-            AccessDeniedError: it belongs to another user, or this user may not create it.
-            OutOfSharedMemoryError: there is no room; nothing is left behind.
+        A new segment has `identity` in its header, and consumers cannot attach before `write_magic`. An existing one
+        is left unchanged. The steps are those of docs/ring.md, "Opening as a producer".
         """
         with ExitStack() as undo:
             fd = open_locked(name)
@@ -112,21 +89,15 @@ class Segment:
         return segment
 
     def write_magic(self) -> None:
-        """Let others attach to it: the magic goes in last."""
-        with self._asking() as fd:
+        """Write the magic, last of all, so that consumers can attach."""
+        with self._open_descriptor() as fd:
             shm.write(fd, 0, MAGIC)
 
     @classmethod
     def attach(cls, name: str, *, any_owner: bool = False, populate: bool = False) -> Segment:
-        """Map the segment of the stream `name` for reading; its control region for writing where that is allowed.
+        """Map the segment of the stream `name` for reading, and its control region for writing if that is allowed.
 
-        With `populate` all of it at once, so that no page is mapped, which takes microseconds, when it is first read.
-
-        Raises:
-            StreamNotFoundError: there is none, or it is still being made.
-            CorruptSegmentError: what is there is no ring of ours, or is damaged.
-            LayoutMismatchError: it was made by another version of the layout.
-            AccessDeniedError: it belongs to another user and `any_owner` is false, or its mode keeps us out.
+        With `populate` the whole is mapped at once; otherwise the first read of each page would take microseconds.
         """
         with ExitStack() as undo:
             fd, writable = open_to_attach(name, any_owner=any_owner)
@@ -134,16 +105,16 @@ class Segment:
             layout = read_layout(name, fd)
             if layout is None:
                 raise StreamNotFoundError(f"stream {name!r} is not ready: its segment is still being made")
-            check_paid(name, fd, layout)
-            segment = cls(name, layout, fd, writable=writable, populate=populate)
+            check_no_holes(name, fd, layout)
+            segment = cls(name, layout, fd, owner=False, writable=writable, populate=populate)
             undo.pop_all()
         return segment
 
     @classmethod
     def remove(cls, name: str) -> None:
-        """Delete the stream `name`, in whatever condition it is, unless its producer lives.
+        """Delete the stream `name`, in any condition, unless its producer lives.
 
-        Who waits for it finds out at the next liveness check, and ends with `StreamRemovedError`.
+        Waiting consumers notice at their next liveness check, and end with `StreamRemovedError`.
 
         Raises:
             StreamNotFoundError: there is none.
@@ -167,7 +138,7 @@ class Segment:
 
     @property
     def header(self) -> np.void:
-        """The fixed part of the header as it is now, a copy of `HEADER_DTYPE`."""
+        """A copy of the header's fixed part, a row of `HEADER_DTYPE`."""
         header: np.void = np.frombuffer(self.memory[:HEADER_SIZE], HEADER_DTYPE)[0]
         return header
 
@@ -180,45 +151,42 @@ class Segment:
     @property
     def records(self) -> npt.NDArray[Any]:
         """All slots of the ring, shape ``(capacity,)``: position ``p`` is in slot ``p & (capacity - 1)``."""
-        slots = self._records
-        if slots is None:
-            of = self.layout
-            slots = np.ndarray(of.capacity, of.dtype, self.memory, of.records_offset, strides=(of.record_size,))
-            self._records = slots
-        return slots
+        if self._records is None:
+            layout = self.layout
+            self._records = np.ndarray(
+                layout.capacity, layout.dtype, self.memory, layout.records_offset, strides=(layout.record_size,)
+            )
+        return self._records
 
     @property
     def table(self) -> npt.NDArray[Any]:
-        """The table of consumers as it is now, a copy: rows of `CONSUMER_DTYPE`, shape ``(max_consumers,)``."""
+        """A copy of the table of consumers: rows of `CONSUMER_DTYPE`, shape ``(max_consumers,)``."""
         start = self.layout.tail_offset(0)
         return np.frombuffer(self.memory[start : self.layout.tail_offset(self.layout.max_consumers)], CONSUMER_DTYPE)
 
     def check(self) -> None:
-        """Raise what keeps this handle from being used: `ClosedError` or `ForkedError`."""
+        """Raise `ClosedError` or `ForkedError` if the handle cannot be used any more."""
         if self.release_error is not None:
-            raise copy(self.release_error)  # The one that is kept must not collect the frames it was raised through.
+            raise copy(self.release_error)  # A copy: the original would keep every frame that it was raised through.
 
     def on_release(self, method: Callable[[ChronoStreamError], None]) -> None:
-        """Have `method(error)` called when this handle must not be used any more."""
+        """Call `method(error)` when the handle is closed."""
         self._on_release.append(method)
 
     def verify(self) -> None:
-        """Do the same as `check`, and ask the system whether the descriptor, and with it the locks, is still there."""
-        with self._asking():
+        """Do the same as `check`, and check that the descriptor, and with it the locks, still exists."""
+        with self._open_descriptor():
             pass
 
     @contextmanager
-    def _asking(self) -> Iterator[int]:
-        """Give the descriptor to a block that asks the system something.
-
-        The refusal is raised if the descriptor is gone: closed behind our back, or by another thread during the block.
-        """
+    def _open_descriptor(self) -> Iterator[int]:
+        """Give the descriptor to a block; raise if other code has closed it, or another thread closes it meanwhile."""
         self.check()
         if not self._descriptor.is_open:
             self.close(
                 ClosedError(
                     f"the descriptor of the handle on stream {self.name!r} was closed behind its back, and its locks "
-                    "are gone with it: open another handle, after what closes descriptors (os.closerange, a daemon)"
+                    "are gone: open another handle, after the code that closes descriptors (os.closerange, a daemon)"
                 )
             )
             self.check()
@@ -228,18 +196,18 @@ class Segment:
             self.check()
 
     def producer_alive(self) -> bool:
-        """Return whether a producer holds the lock; a name that a closed producer left counts as not alive."""
-        with self._asking() as fd:
+        """Return whether a producer holds the lock."""
+        with self._open_descriptor() as fd:
             return locks.is_locked(fd, PRODUCER_LOCK)
 
     def named(self) -> bool:
-        """Return whether the segment still has a name, wherever that is visible."""
-        with self._asking() as fd:
+        """Return whether the segment still has a name, be it invisible from here."""
+        with self._open_descriptor() as fd:
             return shm.has_name(fd)
 
     def take_slot(self) -> int | None:
-        """Take a slot in the table of consumers, by the lock on its line, and return it; None if there is none."""
-        with self._asking() as fd:
+        """Lock a free slot in the table of consumers and return it; None without one, or if this process only reads."""
+        with self._open_descriptor() as fd:
             if self.control is None:
                 return None
             for slot in range(self.layout.max_consumers):
@@ -248,16 +216,16 @@ class Segment:
         return None
 
     def slot_taken(self, slot: int) -> bool:
-        """Return whether a living consumer other than this handle has that slot in the table."""
-        with self._asking() as fd:
+        """Return whether a living consumer other than this handle has the slot."""
+        with self._open_descriptor() as fd:
             return locks.is_locked(fd, self.layout.tail_offset(slot))
 
     def reclaim_slot(self, slot: int) -> bool:
-        """Free the slot of a consumer that died: true if it is free now. Only the owner may call this."""
+        """Free the slot of a dead consumer; return whether it is free now. Only the owner may call this."""
         offset = self.layout.tail_offset(slot)
-        with self._asking() as fd:
+        with self._open_descriptor() as fd:
             locked = locks.try_lock(fd, offset)
-            # As long as somebody holds a read lock, no consumer can take the slot.
+            # A read lock keeps every consumer from taking the slot.
             if not locked and not locks.is_read_locked(fd, offset):
                 return False
             self.memory[offset : offset + 8] = FREE_TAIL.to_bytes(8, "little")
@@ -266,16 +234,16 @@ class Segment:
             return True
 
     def unlink(self) -> None:
-        """Take the stream's name away, if it still leads to this segment; the lock is held meanwhile."""
-        with self._asking() as fd:
+        """Delete the stream's name if it still leads to this segment, with the lock held."""
+        with self._open_descriptor() as fd:
             if shm.same_file(fd, self.name):
                 shm.unlink(self.name)
 
-    def close(self, why: ChronoStreamError | None = None) -> None:
-        """Let go of the mapping and of every lock; twice is fine."""
+    def close(self, error: ChronoStreamError | None = None) -> None:
+        """Drop the mapping and every lock; later uses raise `error`. A second call does nothing."""
         if self.release_error is not None:
             return
-        self.release_error = why or ClosedError(f"the handle on stream {self.name!r} was closed: open another one")
+        self.release_error = error or ClosedError(f"the handle on stream {self.name!r} was closed: open another one")
         self._memory = self.control = self._records = None
         _open_segments.discard(self)
         with ExitStack() as steps:
@@ -285,7 +253,7 @@ class Segment:
 
 
 def _abandon_in_child() -> None:
-    """Make a forked child let go of its parent's handles: a copy of a descriptor would keep its lock alive."""
+    """Close the parent's handles in a forked child, whose copies of the descriptors would keep the locks alive."""
     with ExitStack() as steps:
         for segment in list(_open_segments):
             error = ForkedError(
