@@ -8,6 +8,8 @@ import logging
 import os
 from typing import Any, Self
 
+import pytest
+
 from chronostream.boundaries import count_boundaries
 from chronostream.clock import FakeClock
 from chronostream.event import Event, Frequency, to_events
@@ -84,6 +86,11 @@ class Run:
         """Let so much time pass unseen, look, and return what is emitted."""
         self.clock.advance(round(seconds * NS))
         return self.look()
+
+    def hang(self, seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Let so much time pass unseen by the engine, but seen by those who ask for the stream's status."""
+        monkeypatch.setattr("chronostream.stream.status._CLOCK", self.clock)
+        self.clock.advance(round(seconds * NS))
 
     def set_clock(self, seconds: float) -> Emitted:
         """Set the wall clock by so much, look, and return what is emitted."""

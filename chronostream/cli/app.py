@@ -75,8 +75,9 @@ _COMMANDS = [
         "list",
         """List all streams of this machine, one line each.
 
-        A stream is live; closed by its producer, and kept; dead, if its producer died without closing it; broken; or
-        denied to this user. `chronostream status` says why. LOST is what its present consumers have lost together.
+        A stream is live; overdue, if it is live and its next event does not come; closed by its producer, and kept;
+        dead, if its producer died without closing it; broken; or denied to this user. `chronostream status` says why.
+        LOST is what its present consumers have lost together.
         """,
         lambda: [FORMAT, ANY_OWNER],
         "list_",

@@ -37,7 +37,7 @@ def _row(stream: StreamStatus) -> dict[str, Any]:
     ring = stream.ring
     lost = sum(consumer.lost for consumer in ring.consumers)
     columns = (ring.name, ring.state, ring.pid, _carries(stream), ring.head, ring.capacity, len(ring.consumers), lost)
-    return dict(zip(_COLUMNS, columns, strict=True))
+    return dict(zip(_COLUMNS, columns, strict=True)) | {"overdue_since_ns": stream.overdue_since_ns}
 
 
 def _carries(stream: StreamStatus) -> str:
@@ -59,7 +59,8 @@ def _name(row: dict[str, Any]) -> str:
 
 
 def _texts(row: dict[str, Any]) -> dict[str, str]:
-    return {column: "-" if row[column] is None else str(row[column]) for column in _COLUMNS}
+    texts = {column: "-" if row[column] is None else str(row[column]) for column in _COLUMNS}
+    return texts | ({"state": "overdue"} if row.get("overdue_since_ns") is not None else {})
 
 
 def _table(rows: list[dict[str, str]]) -> list[str]:

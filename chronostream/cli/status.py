@@ -51,6 +51,8 @@ def _lines(stream: StreamStatus) -> list[str]:
     ]
     if stream.error is not None:
         lines.append(f"  state      {stream.error}")
+    if stream.overdue_since_ns is not None and not (stream.freshness and stream.freshness.stale):
+        lines.append(f"  overdue    since {utc_text(stream.overdue_since_ns)}: process {found.pid} hangs")
     if description is not None and stream.engine is not None:
         lines += _engine_lines(description, stream.engine)
     elif description is not None and stream.freshness is not None:

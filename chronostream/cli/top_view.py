@@ -25,7 +25,8 @@ from chronostream.stream.status import StreamStatus
 __all__ = ["Frame", "shape_text"]
 
 _STATES = {"live": "green", "closed": "blue", "dead": "red", "broken": "red", "denied": "yellow"}
-_CONDITIONS = {"holding": "yellow", "held": "red", "quarantined": "red", "stale": "red", "not connected": "red"}
+_TROUBLES = ("held", "quarantined", "overdue", "stale", "not connected")
+_CONDITIONS = {"holding": "yellow"} | dict.fromkeys(_TROUBLES, "red")
 _BAR_CELLS = 20
 _NARROW = 110  # Below so many columns some are left out, so that losses are not cut off at the right.
 _NARROW_BAR_CELLS = 8
@@ -160,11 +161,16 @@ def _stream(change: StreamChange, now_ns: int, window_s: float, narrow: bool) ->
 
 def _condition(stream: StreamStatus) -> str:
     """Return how the clock, or the way from another host, is; empty for a ring that knows of neither."""
+    freshness = stream.freshness
+    if freshness is not None and not freshness.connected:
+        return "not connected"
+    if freshness is not None and freshness.stale:
+        return "stale"
+    if stream.overdue_since_ns is not None:
+        return "overdue"
     if stream.engine is not None:
         return stream.engine.condition
-    if stream.freshness is None:
-        return ""
-    return "not connected" if not stream.freshness.connected else "stale" if stream.freshness.stale else "current"
+    return "" if freshness is None else "current"
 
 
 def _facts(change: StreamChange, now_ns: int) -> Text:

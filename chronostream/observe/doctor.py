@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from chronostream import ring
+from chronostream._values import utc_text
 from chronostream.calendar.zones import InstalledData, installed_data
 from chronostream.errors import ChronoStreamError, CoreUnavailableError
 from chronostream.event import EVENT_DTYPE
@@ -211,19 +212,23 @@ def _streams() -> Finding:
     result = survey()
     problems = [f"{each.name} is broken ({each.error})" for each in result.unreadable if each.state == "broken"]
     for stream in result.streams:
+        name = stream.ring.name
         if stream.error is not None:
-            problems.append(f"{stream.ring.name} cannot be described ({stream.error})")
+            problems.append(f"{name} cannot be described ({stream.error})")
         if stream.ring.state == "dead":
-            problems.append(f"the producer of {stream.ring.name} died")
+            problems.append(f"the producer of {name} died")
+        elif stream.overdue_since_ns is not None:
+            since = utc_text(stream.overdue_since_ns)
+            problems.append(f"{name} is overdue since {since} (process {stream.ring.pid})")
         elif stream.ring.state == "live" and stream.engine and stream.engine.condition in ("held", "quarantined"):
-            problems.append(f"{stream.ring.name} does not trust the clock ({stream.engine.condition})")
+            problems.append(f"{name} does not trust the clock ({stream.engine.condition})")
     count = len(result.streams) + len(result.unreadable)
     return _warn_if(
         bool(problems),
         "streams",
         f"{count} on this machine{': ' if problems else ''}{'; '.join(problems)}",
-        "`chronostream run NAME` resumes a dead stream, `chronostream remove NAME` deletes a stream; if a stream does "
-        "not trust the clock, see docs/time.md",
+        "`chronostream run NAME` resumes a dead stream, `chronostream remove NAME` deletes a stream; if a stream is "
+        "overdue, its process hangs: restart it; if a stream does not trust the clock, see docs/time.md",
     )
 
 

@@ -87,6 +87,7 @@ class _Families:
             labels=("stream", "frequency"),
         )
         self.latest = _gauge("lateness_max_seconds", "The largest lateness of all events.", "frequency")
+        self.overdue = _gauge("overdue", "1 while the next event of a live stream is overdue.")
         self.stale = _gauge("mirror_stale", "1 while an event of a mirrored stream is overdue.")
         self.connected = _gauge("mirror_connected", "1 while the mirror is connected to JetStream.")
         self.skipped = _counter("mirror_skipped_messages", "Messages that were no events, or not in order.")
@@ -109,6 +110,8 @@ class _Families:
         self.records.add_metric(labels, ring.head)
         self.capacity.add_metric(labels, ring.capacity)
         self.size.add_metric(labels, ring.segment_size)
+        if description is not None:
+            self.overdue.add_metric(labels, float(stream.overdue_since_ns is not None))
         if stream.engine is not None:
             self._add_engine(ring.name, stream.engine, counted=sequencer == "counting")
         if stream.freshness is not None:

@@ -181,7 +181,8 @@ class Engine:
         else:
             step = self._scheduler.step(*self._clock.both_ns())
             self._emit_ticks(step.ticks)
-        if step.ticks or step.notices:
+        # The first step of a boot is saved, too: only then do readings of its boot clock compare with what is saved.
+        if step.ticks or step.notices or self._saved.boot_id != self._boot_id:
             self._save(self._scheduler.state, self._boot_id)
         if step.notices:
             self._state.save_status(self._scheduler.status())

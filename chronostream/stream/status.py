@@ -9,16 +9,22 @@ import numpy as np
 import numpy.typing as npt
 
 from chronostream import ring
-from chronostream.errors import CorruptSegmentError
+from chronostream._values import SECOND_NS
+from chronostream.calendar.calendar import Calendar
+from chronostream.clock import Clock, SystemClock
+from chronostream.errors import ChronoStreamError, CorruptSegmentError
 from chronostream.event import Frequency
 from chronostream.ring import Consumer, RingStatus
 from chronostream.stream.description import Description
 from chronostream.stream.lateness import percentile_ns
-from chronostream.stream.state import Freshness, StateReader, open_state
+from chronostream.stream.state import Checkpoint, Freshness, StateReader, open_state
 
 __all__ = ["EngineStatus", "FrequencyStatus", "Lateness", "StreamStatus", "stream_status"]
 
 _PERCENTILES = (50, 99, 99.9)
+# An event that comes later than this is overdue until then. Even a very busy machine wakes a process sooner.
+_OVERDUE_NS = 5 * SECOND_NS
+_CLOCK: Clock = SystemClock("sleep")  # It has no timer: here it only reads.
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +96,8 @@ class StreamStatus:
         engine: how its engine is; None if it has none, or one that has not begun.
         freshness: how fresh it is, as its mirror wrote at its last look; None if it is not a mirror.
         error: why what its producer keeps with it cannot be read: of another version, or damaged. None if it can.
+        overdue_since_ns: since when the next event of a live stream is overdue, Unix nanoseconds: its producer hangs,
+            or nothing reaches its mirror. None if no event is overdue.
     """
 
     ring: RingStatus
@@ -97,10 +105,12 @@ class StreamStatus:
     engine: EngineStatus | None = None
     freshness: Freshness | None = None
     error: str | None = None
+    overdue_since_ns: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the same as plain values for JSON."""
         plain = asdict(self.ring) | {"dtype": str(self.ring.dtype), "core": ring.CORE}
+        plain["overdue_since_ns"] = self.overdue_since_ns
         if self.error is not None:
             plain["error"] = self.error
         if self.description is None:
@@ -142,16 +152,21 @@ def stream_status(name: str, *, any_owner: bool = False) -> StreamStatus:
             if state is None or (description := state.description()) is None:
                 return StreamStatus(found)
             if description.source is not None:
-                return StreamStatus(found, description, freshness=state.freshness())
-            return StreamStatus(found, description, _engine_status(state))
+                freshness = state.freshness()
+                overdue_ns = _mirror_overdue_since_ns(freshness) if _had_time(found) else None
+                return StreamStatus(found, description, freshness=freshness, overdue_since_ns=overdue_ns)
+            checkpoint = state.checkpoint()
+            if checkpoint is None:
+                return StreamStatus(found, description)
+            engine = _engine_status(state, checkpoint)
+            judged = engine.condition != "quarantined" and _had_time(found)
+            overdue_ns = _engine_overdue_since_ns(description.timezone, checkpoint) if judged else None
+            return StreamStatus(found, description, engine, overdue_since_ns=overdue_ns)
         except CorruptSegmentError as error:
             return StreamStatus(found, description, error=str(error))
 
 
-def _engine_status(state: StateReader) -> EngineStatus | None:
-    checkpoint = state.checkpoint()
-    if checkpoint is None:
-        return None
+def _engine_status(state: StateReader, checkpoint: Checkpoint) -> EngineStatus:
     condition, counts = state.condition()
     return EngineStatus(
         condition=condition.value,
@@ -168,3 +183,36 @@ def _engine_status(state: StateReader) -> EngineStatus | None:
             for last in [checkpoint.published[known.frequency]]
         ),
     )
+
+
+def _had_time(found: RingStatus) -> bool:
+    """Return whether a producer lives, and did not just take over a stream on which events were due before."""
+    return found.state == "live" and not 0 <= _CLOCK.realtime_ns() - found.started_ns <= _OVERDUE_NS
+
+
+def _engine_overdue_since_ns(timezone: str, checkpoint: Checkpoint) -> int | None:
+    """Return which boundary an engine should have emitted; None if it may still be in time.
+
+    Both clocks must have passed it. The wall clock alone would make an event overdue when the clock is set forward, and
+    the boot clock alone while the clock is behind.
+    """
+    if checkpoint.boot_id != _CLOCK.boot_id():
+        return None
+    saved = checkpoint.scheduler
+    try:
+        calendar = Calendar.for_zone(timezone)
+        next_ns = min(calendar.next(known.frequency, known.floor_ns) for known in saved.frequencies)
+    except ChronoStreamError:  # There is no later one, or this process has no data of the zone.
+        return None
+    realtime_ns, boottime_ns = _CLOCK.both_ns()
+    due_boottime_ns = saved.boottime_ns + max(0, next_ns - saved.realtime_ns)
+    late_ns = min(realtime_ns - next_ns, boottime_ns - due_boottime_ns)
+    return next_ns if late_ns > _OVERDUE_NS else None
+
+
+def _mirror_overdue_since_ns(freshness: Freshness) -> int | None:
+    """Return since when a mirror lacks an event, or when it last looked if it hangs itself; None if neither."""
+    if freshness.stale_since_ns is not None:
+        return freshness.stale_since_ns
+    hangs = _CLOCK.realtime_ns() - freshness.checked_ns > _OVERDUE_NS
+    return freshness.checked_ns if hangs else None

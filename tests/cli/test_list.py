@@ -10,7 +10,7 @@ import pytest
 from chronostream.cli import main
 from chronostream.event import EVENT_DTYPE
 from chronostream.ring import Consumer, Producer
-from tests.engine_harness import DAY, SECOND, Run
+from tests.engine_harness import DAY, NOON_S, NS, SECOND, Run
 from tests.mirror_harness import mirrored
 from tests.ring.harness import overwrite
 
@@ -55,6 +55,19 @@ def test_a_mirror_carries_what_it_mirrors(name: str, capfd: pytest.CaptureFixtur
         assert line(capfd, name)[3] == "second,hour"
 
 
+def test_a_producer_that_hangs_has_an_overdue_stream(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Run() as run:
+        run.start()
+        run.after(1)
+        run.hang(7, monkeypatch)
+        assert line(capfd, run.name)[:4] == [run.name, "overdue", str(os.getpid()), "second"]
+        assert main(["list", "--format", "json"]) == 0
+    [found] = [row for row in json.loads(capfd.readouterr().out) if row["name"] == run.name]
+    assert (found["state"], found["overdue_since_ns"]) == ("live", (NOON_S + 2) * NS)
+
+
 def test_losses_of_all_consumers_are_added_up(name: str, capfd: pytest.CaptureFixture[str]) -> None:
     with Producer.create(name, "<i8", 8) as producer, Consumer.attach(name) as one, Consumer.attach(name) as other:
         producer.publish_many(range(20))
@@ -83,4 +96,5 @@ def test_programs_get_one_json_value(name: str, capfd: pytest.CaptureFixture[str
         "capacity": 8,
         "consumers": 0,
         "lost": 0,
+        "overdue_since_ns": None,
     }

@@ -3,22 +3,25 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from chronostream import ring
+from chronostream._values import utc_text
 from chronostream.cli import main
 from chronostream.clock import FakeClock
+from chronostream.event import to_events
 from chronostream.producer.engine import Engine
 from chronostream.ring import CORE, Producer
 from chronostream.stream.config import StreamConfig
 from chronostream.stream.events import subscribe
 from chronostream.stream.status import stream_status
 from chronostream.version import __version__
-from tests.process_harness import SECOND_NS, Feed
-from tests.ring.harness import NOBODY, needs_root, path_of
+from tests.process_harness import SECOND_NS, Feed, Programs
+from tests.ring.harness import NOBODY, TIMEOUT_S, needs_root, path_of, wait_until
 
 Capture = pytest.CaptureFixture[str]
 
@@ -131,6 +134,29 @@ def test_another_users_stream_is_shown_as_such_unless_it_is_to_be_trusted(
     assert [each["state"] for each in as_json(capfd)] == ["denied"]
     assert [each["state"] for each in as_json(capfd, "--any-owner")] == ["live"]
     assert as_json(capfd, name, "--any-owner")["head"] == engine.ring.head
+
+
+def test_a_producer_that_hangs_is_named_while_it_does(name: str, capfd: Capture) -> None:
+    def overdue() -> bool:
+        return stream_status(name).overdue_since_ns is not None
+
+    with Programs() as programs:
+        producer = programs.run(name)
+        with subscribe(name, start="oldest") as events:
+            assert events.wait(TIMEOUT_S)
+            assert not overdue()
+            producer.send_signal(signal.SIGSTOP)
+            wait_until(overdue)
+            last = to_events(events.read())[-1]
+        text, found = shown(capfd, name), as_json(capfd, name)
+        assert f"  overdue    since {utc_text(found['overdue_since_ns'])}: process {producer.pid} hangs\n" in text
+        assert found["state"] == "live"
+        # It may have been stopped after it published an event, and before it saved that it did.
+        assert last.timestamp <= found["overdue_since_ns"] <= last.timestamp + SECOND_NS
+        producer.send_signal(signal.SIGCONT)
+        wait_until(lambda: not overdue())
+        assert producer.stop()[0] == 0
+    assert not overdue()
 
 
 def test_what_another_program_wrote_cannot_steer_the_terminal(name: str, capfd: Capture) -> None:

@@ -72,6 +72,14 @@ def test_a_clock_that_is_not_trusted_is_told() -> None:
         assert f"● {run.name}  live  held" in drawn(survey([run.name]))
 
 
+def test_a_producer_that_hangs_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Run() as run:
+        run.start()
+        run.after(1)
+        run.hang(7, monkeypatch)
+        assert f"● {run.name}  live  overdue" in drawn(survey([run.name]))
+
+
 @pytest.mark.parametrize(
     ("stale", "connected", "condition"),
     [(False, True, "current"), (True, True, "stale"), (True, False, "not connected")],

@@ -221,6 +221,17 @@ def test_streams_in_trouble_are_named(name: str) -> None:
         assert well.name not in result.found
 
 
+def test_a_producer_that_hangs_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Run() as run:
+        run.start()
+        run.after(1)
+        run.hang(7, monkeypatch)
+        result = finding("streams")
+    assert result.verdict is Verdict.WARN
+    assert f"{run.name} is overdue since 2023-11-14T12:00:02Z (process {os.getpid()})" in result.found
+    assert "restart it" in result.advice
+
+
 def test_a_stream_that_cannot_be_made_is_bad(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise OutOfSharedMemoryError("no room")

@@ -164,6 +164,13 @@ def test_a_mirror_is_told_with_how_fresh_it_is(name: str, stale: bool, connected
     assert values(found["chronostream_stream_info"], timezone="Europe/Berlin", sequencer="boundary") == [1]
 
 
+def test_a_producer_that_hangs_has_an_overdue_stream(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    run.after(1)
+    for after_s, overdue in ((0, False), (7, True)):
+        run.hang(after_s, monkeypatch)
+        assert values(scraped(run.name)["chronostream_overdue"], stream=run.name) == [overdue]
+
+
 def test_a_stream_that_is_gone_is_not_told_any_more(run: Run) -> None:
     registry = CollectorRegistry()
     registry.register(StreamCollector([run.name]))

@@ -3,20 +3,24 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from chronostream import ring
+from chronostream.clock import FakeClock
 from chronostream.errors import StreamNotFoundError
-from chronostream.event import EVENT_DTYPE
+from chronostream.event import EVENT_DTYPE, Frequency
 from chronostream.ring import Consumer, Producer
+from chronostream.ring.layout import HEADER_DTYPE
 from chronostream.scheduler import NoticeKind
 from chronostream.stream.description import Description
 from chronostream.stream.state import STATE_SIZE, StateWriter, description_of
 from chronostream.stream.status import Lateness, stream_status
-from tests.engine_harness import DAY, DAY_S, HOUR, NOON_S, NS, SECOND, Run
+from tests.engine_harness import DAY, DAY_S, HOUR, NOON_S, NS, SECOND, START_NS, Run
 from tests.mirror_harness import DESCRIPTION, FRESH, mirrored
+from tests.ring.harness import overwrite
 
 ANY_COUNTS = np.zeros(0, np.uint64)  # They are not compared.
 
@@ -158,3 +162,160 @@ def test_what_a_stream_is_says_its_engine_or_its_mirror(run: Run, name: str) -> 
 def test_a_stream_that_is_not_there_is_said_so() -> None:
     with pytest.raises(StreamNotFoundError):
         stream_status("no-such-stream")
+
+
+def overdue(run: Run) -> float | None:
+    """Return since when an event is overdue, in seconds since noon."""
+    since_ns = stream_status(run.name).overdue_since_ns
+    return None if since_ns is None else since_ns / NS - NOON_S
+
+
+def watched(monkeypatch: pytest.MonkeyPatch, *frequencies: Frequency) -> Run:
+    """Return a stream whose engine and status read the same clock."""
+    run = Run(*frequencies)
+    run.hang(0, monkeypatch)
+    return run
+
+
+def test_an_event_that_does_not_come_for_five_seconds_is_overdue(monkeypatch: pytest.MonkeyPatch) -> None:
+    with watched(monkeypatch, SECOND, DAY) as run:
+        run.start()
+        run.look()
+        run.after(1)
+        run.clock.advance(5 * NS + NS // 2)  # The next one was due half a second later.
+        assert overdue(run) is None
+        run.clock.advance(1)
+        assert overdue(run) == 2
+        assert json.loads(json.dumps(stream_status(run.name).as_dict()))["overdue_since_ns"] == (NOON_S + 2) * NS
+        run.look()
+        assert overdue(run) is None
+
+
+def test_the_first_event_of_a_rare_frequency_is_overdue_when_its_boundary_has_passed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with watched(monkeypatch, HOUR) as run:
+        run.start()
+        run.look()
+        run.clock.advance(3599 * NS)
+        assert overdue(run) is None
+        run.clock.advance(6 * NS)
+        assert overdue(run) == 3600
+
+
+def _hold(run: Run) -> None:
+    run.set_clock(-600)
+    run.clock.advance(500 * NS)
+
+
+def _set_forward(run: Run) -> None:
+    run.clock.step(1800 * NS)
+
+
+def _set_back_unseen(run: Run) -> None:
+    run.clock.step(-600 * NS)
+    run.clock.advance(500 * NS)
+
+
+def _quarantine(run: Run) -> None:
+    run.set_clock(7200)
+    run.clock.advance(60 * NS)
+
+
+def _set_forward_and_back(run: Run) -> None:
+    run.clock.step(7200 * NS)
+    run.look()
+    run.set_clock(-7200)
+
+
+def _end(run: Run) -> None:
+    run.stop()
+    run.clock.advance(60 * NS)
+
+
+def _die(run: Run) -> None:
+    run.die()
+    run.clock.advance(60 * NS)
+
+
+def _lose_the_zone(run: Run) -> None:
+    StateWriter(run.engine.ring.application).describe(Description((SECOND,), "Mars/Base", "counting"))
+    run.clock.advance(60 * NS)
+
+
+@pytest.mark.parametrize(
+    "happens",
+    [_hold, _set_forward, _set_back_unseen, _quarantine, _set_forward_and_back, _end, _die, _lose_the_zone],
+)
+def test_nothing_is_overdue_because_of_the_clock_or_without_a_producer(
+    monkeypatch: pytest.MonkeyPatch, happens: Callable[[Run], None]
+) -> None:
+    with watched(monkeypatch) as run:
+        run.start()
+        run.look()
+        run.after(1)
+        happens(run)
+        assert overdue(run) is None
+
+
+def test_a_held_stream_is_overdue_once_the_clock_has_passed_its_next_boundary(monkeypatch: pytest.MonkeyPatch) -> None:
+    with watched(monkeypatch) as run:
+        run.start()
+        run.look()
+        run.set_clock(-600)
+        run.clock.advance(607 * NS)
+        assert overdue(run) == 1
+
+
+def test_a_producer_that_takes_over_has_five_seconds_for_what_was_due_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    with watched(monkeypatch) as run:
+        run.start()
+        run.look()
+        run.stop()
+        run.clock.advance(DAY_S * NS)
+        run.start()
+        fields = HEADER_DTYPE.fields
+        assert fields is not None
+        overwrite(run.name, fields["started_ns"][1], run.clock.realtime_ns().to_bytes(8, "little"))
+        assert overdue(run) is None
+        run.clock.advance(5 * NS + 1)
+        assert overdue(run) == 1
+
+
+def test_after_a_reboot_an_event_is_overdue_once_its_producer_has_looked(monkeypatch: pytest.MonkeyPatch) -> None:
+    with watched(monkeypatch, HOUR) as run:
+        run.start()
+        run.look()
+        run.stop()
+        run.clock = FakeClock(START_NS + 60 * NS, boottime_ns=0, boot_id=b"another boot....")
+        monkeypatch.setattr("chronostream.stream.status._CLOCK", run.clock)
+        run.start()
+        run.look()
+        run.clock.advance(3600 * NS)
+        assert overdue(run) == 3600
+
+
+def test_readings_of_another_boot_make_nothing_overdue(monkeypatch: pytest.MonkeyPatch) -> None:
+    with watched(monkeypatch) as run:
+        run.start()
+        run.look()
+        monkeypatch.setattr("chronostream.stream.status._CLOCK", FakeClock(START_NS + DAY_S * NS, boottime_ns=1 << 60))
+        assert overdue(run) == 1
+        other = FakeClock(START_NS + DAY_S * NS, boottime_ns=1 << 60, boot_id=b"another boot....")
+        monkeypatch.setattr("chronostream.stream.status._CLOCK", other)
+        assert overdue(run) is None
+
+
+@pytest.mark.parametrize(
+    ("stale_since_ns", "checked_ns", "expected"),
+    [(None, NS, None), (3, NS, 3), (None, NS - 1, NS - 1), (3, NS - 1, 3)],
+    ids=["current", "stale", "hangs", "both"],
+)
+def test_an_event_of_a_mirror_is_overdue_while_it_is_stale_or_hangs(
+    name: str, monkeypatch: pytest.MonkeyPatch, stale_since_ns: int | None, checked_ns: int, expected: int | None
+) -> None:
+    monkeypatch.setattr("chronostream.stream.status._CLOCK", FakeClock(6 * NS))
+    with mirrored(name) as producer:
+        freshness = replace(FRESH, stale_since_ns=stale_since_ns, checked_ns=checked_ns)
+        StateWriter(producer.application).save_freshness(freshness)
+        assert stream_status(name).overdue_since_ns == expected
