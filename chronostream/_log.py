@@ -41,10 +41,19 @@ def print_error(line: str) -> None:
             handler.put(line)
             return
     try:
-        sys.stderr.write(f"{line}\n")
+        _write_stderr(line)
         sys.stderr.flush()
     except OSError:
         discard_unwritten(2)
+
+
+def _write_stderr(line: str) -> None:
+    """Write to what stderr is now: a progress bar stays below the lines only if they go through it."""
+    if sys.stderr is sys.__stderr__:
+        # Not through Python's buffer: a thread that waits there keeps the interpreter from ending.
+        write_all(2, f"{line}\n".encode(errors="backslashreplace"))
+    else:
+        sys.stderr.write(f"{line}\n")
 
 
 class _Formatter(logging.Formatter):
@@ -109,14 +118,9 @@ class _Stderr(logging.Handler):
         return self.format(logging.makeLogRecord({"levelname": "WARNING", "msg": text}))
 
     def _write(self, line: str) -> bool:
-        """Write to the current `sys.stderr`: a progress bar replaces it, to stay below the lines."""
         self._began_s = time.monotonic()
         try:
-            if sys.stderr is sys.__stderr__:
-                # Not through Python's buffer: a thread that waits there would keep the interpreter from exiting.
-                write_all(2, f"{line}\n".encode(errors="backslashreplace"))
-            else:
-                sys.stderr.write(f"{line}\n")
+            _write_stderr(line)
         except Exception:  # noqa: BLE001 - the reader is gone, or the disk is full: both may change
             return False
         finally:

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import os
 import select
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
 
-__all__ = ["discard_unwritten", "open_closed", "print_lines", "printable_text", "silence", "write_all"]
+__all__ = [
+    "discard_unwritten",
+    "open_closed",
+    "print_lines",
+    "printable_text",
+    "silence",
+    "waiting_stdout",
+    "write_all",
+]
 
 _STREAMS = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
 
@@ -52,9 +63,60 @@ def write_all(fd: int, data: bytes) -> None:
         try:
             data = data[os.write(fd, data) :]
         except BlockingIOError:
-            poll = select.poll()
-            poll.register(fd, select.POLLOUT)
-            poll.poll()
+            _wait_for_room(fd)
+
+
+@contextmanager
+def waiting_stdout() -> Iterator[None]:
+    """Let stdout wait for room, and escape what its encoding cannot spell, while the block runs.
+
+    A shell or a program that shares its terminal or pipe may have made it non-blocking, and Python then drops what does
+    not fit.
+    """
+    stream = sys.stdout
+    if not isinstance(stream, io.TextIOWrapper):
+        yield
+        return
+    stream.flush()
+    raw = _Waiting(getattr(stream.buffer, "raw", None) or stream.buffer)
+    buffered = stream.line_buffering
+    with io.TextIOWrapper(io.BufferedWriter(raw), stream.encoding, "backslashreplace", line_buffering=buffered) as out:
+        sys.stdout = out
+        try:
+            yield
+        finally:
+            try:
+                out.flush()
+            except OSError:
+                discard_unwritten(1)
+            sys.stdout = stream
+
+
+class _Waiting(io.RawIOBase):
+    """Writes to a file, and waits while it takes nothing. Closing this leaves the file open."""
+
+    def __init__(self, file: io.RawIOBase) -> None:
+        self._file = file
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._file.fileno()
+
+    def isatty(self) -> bool:
+        return self._file.isatty()
+
+    def write(self, data: Any) -> int:
+        while (count := self._file.write(data)) is None:
+            _wait_for_room(self.fileno())
+        return count
+
+
+def _wait_for_room(fd: int) -> None:
+    poll = select.poll()
+    poll.register(fd, select.POLLOUT)
+    poll.poll()
 
 
 def print_lines(*lines: str) -> None:

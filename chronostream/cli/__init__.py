@@ -5,16 +5,13 @@ Exit statuses: 0 done, 1 failed, 2 wrong usage, 3 the name is live already. What
 
 from __future__ import annotations
 
-import io
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from typing import TextIO
+from collections.abc import Sequence
 
 from chronostream._log import print_error
-from chronostream._stdio import discard_unwritten, open_closed, printable_text
+from chronostream._stdio import discard_unwritten, open_closed, printable_text, waiting_stdout
 
 __all__ = ["main"]
 
@@ -27,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with these arguments, those of the process by default; return its exit status."""
     open_closed()
     try:
-        with _escaping(sys.stdout):
+        with waiting_stdout():
             return _run(sys.argv[1:] if arguments is None else [*arguments])
     except KeyboardInterrupt:
         return _fail("interrupted", _FAILED)
@@ -64,21 +61,6 @@ def _run(arguments: list[str]) -> int:
         discard_unwritten(1)
         message, status = str(error), _FAILED
     return _fail(message, status)
-
-
-@contextmanager
-def _escaping(stream: TextIO) -> Iterator[None]:
-    """Escape what the stream's encoding cannot spell while the block runs: texts of streams may hold any character."""
-    if not isinstance(stream, io.TextIOWrapper):
-        yield
-        return
-    errors = stream.errors
-    stream.reconfigure(errors="backslashreplace")
-    try:
-        yield
-    finally:
-        with suppress(OSError):  # It writes out what is left.
-            stream.reconfigure(errors=errors)
 
 
 def _fail(message: str, status: int) -> int:

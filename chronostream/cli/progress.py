@@ -1,4 +1,4 @@
-"""A progress bar for work that takes a while: on a terminal only, so that a pipe or a log gets none."""
+"""A progress bar on stderr, if that is a terminal."""
 
 from __future__ import annotations
 
@@ -14,18 +14,11 @@ _REFRESHES_A_SECOND = 8
 
 @contextmanager
 def progress(what: str, total: float | None = None) -> Iterator[Callable[[float], None]]:
-    """Show on stderr how far something is, while the block runs; hand the block what to call as it goes on.
-
-    ::
-
-        with progress("verifying", len(events)) as done:
-            for part in parts:
-                ...
-                done(len(part))
+    """Show how far work is while the block runs; yield the function to call with each amount that is done.
 
     Args:
-        what: what is being done, such as ``"verifying"``.
-        total: how much there is to do, in any unit; None while nobody knows.
+        what: the work, such as ``"verifying"``.
+        total: how much there is to do, in any unit; None if that is not known.
     """
     if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
         yield lambda _: None
@@ -33,7 +26,7 @@ def progress(what: str, total: float | None = None) -> Iterator[Callable[[float]
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-    bar = Progress(
+    with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         TaskProgressColumn(show_speed=True),
@@ -41,7 +34,6 @@ def progress(what: str, total: float | None = None) -> Iterator[Callable[[float]
         console=Console(stderr=True),
         transient=True,  # What is left on the terminal is the command's own result.
         refresh_per_second=_REFRESHES_A_SECOND,
-    )
-    with bar:
+    ) as bar:
         task = bar.add_task(what, total=total)
         yield lambda amount: bar.advance(task, amount)

@@ -8,6 +8,7 @@ import signal
 import sys
 from typing import Literal
 
+from chronostream._log import print_error
 from chronostream._stdio import discard_unwritten, print_lines
 from chronostream._values import utc_text
 from chronostream.errors import LostError
@@ -58,7 +59,7 @@ def _print_all(events: EventStream, count: int | None, format_: str) -> None:
                 continue
             records = events.read(_BATCH if left is None else min(left, _BATCH))
         except LostError as lost:
-            print(f"chronostream: {lost}", file=sys.stderr, flush=True)
+            print_error(f"chronostream: {lost}")
             continue
         for event in to_events(records):
             print_lines(_json(event) if format_ == "json" else _text(event))

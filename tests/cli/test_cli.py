@@ -200,12 +200,13 @@ from chronostream._stdio import discard_unwritten
 from chronostream.cli import main
 def outputs():
     return [(os.fstat(fd).st_dev, os.fstat(fd).st_ino) for fd in (1, 2)], sys.stdout.errors, sys.stderr.errors
-before, open_before = outputs(), len(os.listdir("/proc/self/fd"))
+before, open_before, stdout = outputs(), len(os.listdir("/proc/self/fd")), sys.stdout
 for arguments in ["--version"], ["nonsense"], ["status", "{name}"], ["list"]:
     main(arguments)
 discard_unwritten(1)
 discard_unwritten(2)
 assert (outputs(), len(os.listdir("/proc/self/fd"))) == (before, open_before)
+assert sys.stdout is stdout
 print("still here")
 """,
     )

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import fcntl
 import json
+import mmap
+import os
 import shlex
 import signal
 import sys
+import termios
 import threading
 import time
 from collections.abc import Iterator
@@ -18,7 +22,7 @@ from chronostream.event import Frequency
 from chronostream.ring import Producer, inspect
 from chronostream.ring import consumer as consumers
 from chronostream.stream.events import EventStream, subscribe
-from tests.process_harness import Feed, Program, Programs
+from tests.process_harness import Feed, Program, Programs, events_of
 from tests.ring.harness import wait_until
 
 Capture = pytest.CaptureFixture[str]
@@ -124,6 +128,27 @@ def test_what_comes_right_before_the_close_is_printed(
     monkeypatch.setattr(EventStream, "wait", wait_too_shortly)
     status, lines, _ = tail(capfd, feed.name)
     assert (status, len(lines)) == (0, 1)
+
+
+def test_a_non_blocking_pipe_gets_every_line(name: str, programs: Programs) -> None:
+    """The shell, or the program that reads, may have made it so."""
+    feed = Feed(name, 1024)
+    feed.publish(1000)
+    feed.ring.close(unlink=False)
+    read_fd, write_fd = os.pipe()
+    with os.fdopen(read_fd, "rb") as pipe:
+        size = fcntl.fcntl(write_fd, fcntl.F_SETPIPE_SZ, mmap.PAGESIZE)
+        os.set_blocking(write_fd, False)
+        program = programs.chronostream("tail", name, "--from", "oldest", "--format", "json", stdout=write_fd)
+        os.close(write_fd)
+        wait_until(lambda: unread(read_fd) > size - 300)  # No further line fits.
+        assert [event["sequence"] for event in events_of(pipe.read().decode())] == list(range(1000))
+    assert (program.wait(), program.err.rest()) == (0, "")
+
+
+def unread(fd: int) -> int:
+    """Return how many bytes wait in a pipe."""
+    return int.from_bytes(fcntl.ioctl(fd, termios.FIONREAD, bytes(4)), "little")
 
 
 def test_it_waits_for_a_stream_that_is_not_there_yet(name: str, capfd: Capture) -> None:
