@@ -6,6 +6,7 @@ docs/operating.md has an example.
 
 from __future__ import annotations
 
+import codecs
 import difflib
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -26,6 +27,7 @@ KEYS: dict[str, str] = {declared.key: field for field, declared in OPTIONS.items
 
 _CURRENT = {former: key for key, field in KEYS.items() for former in OPTIONS[field].former}
 _TABLE = "streams"
+_BYTE_ORDER_MARKS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 def read_streams(path: Path) -> dict[str, Settings]:
@@ -35,10 +37,15 @@ def read_streams(path: Path) -> dict[str, Settings]:
         ConfigError: the file is not there or no TOML, or has keys, values or tables that mean nothing.
     """
     try:
-        with path.open("rb") as file:
-            document = tomllib.load(file)
+        content = path.read_bytes()
     except OSError as error:
         raise ConfigError(f"the configuration {path} cannot be read: {error.strerror}") from error
+    if content.startswith(_BYTE_ORDER_MARKS):
+        raise ConfigError(
+            f"the configuration {path} is not TOML: it begins with a byte-order mark; save it as UTF-8 without one"
+        )
+    try:
+        document = tomllib.loads(content.decode())
     except ValueError as error:
         raise ConfigError(f"the configuration {path} is not TOML: {error}") from error
     _check_keys(str(path), document, [_TABLE])
@@ -89,6 +96,10 @@ def _checked_settings(where: str, name: str, table: Any) -> Settings:
         current = _CURRENT.get(key) or key
         if current in settings:
             raise ConfigError(f"{where} has {current!r} twice: {key!r} is its former name")
+        if isinstance(value, dict) and current not in KEYS:
+            raise ConfigError(
+                f'{where}: unknown key {key!r}: a stream name with dots needs quotes, as in [{_TABLE}."{name}.{key}"]'
+            )
         settings[current] = value
     _check_keys(where, settings, KEYS)
     return settings

@@ -174,6 +174,11 @@ def test_a_wrong_value_is_refused_with_its_place_and_what_was_expected(tmp_path:
         ("[streams]\nclock = 5", "FILE, stream 'clock' is a whole number, expected a table such as [streams.clock]"),
         ("[[streams.clock]]", "FILE, stream 'clock' is a list, expected a table"),
         ("[streams.clock", "the configuration FILE is not TOML: "),
+        (
+            "[streams.a.b]",
+            "FILE, stream 'a': unknown key 'b': a stream name with dots needs quotes, as in [streams.\"a.b\"]",
+        ),
+        ("\ufeff[streams.clock]", "the configuration FILE is not TOML: it begins with a byte-order mark; save it as"),
         ("[streams.'a/b']", "FILE, stream 'a/b': 'a/b' is not a stream name"),
     ],
 )
