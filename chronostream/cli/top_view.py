@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import compress
 
 import numpy as np
 import numpy.typing as npt
 from rich import box
-from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.console import Console, ConsoleOptions, Group, JustifyMethod, RenderableType, RenderResult
 from rich.panel import Panel
 from rich.segment import Segment, SegmentLines
 from rich.table import Table
@@ -27,9 +28,8 @@ __all__ = ["Frame", "shape_text"]
 _STATES = {"live": "green", "closed": "blue", "dead": "red", "broken": "red", "denied": "yellow"}
 _TROUBLES = ("held", "quarantined", "overdue", "stale", "not connected")
 _CONDITIONS = {"holding": "yellow"} | dict.fromkeys(_TROUBLES, "red")
-_BAR_CELLS = 20
-_NARROW = 110  # Below so many columns some are left out, so that losses are not cut off at the right.
-_NARROW_BAR_CELLS = 8
+# From these widths of the terminal on there is room for more columns. Those of misses and losses are always there.
+_NARROW, _MEDIUM, _WIDE = 60, 80, 110
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 _HEIGHTS = "▁▂▃▄▅▆▇█"
 # The columns of a shape end at these powers of two nanoseconds, 1 µs to 4.3 s; one more is for what is later.
@@ -89,7 +89,7 @@ class Frame:
     def _lines(self, console: Console, options: ConsoleOptions) -> tuple[list[list[Segment]], list[list[Segment]], int]:
         """Return the lines of the head, those of the body, and how many of the latter a screen has room for."""
         panels: list[tuple[str, RenderableType]] = [
-            (change.now.ring.name, _stream(change, self.survey.realtime_ns, self.window_s, options.max_width < _NARROW))
+            (change.now.ring.name, _stream(change, self.survey.realtime_ns, self.window_s, options.max_width))
             for change in self.changes
         ]
         panels += [(unreadable.name, _unreadable(unreadable)) for unreadable in self.survey.unreadable]
@@ -135,7 +135,7 @@ def _head(survey: Survey) -> RenderableType:
     return grid
 
 
-def _stream(change: StreamChange, now_ns: int, window_s: float, narrow: bool) -> Panel:
+def _stream(change: StreamChange, now_ns: int, window_s: float, width: int) -> Panel:
     ring = change.now.ring
     condition = _condition(change.now) if ring.state == "live" else ""
     colour = _CONDITIONS.get(condition, _STATES[ring.state])
@@ -143,8 +143,8 @@ def _stream(change: StreamChange, now_ns: int, window_s: float, narrow: bool) ->
     if change.now.error is not None:
         parts.append(Text(printable_text(change.now.error), "yellow"))
     if change.frequencies:
-        parts.append(_frequencies(change.frequencies, now_ns, window_s, narrow))
-    parts.append(_consumers(change.consumers, ring.capacity, narrow))
+        parts.append(_frequencies(change.frequencies, now_ns, window_s, width))
+    parts.append(_consumers(change.consumers, ring.capacity, width))
     rate = "" if change.rate is None or ring.state != "live" else f"  {rate_text(change.rate)}"
     title = Text.assemble(
         (f"● {ring.name}", f"bold {colour}"), f"  {ring.state}", f"  {condition}" if condition else "", rate
@@ -195,36 +195,32 @@ def _what(stream: StreamStatus) -> str:
     return str(dtype) if dtype.names is None else f"records of {dtype.itemsize} bytes"
 
 
-def _frequencies(frequencies: Iterable[FrequencyChange], now_ns: int, window_s: float, narrow: bool) -> Table:
-    table = _table()
-    table.add_column("EVENT", width=10, no_wrap=True)
-    table.add_column("LAST", min_width=9, no_wrap=True)
-    for title, width in (("SEQUENCE", 11), ("MISSED", 7)):
-        table.add_column(title, justify="right", no_wrap=True, min_width=width)
-    for title in ("LATE p50", "p99", "MAX") if narrow else ("LATE p50", "p99", "p99.9", "MAX", f"MAX {window_s:g} s"):
-        table.add_column(title, justify="right", no_wrap=True, min_width=_DURATION_WIDTH)
-    if not narrow:
-        table.add_column("1µs  SHAPE  4s", no_wrap=True, min_width=len(_POWERS) + 1)
+def _frequencies(frequencies: Iterable[FrequencyChange], now_ns: int, window_s: float, width: int) -> Table:
+    grid = _Grid(width)
+    grid.add_column("EVENT", 10 if width >= _NARROW else 0, right=False)
+    grid.add_column("LAST", 9, right=False)
+    grid.add_column("SEQUENCE", 11, from_width=_NARROW)
+    grid.add_column("MISSED", 7)
+    for title, from_width in (("LATE p50", _MEDIUM), ("p99", _MEDIUM), ("p99.9", _WIDE), ("MAX", _MEDIUM)):
+        grid.add_column(title, _DURATION_WIDTH, from_width=from_width)
+    grid.add_column(f"MAX {window_s:g} s", _DURATION_WIDTH, from_width=_WIDE)
+    grid.add_column("1µs  SHAPE  4s", len(_POWERS) + 1, right=False, from_width=_WIDE)
     for frequency in frequencies:
         now = frequency.now
         if now.last_timestamp is None or now.last_sequence is None or now.lateness is None:
-            table.add_row(now.frequency.label, Text("none yet", "dim"), "", _missed(frequency))
+            grid.add_row(now.frequency.label, Text("none yet", "dim"), "", _missed(frequency))
             continue
         late = now.lateness
-        if narrow:
-            figures = [_late(ns) for ns in (late.p50_ns, late.p99_ns, late.max_ns)]
-        else:
-            figures = [_late(ns) for ns in (late.p50_ns, late.p99_ns, late.p99_9_ns, late.max_ns)]
-            figures.append(_late(frequency.recent.max_ns) if frequency.recent else Text("-", "dim"))
-            figures.append(Text(shape_text(late.counts), "cyan"))
-        table.add_row(
+        grid.add_row(
             now.frequency.label,
-            f"{age_text((now_ns - now.last_timestamp) / SECOND_NS)} ago",
+            age_text((now_ns - now.last_timestamp) / SECOND_NS) + (" ago" if width >= _NARROW else ""),
             f"{now.last_sequence:,}",
             _missed(frequency),
-            *figures,
+            *map(_late, (late.p50_ns, late.p99_ns, late.p99_9_ns, late.max_ns)),
+            _late(frequency.recent.max_ns) if frequency.recent else Text("-", "dim"),
+            Text(shape_text(late.counts), "cyan"),
         )
-    return table
+    return grid.table
 
 
 def _late(ns: int) -> Text:
@@ -235,25 +231,26 @@ def _missed(frequency: FrequencyChange) -> Text:
     return _count_and_news(frequency.now.missed, frequency.missed, "yellow")
 
 
-def _consumers(consumers: Iterable[ConsumerChange], capacity: int, narrow: bool) -> RenderableType:
-    table = _table()
-    cells = _NARROW_BAR_CELLS if narrow else _BAR_CELLS
-    table.add_column("CONSUMER", width=16 if narrow else 24, no_wrap=True, overflow="ellipsis")
-    for title, width in (("PID", 7), ("READS", 8)):
-        table.add_column(title, justify="right", no_wrap=True, min_width=width)
-    table.add_column("LAG", no_wrap=True, width=cells + 2)
-    for title, width in (("", 10 if narrow else 16), ("LOST", 10)):
-        table.add_column(title, justify="right", no_wrap=True, min_width=width)
+def _consumers(consumers: Iterable[ConsumerChange], capacity: int, width: int) -> RenderableType:
+    wide = width >= _WIDE
+    cells = 20 if wide else 8
+    grid = _Grid(width)
+    grid.add_column("CONSUMER", 24 if wide else 16 if width >= _NARROW else 10, right=False, fixed=True)
+    grid.add_column("PID", 7, from_width=_MEDIUM)
+    grid.add_column("READS", 8, from_width=_MEDIUM)
+    grid.add_column("LAG", cells + 2, right=False, from_width=_NARROW)
+    grid.add_column("" if width >= _NARROW else "LAG", 16 if wide else 10 if width >= _NARROW else 6)
+    grid.add_column("LOST", 10)
     for consumer in consumers:
-        table.add_row(
+        grid.add_row(
             Text(printable_text(consumer.now.label) or "unnamed", "" if consumer.now.label else "dim"),
             str(consumer.now.pid),
             "" if consumer.rate is None else rate_text(consumer.rate),
             _bar(consumer.fill, cells),
-            f"{consumer.now.lag:,}" if narrow else f"{consumer.now.lag:,} of {capacity:,}",
+            f"{consumer.now.lag:,} of {capacity:,}" if wide else f"{consumer.now.lag:,}",
             _count_and_news(consumer.now.lost, consumer.lost, "red"),
         )
-    return table if table.rows else Text("no registered consumers", "dim")
+    return grid.table if grid.table.rows else Text("no registered consumers", "dim")
 
 
 def _bar(fill: float, cells: int) -> Text:
@@ -283,5 +280,28 @@ def _unreadable(stream: Unreadable) -> Panel:
     )
 
 
-def _table() -> Table:
-    return Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bright_black")
+class _Grid:
+    """A table for a terminal of some width, which leaves out the columns that do not fit.
+
+    Attributes:
+        table: what to draw.
+    """
+
+    def __init__(self, width: int) -> None:
+        self.table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bright_black")
+        self._width = width
+        self._fits: list[bool] = []
+
+    def add_column(
+        self, title: str, min_width: int, *, right: bool = True, fixed: bool = False, from_width: int = 0
+    ) -> None:
+        """Add a column that is shown on terminals of `from_width` and more; a `fixed` one grows with no cell."""
+        self._fits.append(self._width >= from_width)
+        if self._fits[-1]:
+            width = min_width if fixed else None
+            justify: JustifyMethod = "right" if right else "left"
+            self.table.add_column(title, justify=justify, no_wrap=True, min_width=min_width, width=width)
+
+    def add_row(self, *cells: RenderableType) -> None:
+        """Add a row with a cell for each column, those that are left out too."""
+        self.table.add_row(*compress(cells, self._fits))

@@ -171,6 +171,27 @@ def test_on_a_narrow_terminal_losses_are_not_cut_off(name: str) -> None:
     assert re.search(r"▕████    ▏ +512 +512 +│", picture)
 
 
+def test_on_a_very_narrow_terminal_misses_and_losses_are_still_there(name: str) -> None:
+    with (
+        Run(SECOND, DAY) as run,
+        Producer.create(name, "<i8", 1024) as producer,
+        Consumer.attach(name, label="plotter") as reader,
+    ):
+        run.start()
+        run.after(0.5)
+        producer.publish_many(range(1024))
+        before = survey([run.name, name])
+        run.after(86_000)
+        producer.publish_many(range(512))
+        reader.read(512)
+        picture = drawn(survey([run.name, name]), before, width=40)
+    assert all(len(line) == 40 for line in picture.splitlines())
+    assert line_with(picture, "EVENT").split() == ["EVENT", "LAST", "MISSED"]
+    assert line_with(picture, "second ").split()[-2:] == ["85,999", "+85,999"]
+    assert line_with(picture, "CONSUMER").split() == ["CONSUMER", "LAG", "LOST"]
+    assert line_with(picture, "plotter").split() == ["plotter", "512", "512", "+512"]
+
+
 def test_it_is_as_wide_as_the_paper(name: str) -> None:
     with Producer.create(name, "<i8", 8), Consumer.attach(name, label="a reader with a rather long name"):
         for width in (60, 100, 200):
