@@ -20,6 +20,7 @@ from chronostream.observe import host
 from chronostream.observe.host import MachineFacts
 from chronostream.observe.survey import survey
 from chronostream.ring.core import load_core
+from chronostream.stream.config import REALTIME_PRIORITY
 from chronostream.stream.state import STATE_SIZE
 
 __all__ = ["Finding", "Verdict", "examine"]
@@ -173,8 +174,8 @@ def _realtime() -> Finding:
         not allowed,
         "real-time",
         f"{'permitted' if allowed else 'not permitted'} (limit {host.realtime_limit()})",
-        "needed only on a busy machine, where events come late without it: set LimitRTPRIO=10 in the systemd unit, or "
-        "`- rtprio 10` in /etc/security/limits.conf",
+        f"needed only on a busy machine, where events come late without it: set LimitRTPRIO={REALTIME_PRIORITY} in the "
+        f"systemd unit, or `- rtprio {REALTIME_PRIORITY}` in /etc/security/limits.conf",
     )
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chronostream.clock import SystemClock
+from chronostream.stream.config import REALTIME_PRIORITY
 
 __all__ = [
     "ClockSync",
@@ -147,12 +148,12 @@ def sleeps_by() -> str:
 
 
 def may_be_realtime() -> bool | None:
-    """Return whether this process may take a real-time priority: it tries, because a cgroup can forbid it too."""
+    """Return whether this process may take `REALTIME_PRIORITY`: it tries, because a cgroup can forbid it too."""
     policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
     if policy in (os.SCHED_FIFO, os.SCHED_RR):
         return True  # Do not try: this process might be unable to get its priority back.
     try:
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(REALTIME_PRIORITY))
     except OSError:
         return False
     os.sched_setscheduler(0, policy, parameters)

@@ -11,13 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 from chronostream._values import checked_int
 from chronostream.errors import InvalidValueError
+from chronostream.stream.config import REALTIME_PRIORITY
 
 __all__ = ["apply_priority", "check_cpu", "realtime_problem"]
 
 _log = logging.getLogger(__name__)
-
-# Above what ordinary real-time programs take, below the kernel's own threads that serve interrupts (50).
-_FIFO_PRIORITY = 40
 
 
 def apply_priority(*, realtime: bool = False, cpu: int | None = None, name: str = "") -> None:
@@ -63,11 +61,11 @@ def realtime_problem() -> str | None:
 def _be_realtime() -> str | None:
     """Ask for real-time scheduling of the calling thread; return why that failed, None if it did not."""
     try:
-        os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(_FIFO_PRIORITY))
+        os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(REALTIME_PRIORITY))
     except PermissionError:
         return (
-            f"no real-time scheduling: this process may not have SCHED_FIFO priority {_FIFO_PRIORITY}; going on "
-            f"without. Give it CAP_SYS_NICE, a limit `ulimit -r {_FIFO_PRIORITY}`, or under systemd "
-            f"LimitRTPRIO={_FIFO_PRIORITY}"
+            f"no real-time scheduling: this process may not have SCHED_FIFO priority {REALTIME_PRIORITY}; going on "
+            f"without. Give it CAP_SYS_NICE, a limit `ulimit -r {REALTIME_PRIORITY}`, or under systemd "
+            f"LimitRTPRIO={REALTIME_PRIORITY}"
         )
     return None

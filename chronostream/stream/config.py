@@ -30,7 +30,11 @@ from chronostream.stream.options import (
 from chronostream.stream.state import STATE_SIZE
 from chronostream.version import __version__
 
-__all__ = ["OPTIONS", "SequencerKind", "StreamConfig", "checked_config", "default_instance"]
+__all__ = ["OPTIONS", "REALTIME_PRIORITY", "SequencerKind", "StreamConfig", "checked_config", "default_instance"]
+
+# Above what ordinary real-time programs take, below the kernel's own threads that serve interrupts (50).
+REALTIME_PRIORITY = 40
+"""The priority under SCHED_FIFO that `realtime` requests."""
 
 _STREAM, _CLOCK, _ACCESS, _PROCESS = Section
 _INSTANCE, _VERSION = (text(EVENT_DTYPE[field].itemsize) for field in ("instance_id", "producer_version"))

@@ -18,8 +18,9 @@ from chronostream.observe.doctor import Finding, Verdict, examine
 from chronostream.observe.host import ClockSync, MachineFacts, Room
 from chronostream.observe.survey import survey
 from chronostream.ring import Consumer, Producer
+from chronostream.stream.config import REALTIME_PRIORITY
 from tests.engine_harness import NS, Run
-from tests.ring.harness import overwrite, path_of
+from tests.ring.harness import ROOT, overwrite, path_of
 
 MIB = 2**20
 
@@ -153,7 +154,12 @@ def test_real_time_that_is_not_permitted_is_told(
     monkeypatch: pytest.MonkeyPatch, allowed: bool | None, expected: Verdict
 ) -> None:
     monkeypatch.setattr(host, "may_be_realtime", lambda: allowed)
-    assert finding("real-time").verdict is expected
+    result = finding("real-time")
+    assert result.verdict is expected
+    unit = (ROOT / "docs/chronostream@.service").read_text()
+    for limit in (f"LimitRTPRIO={REALTIME_PRIORITY}", f"rtprio {REALTIME_PRIORITY}`"):
+        assert (limit in result.advice) == (allowed is False)
+    assert f"\nLimitRTPRIO={REALTIME_PRIORITY}\n" in unit
 
 
 @pytest.mark.parametrize(

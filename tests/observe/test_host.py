@@ -12,6 +12,7 @@ from chronostream.observe.host import (
     reading_ns,
     sleeps_by,
 )
+from chronostream.stream.config import REALTIME_PRIORITY
 from tests.ring.harness import NOBODY, in_fork, needs_root
 
 
@@ -72,6 +73,13 @@ def test_a_process_that_may_not_be_real_time_learns_it(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(os, "sched_setscheduler", forbid)
     assert may_be_realtime() is False
+
+
+def test_what_is_tried_is_the_priority_that_a_producer_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[int] = []
+    monkeypatch.setattr(os, "sched_setscheduler", lambda _, __, given: tried.append(given.sched_priority))
+    assert may_be_realtime() is True
+    assert tried == [REALTIME_PRIORITY, os.sched_getparam(0).sched_priority]
 
 
 def test_a_process_that_is_real_time_already_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
