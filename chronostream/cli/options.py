@@ -1,6 +1,6 @@
 """How commands declare what they take: the parameters that several of them share, and the options of a stream.
 
-What an option of a stream is, `chronostream.stream.config.StreamConfig` declares; here it becomes a flag.
+`chronostream.stream.config.StreamConfig` declares the options of a stream; here they become flags.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ __all__ = [
     "Option",
     "run_options",
     "stream_option",
-    "variable_of",
 ]
 
 
@@ -48,7 +47,7 @@ class Option(click.Option):
     """An option with a place in the help.
 
     Args:
-        names: flags, with their letters; and the parameter of the command's function, if it is called otherwise.
+        names: its flags; and the parameter of the command's function, if it is called otherwise.
         type_: what it takes; None if it is a flag that takes nothing.
         help_: what it means.
         default: the text that it has if it is not given.
@@ -71,7 +70,7 @@ class Option(click.Option):
         **attributes: Any,
     ) -> None:
         if type_ is None:
-            attributes |= {"is_flag": True, "default": None}  # rather than False: it was not given
+            attributes |= {"is_flag": True, "default": None}  # not False, which would mean that it was given
         elif default is not None:
             attributes["default"] = default
         super().__init__([*names.split(), *former], type=type_, help=help_, **attributes)
@@ -80,18 +79,13 @@ class Option(click.Option):
         self.former = former
 
 
-def variable_of(key: str) -> str:
-    """Return the environment variable of an option of ``chronostream run``."""
-    return f"CHRONOSTREAM_{key.upper().replace('-', '_')}"
-
-
 def stream_option(field: str, *, environment: bool = False, **changes: Any) -> Option:
     """Return the flag of a field of `StreamConfig`.
 
     Args:
         field: which one.
         environment: whether a variable may give it, too.
-        changes: what a command says otherwise to `Option`.
+        changes: arguments of `Option` that differ for this command.
     """
     from chronostream.stream.config import OPTIONS
 
@@ -100,22 +94,17 @@ def stream_option(field: str, *, environment: bool = False, **changes: Any) -> O
     names, text = f"--{key} {field}", declared.words
     if declared.letter:
         names = f"-{declared.letter} {names}"
-    if declared.kind.name == "switch":
+    is_switch = declared.kind.name == "switch"
+    if is_switch:
         off = declared.off or f"no-{key}"
         names, text = f"--{key}/--{off} {field}", key if declared.default else off
     elif text is None and declared.default is not None:
         text = type_.write(declared.default)
-    attributes: dict[str, Any] = {
-        "default_text": text,
-        "former": [f"--{each}" for each in declared.former],
-        "multiple": type_.multiple,
-    }
+    former = [f"--{each}" for each in declared.former]
+    attributes: dict[str, Any] = {"default_text": text, "former": former, "multiple": type_.multiple}
     if environment:
-        variables = [variable_of(each) for each in (key, *declared.former)]
-        variable = variables if declared.former else variables[0]
-        attributes |= {"envvar": variable, "show_envvar": True, "section": declared.section}
-    flag = declared.kind.name == "switch"
-    return Option(names, None if flag else type_, declared.help, **(attributes | changes))
+        attributes |= _variable(key, *declared.former) | {"section": declared.section}
+    return Option(names, None if is_switch else type_, declared.help, **(attributes | changes))
 
 
 def run_options() -> list[click.Parameter]:
@@ -123,25 +112,20 @@ def run_options() -> list[click.Parameter]:
     from chronostream.stream.config import OPTIONS
     from chronostream.stream.options import Section
 
+    name_help = "Name of the stream; with --config, run only this one."
+    file_help = "TOML file with a table [streams.NAME] for each stream."
     return [
-        Argument(
-            "name",
-            STREAM_NAME,
-            "Name of the stream; with --config, run only this one.",
-            required=False,
-            section=Section.STREAM,
-        ),
-        Option(
-            "--config",
-            _FILE,
-            "TOML file with a table [streams.NAME] for each stream.",
-            section=Section.STREAM,
-            envvar=variable_of("config"),
-            show_envvar=True,
-        ),
+        Argument("name", STREAM_NAME, name_help, required=False, section=Section.STREAM),
+        Option("--config", _FILE, file_help, section=Section.STREAM, **_variable("config")),
         *(stream_option(field, environment=True) for field, declared in OPTIONS.items() if declared.key),
         Option("--for for_s", DURATION, _FOR, section=Section.PROCESS),
     ]
+
+
+def _variable(*keys: str) -> dict[str, Any]:
+    """Return what gives an option an environment variable, for its key and for former ones."""
+    names = [f"CHRONOSTREAM_{key.upper().replace('-', '_')}" for key in keys]
+    return {"envvar": names if len(names) > 1 else names[0], "show_envvar": True}
 
 
 def _connection(names: str, type_: click.ParamType[Any] | None, help_: str) -> Option:

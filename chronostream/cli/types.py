@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from datetime import date, datetime, time
 from typing import TYPE_CHECKING, Any
 
@@ -17,18 +17,7 @@ from chronostream.errors import ConfigError, InvalidValueError
 if TYPE_CHECKING:
     from chronostream.stream.options import Kind
 
-__all__ = [
-    "DURATION",
-    "INSTANT",
-    "INTEGER",
-    "INTERVAL",
-    "OCTAL",
-    "SIZE",
-    "STREAM_NAME",
-    "TOML_TYPES",
-    "Type",
-    "type_of",
-]
+__all__ = ["DURATION", "INSTANT", "INTERVAL", "OCTAL", "SIZE", "STREAM_NAME", "TOML_TYPES", "Type", "type_of"]
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?", re.ASCII)
 _UNITS_S = {"d": 86400, "h": 3600, "m": 60, "s": 1, "ms": 0.001}
@@ -37,7 +26,7 @@ _SHORTEST_INTERVAL_S = 0.05
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(k|K|M|G|Ki|Mi|Gi)?B?", re.ASCII)
 _UNITS = {None: 1, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9, "Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30}
 _LARGEST = 1 << 62
-_NUMBER = re.compile(r"\d{1,10}", re.ASCII)
+_GROUP_NUMBER = re.compile(r"\d{1,10}", re.ASCII)
 TOML_TYPES = {
     bool: "a boolean",
     int: "a whole number",
@@ -45,11 +34,13 @@ TOML_TYPES = {
     str: "text",
     list: "a list",
     dict: "a table",
-    date: "a time",
-    datetime: "a time",
-    time: "a time",
+    **dict.fromkeys((date, datetime, time), "a time"),
 }
 """What people call the types of values in a TOML file."""
+
+
+def _as_it_is(_option: str, value: Any) -> Any:
+    return value
 
 
 @dataclass(eq=False)
@@ -58,33 +49,35 @@ class Type(click.ParamType):  # type: ignore[type-arg]  # before click 8.4 it ta
 
     Attributes:
         name: what the help calls such a value.
-        parse: returns what a text, or a value in a file, means; its first argument is what messages call the option.
+        parse: returns the value of a text, or of a value in a file; its first argument names the option in messages.
         in_file: the types that a value in a file may have.
         expected: what messages expect there.
-        write: returns the text that means a value.
-        choices: the words to show and to complete. What uses the option checks them.
+        write: returns the text of a value.
+        choices: the words that the help shows. The command or `StreamConfig` checks them.
+        words: returns the words that the shell completes; the choices if it is None.
         multiple: whether there may be several.
     """
 
     name: str = "text"
-    parse: Callable[[str, Any], Any] = lambda _, value: value
+    parse: Callable[[str, Any], Any] = _as_it_is
     in_file: tuple[type, ...] = (str,)
     expected: str = "text in quotes"
     write: Callable[[Any], str] = str
     choices: tuple[str, ...] = ()
+    words: Callable[[], Iterable[str]] | None = None
     multiple: bool = False
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return what a flag, a variable or a default means."""
+        """Return the value of a flag, a variable or a default."""
         return self.parse(param.opts[0] if param else self.name, value)
 
     def read(self, where: str, value: Any) -> Any:
-        """Return what a value in a file means."""
+        """Return the value of a key in a file."""
         values = value if self.multiple and isinstance(value, list) else [value]
         if not all(type(each) in self.in_file for each in values):
             raise ConfigError(f"{where} is {TOML_TYPES[type(value)]}, expected {self.expected}")
-        meant = [self.parse(where, each) for each in values]
-        return meant if self.multiple else meant[0]
+        parsed = [self.parse(where, each) for each in values]
+        return parsed if self.multiple else parsed[0]
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str | None:
         """Return what the help shows in place of a value; an argument has its own name there."""
@@ -94,41 +87,39 @@ class Type(click.ParamType):  # type: ignore[type-arg]  # before click 8.4 it ta
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         """Return the words that begin so."""
-        return [CompletionItem(each) for each in self.choices if each.startswith(incomplete)]
+        words = self.choices if self.words is None else self.words()
+        return [CompletionItem(each) for each in words if each.startswith(incomplete)]
 
 
-class _StreamName(Type):
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """Return the streams of this machine whose names begin so."""
-        from chronostream.ring import list_names
+def _stream_names() -> list[str]:
+    from chronostream.ring import list_names
 
-        return [CompletionItem(each) for each in list_names() if each.startswith(incomplete)]
+    return list_names()
 
 
-def _integer(_where: str, value: Any) -> int:
+def _integer(_option: str, value: Any) -> int:
     try:
         return int(value)
     except ValueError:
         raise click.BadParameter(f"{value!r} is not a valid integer.") from None
 
 
-def _seconds(where: str, value: str | float) -> float:
+def _seconds(option: str, value: str | float) -> float:
     """Return ``10s``, ``500ms``, ``5m``, ``1h`` or ``2.5`` (seconds) in seconds."""
     if not isinstance(value, str):
         if not 0 <= value <= _LONGEST_S:
-            raise ConfigError(f"{where} is {value}, expected 0 seconds or more, up to 292 years")
+            raise ConfigError(f"{option} is {value}, expected 0 seconds or more, up to 292 years")
         return value
     match = _DURATION.fullmatch(value.strip())
-    seconds = float(match[1]) * _UNITS_S[match[2] or "s"] if match else None
-    if seconds is None or seconds > _LONGEST_S:
-        raise InvalidValueError(f"{where} is {value!r}, expected a duration such as 10s, 500ms, 5m or 1h")
+    if not match or (seconds := float(match[1]) * _UNITS_S[match[2] or "s"]) > _LONGEST_S:
+        raise InvalidValueError(f"{option} is {value!r}, expected a duration such as 10s, 500ms, 5m or 1h")
     return seconds
 
 
-def _interval(where: str, value: str) -> float:
-    seconds = _seconds(where, value)
+def _interval(option: str, value: str) -> float:
+    seconds = _seconds(option, value)
     if seconds < _SHORTEST_INTERVAL_S:
-        raise InvalidValueError(f"{where} is {value!r}, expected {_SHORTEST_INTERVAL_S:g}s or more")
+        raise InvalidValueError(f"{option} is {value!r}, expected {_SHORTEST_INTERVAL_S:g}s or more")
     return seconds
 
 
@@ -137,66 +128,58 @@ def _duration_text(seconds: float) -> str:
     return f"{seconds / unit_s:g}{unit}"
 
 
-def _octal(where: str, value: str) -> int:
+def _octal(option: str, value: str) -> int:
     try:
         return int(value, 8)
     except ValueError:
-        raise InvalidValueError(f"{where} is {value!r}, expected octal permissions such as 600 or 640") from None
+        raise InvalidValueError(f"{option} is {value!r}, expected octal permissions such as 600 or 640") from None
 
 
-def _size(where: str, value: str) -> int:
+def _size(option: str, value: str) -> int:
     match = _SIZE.fullmatch(value.strip())
-    size = float(match[1]) * _UNITS[match[2]] if match else None
-    if size is None or size > _LARGEST:
-        raise InvalidValueError(f"{where} is {value!r}, expected a size such as 64MB, 500kB, 1GB or 64MiB")
+    if not match or (size := float(match[1]) * _UNITS[match[2]]) > _LARGEST:
+        raise InvalidValueError(f"{option} is {value!r}, expected a size such as 64MB, 500kB, 1GB or 64MiB")
     return round(size)
 
 
-def _instant(where: str, value: str) -> int:
+def _instant(option: str, value: str) -> int:
     from chronostream._values import instant_ns
 
-    return instant_ns(where, value)
+    return instant_ns(option, value)
 
 
-def _group(_where: str, value: str | int) -> str | int:
-    return int(value) if isinstance(value, str) and _NUMBER.fullmatch(value) else value
+def _group(_option: str, value: str | int) -> str | int:
+    return int(value) if isinstance(value, str) and _GROUP_NUMBER.fullmatch(value) else value
 
 
-INTEGER = Type("integer", _integer, in_file=(int,), expected="a whole number such as 65536")
+_INTEGER = Type("integer", _integer, (int,), "a whole number such as 65536")
 DURATION = Type(
-    "duration",
-    _seconds,
-    in_file=(str, int, float),
-    expected='a duration such as "10s" or "1h", or a number of seconds',
-    write=_duration_text,
+    "duration", _seconds, (str, int, float), 'a duration such as "10s" or "1h", or a number of seconds', _duration_text
 )
 INTERVAL = Type("duration", _interval)
 # A file has permissions as text: TOML would read a number as a decimal one.
-OCTAL = Type("octal", _octal, expected='text with octal permissions such as "640"', write=lambda mode: f"{mode:o}")
+OCTAL = Type("octal", _octal, (str,), 'text with octal permissions such as "640"', "{:o}".format)
 SIZE = Type("size", _size)
 INSTANT = Type("instant", _instant)
-STREAM_NAME = _StreamName()
+STREAM_NAME = Type(words=_stream_names)
 _OF_KINDS = {
+    "choice": Type(),
     "zone": Type("zone"),
-    "integer": INTEGER,
-    "processor": INTEGER,
+    "integer": _INTEGER,
+    "processor": _INTEGER,
     "duration": DURATION,
     "permissions": OCTAL,
-    "group": Type("group", _group, in_file=(str, int)),
+    "group": Type("group", _group, (str, int)),
     "switch": Type("boolean", in_file=(bool,), expected="true or false"),
     "text": Type(),
+    "frequency": Type(
+        expected='text such as "second", or a list of them',
+        write=lambda frequencies: ", ".join(each.label for each in frequencies),
+        multiple=True,
+    ),
 }
 
 
 def type_of(kind: Kind) -> Type:
     """Return how the command line, and a file, give an option of this kind."""
-    if kind.name == "choice":
-        return Type(choices=kind.choices)
-    if kind.name == "frequency":
-        return Type(
-            expected='text such as "second", or a list of them',
-            write=lambda frequencies: ", ".join(each.label for each in frequencies),
-            choices=kind.choices,
-            multiple=True,
-        )
-    return _OF_KINDS[kind.name]
+    return replace(_OF_KINDS[kind.name], choices=kind.choices)
