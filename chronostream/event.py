@@ -32,6 +32,7 @@ __all__ = [
     "checked_records",
     "encode_text",
     "event_ids",
+    "plain_fields",
     "to_events",
     "to_records",
 ]
@@ -258,6 +259,12 @@ def event_ids(records: npt.NDArray[np.void]) -> npt.NDArray[np.str_]:
     records = checked_records(records)
     columns = (records[field].tolist() for field in ("frequency", "timestamp", "sequence"))
     return np.array([_event_id(*row) for row in zip(*columns, strict=True)], dtype=np.str_)
+
+
+def plain_fields(event: Event) -> dict[str, Any]:
+    """Return the eight fields of an event as values for JSON; the frequency is its name."""
+    fields = {name: getattr(event, name) for name in Event.__slots__}
+    return fields | {"frequency": event.frequency.label}
 
 
 def to_events(records: npt.NDArray[np.void]) -> list[Event]:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chronostream.errors import BridgeError, InvalidNameError, InvalidTypeError, InvalidValueError
-from chronostream.event import EVENT_DTYPE, SCHEMA_VERSION, Event, Frequency, to_events, to_records
+from chronostream.event import EVENT_DTYPE, SCHEMA_VERSION, Event, Frequency, plain_fields, to_events, to_records
 from chronostream.ring import segment_name
 
 __all__ = [
@@ -62,7 +62,7 @@ def encode(records: npt.NDArray[np.void], events: Sequence[Event], encoding: Enc
     if encoding is Encoding.RECORD:
         raw, size = records.tobytes(), EVENT_DTYPE.itemsize
         return [raw[start : start + size] for start in range(0, len(raw), size)]
-    return [_json(event) for event in events]
+    return [json.dumps(plain_fields(event), separators=(",", ":")).encode() for event in events]
 
 
 def decode(subject: str, headers: Mapping[str, str] | None, payload: bytes) -> Event:
@@ -91,11 +91,6 @@ def _prefix(name: str) -> str:
     if not all(name.split(".")):
         raise InvalidNameError(f"{name!r} cannot be part of a subject: remove a '.' at its end, or next to another '.'")
     return f"chronostream.{name}"
-
-
-def _json(event: Event) -> bytes:
-    fields = {name: getattr(event, name) for name in Event.__slots__}
-    return json.dumps(fields | {"frequency": event.frequency.label}, separators=(",", ":")).encode()
 
 
 def _from_json(payload: bytes) -> Event:

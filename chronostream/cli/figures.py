@@ -1,16 +1,35 @@
-"""How figures are written for people, and what is said where there is nothing."""
+"""How results are printed, and how figures are written for people."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable, Sequence
+
+import click
+
+from chronostream._stdio import print_lines
 from chronostream._values import SECOND_NS
 
-__all__ = ["NO_STREAMS", "age_text", "duration_text", "rate_text", "size_text"]
+__all__ = ["NO_STREAMS", "age_text", "duration_text", "print_result", "print_streams", "rate_text", "size_text"]
 
 NO_STREAMS = "no streams on this machine: start one with `chronostream run NAME`"
 
 _DURATIONS = (("s", SECOND_NS), ("ms", 1_000_000), ("µs", 1000))
 _AGES = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
 _RATES = (("G", 1e9), ("M", 1e6), ("k", 1e3))
+
+
+def print_result(format_: str, plain: object, lines: Iterable[str]) -> None:
+    """Print a result as one line of JSON, or as lines of text."""
+    print_lines(*([json.dumps(plain)] if format_ == "json" else lines))
+
+
+def print_streams(format_: str, plain: Sequence[object], lines: Iterable[str]) -> None:
+    """Print a result about streams; where there are none, say how to start one."""
+    if plain or format_ == "json":
+        print_result(format_, plain, lines)
+    else:
+        click.echo(NO_STREAMS, err=True)
 
 
 def duration_text(ns: float) -> str:

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 
-import click
-
 from chronostream import ring
-from chronostream._stdio import print_lines
 from chronostream._values import utc_text
-from chronostream.cli.figures import NO_STREAMS, duration_text, size_text
+from chronostream.cli.figures import duration_text, print_result, print_streams, size_text
 from chronostream.observe.survey import survey
 from chronostream.stream.description import Description
 from chronostream.stream.state import Freshness
@@ -23,10 +19,7 @@ def status(format_: str, name: str | None = None, any_owner: bool = False) -> No
     """Print one stream, or all, in full."""
     if name is not None:
         found = stream_status(name, any_owner=any_owner)
-        if format_ == "json":
-            click.echo(json.dumps(found.as_dict()))
-        else:
-            print_lines(*_lines(found))
+        print_result(format_, found.as_dict(), _lines(found))
         return
     everything = survey(any_owner=any_owner)
     streams = [(each.ring.name, _lines(each), each.as_dict()) for each in everything.streams]
@@ -34,12 +27,8 @@ def status(format_: str, name: str | None = None, any_owner: bool = False) -> No
         (each.name, [f"{each.name}  {each.state}", f"  {each.error}"], asdict(each)) for each in everything.unreadable
     ]
     streams.sort(key=lambda stream: stream[0])
-    if format_ == "json":
-        click.echo(json.dumps([plain for _, _, plain in streams]))
-    elif not streams:
-        click.echo(NO_STREAMS, err=True)
-    else:
-        print_lines(*[line for _, lines, _ in streams for line in ("", *lines)][1:])
+    lines = [line for _, lines, _ in streams for line in ("", *lines)][1:]
+    print_streams(format_, [plain for _, _, plain in streams], lines)
 
 
 def _lines(stream: StreamStatus) -> list[str]:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
-import click
 import numpy as np
 import numpy.typing as npt
 
-from chronostream._stdio import print_lines
 from chronostream.backfill import Report, verify_stream
 from chronostream.backfill import verify as verify_records
+from chronostream.cli.figures import print_result
 from chronostream.cli.nats import nats_source, split_options
 from chronostream.cli.progress import progress
 from chronostream.errors import InvalidValueError
@@ -35,10 +33,7 @@ def verify(name: str, format_: str, start_ns: int | None = None, end_ns: int | N
         found = inspect(name, any_owner=options.get("any_owner", False))
         with progress(name, min(found.head, found.capacity)) as on_progress:
             report = verify_stream(name, start_ns, end_ns, on_progress=on_progress, **options)
-    if format_ == "json":
-        click.echo(json.dumps(report.as_dict()))
-    else:
-        print_lines(*report.lines())
+    print_result(format_, report.as_dict(), report.lines())
     return 0 if report.ok else _FAILED
 
 
