@@ -10,6 +10,7 @@ from typing import Literal, Self, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from chronostream._exclusive import Exclusive
 from chronostream._values import checked_seconds
 from chronostream.errors import (
     ChronoStreamError,
@@ -33,10 +34,11 @@ LOOK_AGAIN_S = 0.02
 _BATCH = 1024
 
 
-class EventStream:
+class EventStream(Exclusive):
     """The events of one stream from some position on: an iterator that blocks, and a reader that does not.
 
-    A loop over it ends when the stream is closed and drained. Use it as a context manager; one thread at a time.
+    A loop over it ends when the stream is closed and drained. Use it as a context manager; one thread at a time. A
+    signal handler or a finalizer that uses it in the middle of another call may get `BusyError`.
 
     Attributes:
         consumer: the handle on the ring underneath.
@@ -48,10 +50,11 @@ class EventStream:
         self.frequencies = frequencies
         self._on_lost = on_lost
         self._numbers = None if frequencies is None else np.array(sorted(frequencies), np.uint8)
-        self._pending = np.empty(0, EVENT_DTYPE)  # read from the ring, not yet handed out
-        self._events: list[Event] = []  # the front of those as objects, the next one last
-        self._loss: LostError | None = None  # to be raised once the pending ones are handed out
-        self._after_loss = self._pending  # what was read behind the loss
+        self._batch = np.empty(0, EVENT_DTYPE)  # the records of the last batch of `Event` objects
+        self._events: list[Event] = []  # those not yet returned, the next one last
+        self._pending = self._batch  # read from the ring after that batch
+        self._loss: LostError | None = None  # to be raised once the pending ones are returned
+        self._after_loss = self._batch  # read after the loss
 
     @property
     def lost(self) -> int:
@@ -60,8 +63,8 @@ class EventStream:
 
     @property
     def lag(self) -> int:
-        """How many events are published and not yet handed out; those still in the ring count for any frequency."""
-        return self.consumer.lag + len(self._pending) + len(self._after_loss)
+        """How many events are published and not yet returned; those still in the ring count for any frequency."""
+        return self.consumer.lag + len(self._events) + len(self._pending) + len(self._after_loss)
 
     @property
     def closed(self) -> bool:
@@ -74,10 +77,7 @@ class EventStream:
         Raises:
             LostError: the next events were lost, and ``on_lost="raise"``; the next call goes on behind them.
         """
-        count = checked_limit(limit, self.lag)
-        self._fill(count)
-        records, self._pending, self._events = self._pending[:count], self._pending[count:], []
-        return records
+        return self._exclusively(self._take, checked_limit(limit, self.lag))
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Wait for an event, for `timeout_s` seconds or for ever.
@@ -91,17 +91,18 @@ class EventStream:
             ProducerGoneError: the producer died, and ``on_gone="raise"``.
         """
         deadline_s = math.inf if timeout_s is None else time.monotonic() + checked_seconds("timeout_s", timeout_s)
-        while not len(self._pending):
+        while not self._exclusively(self._has_events):
             remaining_s = max(0.0, deadline_s - time.monotonic())
-            self._fill(1)
-            if not len(self._pending) and (not self.consumer.wait(remaining_s) or not remaining_s):
+            if not self.consumer.wait(remaining_s):
                 return False
+            if not remaining_s:
+                return self._exclusively(self._has_events)
         return True
 
     def close(self) -> None:
         """Let go of the stream; twice is fine."""
         self.consumer.close()
-        self._events, self._pending = [], self._pending[:0]
+        self._events, self._pending = [], self._batch[:0]
 
     def __iter__(self) -> Self:
         """Return the stream itself."""
@@ -109,12 +110,13 @@ class EventStream:
 
     def __next__(self) -> Event:
         """Return the next event; block until there is one. It raises what `wait` raises."""
-        if not self._events:
-            if not self.wait():
-                raise StopIteration
-            self._events = to_events(self._pending[:_BATCH])[::-1]
-        self._pending = self._pending[1:]
-        return self._events.pop()
+        while True:
+            try:
+                return self._events.pop()
+            except IndexError:
+                if not self.wait():
+                    raise StopIteration from None
+                self._exclusively(self._convert)
 
     def __enter__(self) -> Self:
         return self
@@ -130,6 +132,26 @@ class EventStream:
         except (ChronoStreamError, OSError):
             facts = "this handle is closed"
         return f"<{type(self).__name__} {self.consumer.name!r}: {facts}, {labels}>"
+
+    def _take(self, count: int) -> npt.NDArray[np.void]:
+        events, self._events = self._events, []
+        if events:
+            self._pending = np.concatenate([self._batch[-len(events) :], self._pending])
+        self._fill(count)
+        records, self._pending = self._pending[:count], self._pending[count:]
+        return records
+
+    def _has_events(self) -> bool:
+        if not self._events:
+            self._fill(1)
+        return bool(self._events) or len(self._pending) > 0
+
+    def _convert(self) -> None:
+        """Make objects of the next batch, unless a call in between did, or took its records."""
+        if not self._events:
+            batch = self._pending[:_BATCH]
+            events = to_events(batch)[::-1]
+            self._batch, self._events, self._pending = batch, events, self._pending[_BATCH:]
 
     def _fill(self, count: int) -> None:
         """Read until `count` events are pending, up to what is published now: a fast producer could go on for ever."""

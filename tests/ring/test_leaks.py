@@ -30,7 +30,7 @@ class Case:
     """Handles on two rings, closed handles, and one value of each kind that a method may be given."""
 
     producer: Any
-    consumer: Consumer
+    consumer: Any
     padded: Any
     padded_consumer: Consumer
     closed_producer: Producer
