@@ -1,4 +1,4 @@
-"""A broadcast ring for any fixed-width dtype, in shared memory; it knows nothing of events, time or scheduling.
+"""A broadcast ring for any fixed-width dtype, in shared memory; it does not depend on events, time or scheduling.
 
 One producer publishes to any number of consumers, in any processes of one machine. docs/architecture.md lists the
 modules; docs/ring.md has the byte layout and the numbered steps that the cores cite.

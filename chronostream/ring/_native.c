@@ -1,21 +1,20 @@
 /* The native core: `Writer` and `Reader` of chronostream.ring.core over the protocol in protocol.h.
  *
- * Stable ABI of Python 3.11, buffers instead of numpy's C API. Each handle holds its own view of the mapping, so that
- * nothing is read after unmap, in whatever order things are closed. What callers hand in is taken as it is where it is
- * bytes or an array of the ring's own dtype; all else goes through chronostream.ring.records, as for the portable core.
- */
+ * It uses the stable ABI of Python 3.11, and buffers instead of numpy's C API. Each handle holds its own view of the
+ * mapping, so that nothing is read after unmap, in whatever order things are closed. Bytes and arrays of the ring's own
+ * dtype are used as they are; chronostream.ring.records converts all other values, as for the portable core. */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
 #include "protocol.h"
 
-/* From 3.12 on the headers take these for immortal, which they are not on 3.11, where the same build runs as well. */
+/* From 3.12 on the headers do not count references to these, but the same build runs on 3.11, which does. */
 #undef Py_RETURN_NONE
 #undef Py_RETURN_TRUE
 #define Py_RETURN_NONE return Py_NewRef(Py_None)
 #define Py_RETURN_TRUE return Py_NewRef(Py_True)
 
-/* References and nothing else: they are visited and let go as an array. */
+/* Only references: the garbage collector's functions below treat it as an array. */
 typedef struct {
     PyObject *copy;     /* copy.copy */
     PyObject *empty;    /* numpy.empty */
@@ -31,13 +30,13 @@ typedef struct {
     PyObject *dtype_name; /* "dtype" */
 } native_state;
 
-/* What both sides have. `segment` and `control` are views that keep the mapping; `release_error` ends every use. A handle is
- * of one thread, but that another may close it while one waits: hence the atomics. */
+/* What both sides have. `segment` and `control` are views that keep the mapping; `release_error` ends every use. One
+ * thread uses a handle, but another one may close it during a wait: hence the atomics. */
 typedef struct {
     PyObject_HEAD
     const native_state *state; /* of the module, which the type keeps alive */
     PyObject *layout;
-    PyObject *dtype, *equal_dtype; /* the ring's own, and another object that was found to be the same */
+    PyObject *dtype, *equal_dtype; /* the ring's own, and another object that compared equal */
     _Atomic(PyObject *) release_error;
     Py_buffer segment, control;
     atomic_int users; /* of the views: the handle until it is released, and a thread that waits */
@@ -46,7 +45,7 @@ typedef struct {
 typedef struct {
     side base;
     cs_writer writer;
-    Py_ssize_t raw_size; /* of a `bytes` that is a record, whatever it holds; -1 if it must be looked at */
+    Py_ssize_t raw_size; /* of a `bytes` that is a record, whatever its contents; -1 if they must be checked */
 } writer_object;
 
 typedef struct {
@@ -55,12 +54,13 @@ typedef struct {
     cs_idle idle;
 } reader_object;
 
+/* Whether the handle was released; then its error is raised. */
 static bool released(side *self)
 {
     PyObject *release_error = atomic_load_explicit(&self->release_error, memory_order_acquire);
     if (release_error == NULL)
         return false;
-    /* A copy: the one that is kept must not collect the frames it was raised through. */
+    /* A copy: the original would keep every frame that it was raised through. */
     PyObject *error = PyObject_CallFunctionObjArgs(self->state->copy, release_error, NULL);
     if (error != NULL) {
         PyErr_SetObject((PyObject *)Py_TYPE(error), error);
@@ -69,7 +69,7 @@ static bool released(side *self)
     return true;
 }
 
-/* Keep the views for a while; false if they were let go. */
+/* Keep the views until `leave`; false if they were released. */
 static bool enter(side *self)
 {
     int users = atomic_load(&self->users);
@@ -99,8 +99,7 @@ static PyObject *side_release(PyObject *object, PyObject *error)
 
 static void *allocated(PyTypeObject *type)
 {
-    allocfunc allocate = PyType_GetSlot(type, Py_tp_alloc);
-    side *self = (side *)allocate(type, 0);
+    side *self = (side *)PyType_GenericAlloc(type, 0);
     if (self != NULL) {
         self->state = PyType_GetModuleState(type);
         atomic_init(&self->users, 1);
@@ -108,7 +107,7 @@ static void *allocated(PyTypeObject *type)
     return self;
 }
 
-/* The number that stands so many bytes from the object's start. */
+/* The number at this offset in the object. */
 static PyObject *number_at(PyObject *object, void *offset)
 {
     const uint64_t *number = (const void *)((const char *)object + (uintptr_t)offset);
@@ -125,8 +124,7 @@ static void side_dealloc(PyObject *object)
     Py_XDECREF(self->dtype);
     Py_XDECREF(self->equal_dtype);
     Py_XDECREF(self->release_error);
-    freefunc release = PyType_GetSlot(type, Py_tp_free);
-    release(object);
+    PyObject_Free(object);
     Py_DECREF(type);
 }
 
@@ -140,7 +138,7 @@ static bool unsigned_attribute(PyObject *object, const char *name, uint64_t *val
     return !PyErr_Occurred();
 }
 
-/* Map out the segment as `layout` says, which must fit into the memory that is there. */
+/* Fill in the ring by its `layout`, which must fit into the memory. */
 static bool open_side(side *self, cs_ring *ring, PyObject *memory, PyObject *control, PyObject *layout, bool writable)
 {
     uint64_t control_offset, records_offset, segment_size, max_consumers;
@@ -180,8 +178,8 @@ static bool open_side(side *self, cs_ring *ring, PyObject *memory, PyObject *con
     return true;
 }
 
-/* Whether `object` is of exactly `type` and of the ring's dtype, by the identity of that: what is merely equal is
- * found out by chronostream.ring.records, and remembered. */
+/* Whether `object` is of exactly `type` and of the ring's dtype, by identity. chronostream.ring.records compares a
+ * dtype that is another object, and `remember` keeps it if it is equal. */
 static bool is_ours(side *self, PyObject *object, PyObject *type)
 {
     if ((PyObject *)Py_TYPE(object) != type)
@@ -196,8 +194,8 @@ static bool is_ours(side *self, PyObject *object, PyObject *type)
     return ours;
 }
 
-/* Whether `object` is such an array, of one dimension and in one piece: then `view`, to be released, is its memory. */
-static bool taken(side *self, PyObject *object, int flags, Py_buffer *view)
+/* Whether `object` is such an array, of one dimension and contiguous: then `view`, to be released, is its memory. */
+static bool own_array(side *self, PyObject *object, int flags, Py_buffer *view)
 {
     if (is_ours(self, object, self->state->ndarray) &&
         PyObject_GetBuffer(object, view, PyBUF_ND | flags) == 0) {
@@ -226,15 +224,15 @@ static void remember(side *self, PyObject *accepted)
     Py_XDECREF(dtype);
 }
 
-/* Have chronostream.ring.records make bytes of what a caller handed in; it may run any code, closing us included. */
+/* Have chronostream.ring.records convert a value to bytes, which may run any code, even close the handle. */
 static bool converted(side *self, PyObject *function, PyObject *value, Py_buffer *view)
 {
     PyObject *bytes = PyObject_CallFunctionObjArgs(function, value, self->layout, NULL);
     if (bytes == NULL)
         return false;
-    const int got = PyObject_GetBuffer(bytes, view, PyBUF_SIMPLE);
+    const int failed = PyObject_GetBuffer(bytes, view, PyBUF_SIMPLE);
     Py_DECREF(bytes);
-    if (got < 0)
+    if (failed)
         return false;
     if (released(self)) {
         PyBuffer_Release(view);
@@ -271,17 +269,15 @@ static PyObject *writer_new(PyTypeObject *type, PyObject *arguments, PyObject *P
     writer_object *self = allocated(type);
     if (self == NULL)
         return NULL;
-    if (!open_side(&self->base, &self->writer.ring, memory, Py_None, layout, true)) {
+    PyObject *size = NULL;
+    if (open_side(&self->base, &self->writer.ring, memory, Py_None, layout, true))
+        size = PyObject_CallFunctionObjArgs(self->base.state->raw_size, layout, NULL);
+    if (size == NULL) {
         Py_DECREF(self);
         return NULL;
     }
-    PyObject *size = PyObject_CallFunctionObjArgs(self->base.state->raw_size, layout, NULL);
-    self->raw_size = size == NULL ? -1 : PyLong_AsSsize_t(size);
-    Py_XDECREF(size);
-    if (PyErr_Occurred()) {
-        Py_DECREF(self);
-        return NULL;
-    }
+    self->raw_size = PyLong_AsSsize_t(size);
+    Py_DECREF(size);
     self->writer.always_wake = always_wake;
     cs_take_positions(&self->writer);
     return (PyObject *)self;
@@ -305,7 +301,7 @@ static PyObject *writer_close(PyObject *object, PyObject *Py_UNUSED(none))
     Py_RETURN_NONE;
 }
 
-/* Publish one record, if it is an offer only where it overwrites nothing; whether it was, or -1 with an error set. */
+/* Publish one record, an offer only if it overwrites nothing unread; return whether it was, -1 with an error set. */
 static inline int publish_one(PyObject *object, PyObject *record, bool offered)
 {
     writer_object *self = (writer_object *)object;
@@ -339,7 +335,7 @@ static PyObject *writer_offer(PyObject *object, PyObject *record)
 static bool many_records(writer_object *self, PyObject *records, Py_buffer *view, uint64_t *size)
 {
     *size = self->writer.ring.item_size;
-    if (taken(&self->base, records, 0, view))
+    if (own_array(&self->base, records, 0, view))
         return true;
     *size = self->writer.ring.slot_size;
     return converted(&self->base, self->base.state->records_bytes, records, view);
@@ -353,7 +349,7 @@ static PyObject *writer_publish_many(PyObject *object, PyObject *records)
     if (released(&self->base) || !many_records(self, records, &view, &size))
         return NULL;
     const unsigned char *bytes = view.buf;
-    /* Half a ring at a time, so that a reader that keeps up finds the other half whole. */
+    /* Half a ring at a time: a reader that keeps up finds the other half whole. */
     const uint64_t chunk = cs_max(1, self->writer.ring.capacity / 2);
     for (uint64_t left = (uint64_t)view.len / size; left > 0;) {
         const uint64_t count = cs_min(left, chunk);
@@ -472,7 +468,7 @@ static bool limited(reader_object *self, PyObject *given, uint64_t *room)
             *room = cs_min(*room, (uint64_t)limit);
             return true;
         }
-        PyErr_Clear(); /* negative, or too large for a number here: for checked_limit to judge */
+        PyErr_Clear(); /* Negative or too large: checked_limit decides. */
     }
     PyObject *most = PyLong_FromUnsignedLongLong(*room);
     if (most == NULL)
@@ -488,16 +484,10 @@ static bool limited(reader_object *self, PyObject *given, uint64_t *room)
 
 static bool idle_named(const side *self, const char *name, cs_idle *idle)
 {
-    static const struct {
-        const char *name;
-        cs_idle idle;
-    } known[] = {
-        {"busy-spin", CS_BUSY_SPIN}, {"yielding", CS_YIELDING}, {"sleeping", CS_SLEEPING}, {"blocking", CS_BLOCKING}};
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
-        if (strcmp(known[i].name, name) == 0) {
-            *idle = known[i].idle;
+    static const char *const names[] = {"busy-spin", "yielding", "sleeping", "blocking"}; /* in the order of cs_idle */
+    for (*idle = CS_BUSY_SPIN; *idle <= CS_BLOCKING; (*idle)++) {
+        if (strcmp(names[*idle], name) == 0)
             return true;
-        }
     }
     PyErr_Format(self->state->value_error, "idle strategy %s is unknown", name);
     return false;
@@ -553,7 +543,7 @@ static PyObject *reader_read(PyObject *object, PyObject *const *arguments, Py_ss
     Py_buffer view = {0};
     if (PyObject_GetBuffer(array, &view, PyBUF_WRITABLE) < 0)
         goto failed;
-    if (released(&self->base)) { /* Making the array may have collected garbage, and with it anything. */
+    if (released(&self->base)) { /* Making the array may have run the garbage collector, and so any code. */
         PyBuffer_Release(&view);
         goto failed;
     }
@@ -564,7 +554,7 @@ static PyObject *reader_read(PyObject *object, PyObject *const *arguments, Py_ss
         goto failed;
     }
     if (found.good != room) {
-        const int collects = PyGC_Disable(); /* or a finalizer might read here, what was copied above, once more */
+        const int collects = PyGC_Disable(); /* A finalizer that read here would get the same records again. */
         PyObject *part = PySequence_GetSlice(array, (Py_ssize_t)found.skip, (Py_ssize_t)(found.skip + found.good));
         if (collects)
             PyGC_Enable();
@@ -589,14 +579,14 @@ static PyObject *reader_read_into(PyObject *object, PyObject *out)
     Py_buffer view = {0};
     if (released(&self->base))
         return NULL;
-    if (!taken(&self->base, out, PyBUF_WRITABLE, &view)) {
+    if (!own_array(&self->base, out, PyBUF_WRITABLE, &view)) {
         PyObject *checked = PyObject_CallFunctionObjArgs(self->base.state->checked_out, out, self->base.layout, NULL);
         if (checked == NULL)
             return NULL;
         remember(&self->base, out);
-        const int got = PyObject_GetBuffer(checked, &view, PyBUF_WRITABLE);
+        const int failed = PyObject_GetBuffer(checked, &view, PyBUF_WRITABLE);
         Py_DECREF(checked);
-        if (got < 0)
+        if (failed)
             return NULL;
     }
     PyObject *count = NULL;
@@ -663,7 +653,7 @@ static PyObject *reader_wait(PyObject *object, PyObject *timeout)
     const double timeout_s = PyFloat_AsDouble(timeout);
     if (PyErr_Occurred() || released(&self->base) || (!enter(&self->base) && released(&self->base)))
         return NULL;
-    /* Whoever closes the handle meanwhile leaves the memory to us. */
+    /* If another thread closes the handle meanwhile, the memory stays until `leave`. */
     uint64_t count;
     PyObject *ready = NULL;
     if (available(self, &count))
@@ -696,28 +686,15 @@ static PyObject *reader_closed(PyObject *object, void *Py_UNUSED(closure))
     return released(&self->base) ? NULL : PyBool_FromLong(cs_closed(&self->reader));
 }
 
-#define FAST(function) ((PyCFunction)(void (*)(void))(function))
-
-/* A signature, and the words of the method of `Producer` or `Consumer` that this one is; a test compares them. */
-#define DOCUMENTED(signature, words) signature "\n--\n\n" words
-
-static const char publish_doc[] =
-    DOCUMENTED("publish($self, record, /)",
-               "Publish one record: a row, a tuple, or any buffer of one record's size.");
-static const char publish_many_doc[] =
-    DOCUMENTED("publish_many($self, records, /)",
-               "Publish many records: an array of the ring's dtype, shape ``(n,)``, or a sequence of rows.");
-static const char read_doc[] =
-    DOCUMENTED("read($self, /, limit=None)",
-               "Return the available records, at most `limit`, as a new array, shape ``(n,)``; never blocks.");
-static const char read_into_doc[] =
-    DOCUMENTED("read_into($self, out, /)",
-               "Copy available records to the front of `out`, an array of the ring's dtype; return how many. Never blocks.");
-
+/* The texts are those of the handles' methods, with a signature before them; a test compares them. */
 static PyMethodDef writer_methods[] = {
     {"open", writer_open, METH_NOARGS, NULL},
-    {"publish", writer_publish, METH_O, publish_doc},
-    {"publish_many", writer_publish_many, METH_O, publish_many_doc},
+    {"publish", writer_publish, METH_O,
+     "publish($self, record, /)\n--\n\n"
+     "Publish one record: a row, a tuple, or any buffer of one record's size."},
+    {"publish_many", writer_publish_many, METH_O,
+     "publish_many($self, records, /)\n--\n\n"
+     "Publish many records: an array of the ring's dtype, shape ``(n,)``, or a sequence of rows."},
     {"offer", writer_offer, METH_O, NULL},
     {"claim", writer_claim, METH_O, NULL},
     {"commit", writer_commit, METH_VARARGS, NULL},
@@ -738,15 +715,19 @@ static PyType_Slot writer_slots[] = {
     {0},
 };
 static PyType_Spec writer_spec = {
-    .name = "chronostream.ring._native.Producer", /* whose methods they are, which is what errors must say */
+    .name = "chronostream.ring._native.Producer", /* the name in error messages: the methods are the handle's */
     .basicsize = sizeof(writer_object),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
     .slots = writer_slots,
 };
 
 static PyMethodDef reader_methods[] = {
-    {"read", FAST(reader_read), METH_FASTCALL | METH_KEYWORDS, read_doc},
-    {"read_into", reader_read_into, METH_O, read_into_doc},
+    {"read", (PyCFunction)(void (*)(void))reader_read, METH_FASTCALL | METH_KEYWORDS,
+     "read($self, /, limit=None)\n--\n\n"
+     "Return the available records, at most `limit`, as a new array, shape ``(n,)``; never blocks."},
+    {"read_into", reader_read_into, METH_O,
+     "read_into($self, out, /)\n--\n\n"
+     "Copy available records to the front of `out`, an array of the ring's dtype; return how many. Never blocks."},
     {"peek", reader_peek, METH_O, NULL},
     {"end_peek", reader_end_peek, METH_VARARGS, NULL},
     {"wait", reader_wait, METH_O, NULL},
@@ -774,14 +755,6 @@ static PyType_Spec reader_spec = {
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
     .slots = reader_slots,
 };
-
-static PyObject *import_from(const char *module_name, const char *name)
-{
-    PyObject *module = PyImport_ImportModule(module_name);
-    PyObject *value = module == NULL ? NULL : PyObject_GetAttrString(module, name);
-    Py_XDECREF(module);
-    return value;
-}
 
 static int add_type(PyObject *module, const char *name, PyType_Spec *spec)
 {
@@ -823,9 +796,12 @@ static int native_exec(PyObject *module)
         {&state->value_error, "chronostream.errors", "InvalidValueError"},
     };
     for (size_t i = 0; i < sizeof imports / sizeof *imports; i++) {
-        *imports[i].target = import_from(imports[i].module_name, imports[i].name);
-        if (*imports[i].target == NULL)
+        PyObject *imported = PyImport_ImportModule(imports[i].module_name);
+        if (imported == NULL || (*imports[i].target = PyObject_GetAttrString(imported, imports[i].name)) == NULL) {
+            Py_XDECREF(imported);
             return -1;
+        }
+        Py_DECREF(imported);
     }
     if (state->dtype_name == NULL || add_type(module, "Writer", &writer_spec) < 0 ||
         add_type(module, "Reader", &reader_spec) < 0 || PyModule_AddStringConstant(module, "NAME", "native") < 0)
@@ -858,7 +834,7 @@ static void native_free(void *module)
 
 static PyModuleDef_Slot native_slots[] = {
     {Py_mod_exec, native_exec},
-#ifdef Py_mod_gil /* a free-threaded build; others have the GIL anyway */
+#ifdef Py_mod_gil /* for free-threaded builds */
     {Py_mod_gil, Py_MOD_GIL_NOT_USED},
 #endif
     {0},

@@ -28,7 +28,7 @@ CORES = ("native", "portable")
 
 
 class _Side(Protocol):
-    """What both sides have in common. After `release` every method raises its error."""
+    """What both sides have. A method without a text here does what the handle's method of that name says."""
 
     def release(self, error: ChronoStreamError) -> None:
         """Let go of the memory; from now on every method raises `error`, a `ClosedError` or `ForkedError`."""
@@ -38,17 +38,12 @@ class Writer(_Side, Protocol):
     """The producer's side."""
 
     @property
-    def head(self) -> int:
-        """First position not yet published."""
+    def head(self) -> int: ...
+    def publish(self, record: Any, /) -> None: ...
+    def publish_many(self, records: Any, /) -> None: ...
 
     def open(self) -> None:
         """Mark the stream live and wake all consumers: a dead producer may have left sleepers (docs/ring.md, T3)."""
-
-    def publish(self, record: Any, /) -> None:
-        """Publish one record, as `Producer.publish` does."""
-
-    def publish_many(self, records: Any, /) -> None:
-        """Publish many records, as `Producer.publish_many` does."""
 
     def offer(self, record: Any, /) -> bool:
         """Publish one record unless a registered consumer is a whole ring behind; return whether it was published."""
@@ -70,26 +65,15 @@ class Reader(_Side, Protocol):
     """A consumer's side; with a slot in the table it registers when it is made (docs/ring.md, R1 to R4)."""
 
     @property
-    def position(self) -> int:
-        """The next position to read."""
-
+    def position(self) -> int: ...
     @property
-    def lost(self) -> int:
-        """How many records were overwritten before they were read."""
-
+    def lost(self) -> int: ...
     @property
-    def lag(self) -> int:
-        """How many records are published and neither read nor lost yet."""
-
+    def lag(self) -> int: ...
     @property
-    def closed(self) -> bool:
-        """Whether the stream is marked closed."""
-
-    def read(self, limit: SupportsIndex | None = None) -> npt.NDArray[Any]:
-        """Return records, as `Consumer.read` does."""
-
-    def read_into(self, out: npt.NDArray[Any], /) -> int:
-        """Copy records, as `Consumer.read_into` does."""
+    def closed(self) -> bool: ...
+    def read(self, limit: SupportsIndex | None = None) -> npt.NDArray[Any]: ...
+    def read_into(self, out: npt.NDArray[Any], /) -> int: ...
 
     def peek(self, limit: SupportsIndex | None, /) -> tuple[int, int]:
         """Return the position and the number of at most `limit` records that lie in one piece, to be read in place."""

@@ -1,8 +1,4 @@
-"""A dtype as text in a segment's header, and back: parsed as data, never evaluated.
-
-The text is JSON: a format string such as ``"<f8"``; ``[format, [shape]]`` for a field that is a subarray; or an object
-with ``names``, ``formats``, ``offsets`` and ``itemsize`` for a structure. These are numpy's own words for a dtype.
-"""
+"""A dtype as JSON in a segment's header, and back: parsed as data, never evaluated. docs/ring.md has the format."""
 
 from __future__ import annotations
 
@@ -16,24 +12,19 @@ from chronostream.errors import CorruptSegmentError, InvalidTypeError, InvalidVa
 
 __all__ = ["checked_dtype", "dtype_from_text", "dtype_to_text"]
 
-# Booleans, numbers, bytes, text, raw bytes and times; no objects, which are pointers into one process, and no times
-# that count in steps of zero, which numpy can make but not copy.
+# Bools, numbers, bytes, texts, raw bytes and times. No objects, which are pointers into one process; no times in steps
+# of zero, which numpy can make but not copy.
 _FORMAT = re.compile(r"[<>|=][biufcSUVmM]\d{1,9}(\[(?!0)\d{0,9}[A-Za-zμ]{1,7}\])?", re.ASCII)
 _MAX_DEPTH = 8
 _MAX_ITEMSIZE = 1 << 30
 
 
 def checked_dtype(dtype: Any) -> np.dtype[Any]:
-    """Return `dtype` as a numpy dtype that a ring can carry.
-
-    Raises:
-        InvalidTypeError: numpy does not understand it, it holds Python objects, or it cannot be described as text.
-        InvalidValueError: its width is zero or absurd.
-    """
+    """Return `dtype` as a numpy dtype, if a ring can carry it."""
     try:
         checked: np.dtype[Any] = np.dtype(dtype)
     except (TypeError, ValueError, OverflowError, SyntaxError) as error:
-        raise InvalidTypeError(f"{dtype!r} is no dtype: {error}") from error
+        raise InvalidTypeError(f"{dtype!r} is not a dtype: {error}") from error
     if dtype is None:
         raise InvalidTypeError("the dtype is None, expected a fixed-width numpy dtype")
     if checked.hasobject:
@@ -54,23 +45,18 @@ def checked_dtype(dtype: Any) -> np.dtype[Any]:
 
 
 def dtype_to_text(dtype: np.dtype[Any]) -> bytes:
-    """Return the description of `dtype` that a header holds."""
+    """Return the text of `dtype` for a header."""
     return json.dumps(_describe(dtype), separators=(",", ":")).encode()
 
 
 def dtype_from_text(text: bytes) -> np.dtype[Any]:
-    """Return the dtype that `text` describes.
-
-    Raises:
-        CorruptSegmentError: the text describes none; it is never evaluated.
-    """
+    """Return the dtype of a header's text; raise `CorruptSegmentError` if it describes none."""
     try:
         dtype = _build(json.loads(text.decode()), depth=0)
     except (TypeError, ValueError, KeyError, RecursionError, OverflowError, MemoryError, SyntaxError) as error:
-        shown = text[:80]
-        raise CorruptSegmentError(f"the header's dtype {shown!r} cannot be read: {error}") from error
+        raise CorruptSegmentError(f"the header's dtype {text[:80]!r} cannot be read: {error}") from error
     if dtype.subdtype or dtype.hasobject or not 0 < dtype.itemsize <= _MAX_ITEMSIZE:
-        raise CorruptSegmentError(f"the header's dtype {text[:80]!r} is not of a fixed width that a ring can have")
+        raise CorruptSegmentError(f"the header's dtype {text[:80]!r} has no fixed width that a ring can have")
     return dtype
 
 

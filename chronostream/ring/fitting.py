@@ -1,4 +1,4 @@
-"""Whether numpy kept a value when it put it into a field: it cuts texts, wraps numbers and rounds without a word."""
+"""Whether numpy kept a value when it stored it in a field: it cuts texts, wraps numbers and rounds silently."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ import numpy.typing as npt
 
 __all__ = ["check_fits"]
 
-_SHOWN = 80
+_MAX_TEXT = 80
 
 
 def check_fits(rows: npt.NDArray[Any], values: list[Any]) -> None:
-    """Raise ValueError unless each of the rows is the value that it was made of.
+    """Raise ValueError unless each of the rows equals the value that it was made of.
 
     A float may be rounded to the width of its field. Texts and bytes may end in NULs, which numpy does not keep.
     """
     if not _same(rows, values):
         for row, value in zip(rows, values, strict=True):
             if not _kept(row, value, rows.dtype):
-                shown = repr(value)
-                raise ValueError(f"{shown if len(shown) <= _SHOWN else shown[:_SHOWN] + '…'} does not fit")
+                text = repr(value)
+                raise ValueError(f"{text if len(text) <= _MAX_TEXT else text[:_MAX_TEXT] + '…'} does not fit")
 
 
 def _same(rows: npt.NDArray[Any], values: list[Any]) -> bool:
-    """Whether they are equal beyond doubt: the quick answer, which most values get."""
+    """Whether they are certainly equal: the quick check, which is enough for most values."""
     dtype = rows.dtype
     times, arrays = (dtype.kind in "mM", False) if dtype.names is None else _traits(dtype)
-    if times:  # numpy warns when it compares some.
+    if times:  # numpy warns about comparing some of them.
         return False
     try:
         if arrays and dtype.names is not None:
             return all(_same_column(rows[name], [value[at] for value in values]) for at, name in enumerate(dtype.names))
         return bool(rows.tolist() == values)
-    except (TypeError, ValueError):  # Some values have no answer for each other.
+    except (TypeError, ValueError):  # Some values cannot be compared.
         return False
 
 
@@ -73,14 +73,14 @@ def _array_kept(stored: Any, value: Any, base: np.dtype[Any], shape: tuple[int, 
         part = base if len(shape) == 1 else np.dtype((base, shape[1:]))
         return len(value) == len(stored) and all(map(_kept, stored, value, [part] * len(stored)))
     spread = np.empty(shape, object)
-    spread[...] = value  # as numpy does it: one for all, or each its own
+    spread[...] = value  # as numpy does: one value for all, or one for each
     return all(_kept(element, part, base) for element, part in zip(stored.flat, spread.flat, strict=True))
 
 
 def _number_kept(stored: Any, value: Any, kind: str) -> bool:
     if isinstance(value, str | bytes) or value is None or hasattr(type(value), "mask"):
         return False
-    if stored.item() == value:  # not `stored == value`, for which numpy rounds both alike
+    if stored.item() == value:  # not `stored == value`, for which numpy rounds both
         return True
     if kind in "biu":
         return hasattr(type(value), "__index__") and operator.index(value) == stored.item()
@@ -109,5 +109,5 @@ def _time_kept(stored: Any, value: Any) -> bool:
         given = value.to_numpy() if hasattr(value, "to_numpy") else type(stored)(value)
     if np.isnat(stored) or np.isnat(given):
         return bool(np.isnat(stored) and np.isnat(given))
-    # In the units of both: numpy wraps where one of them has no room for the other.
+    # In the units of both, because numpy wraps if one cannot hold the other.
     return bool(stored == given and stored.astype(given.dtype) == given)

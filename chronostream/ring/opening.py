@@ -23,15 +23,7 @@ from chronostream.errors import (
 from chronostream.ring import locks, shm
 from chronostream.ring.layout import HEADER_DTYPE, HEADER_SIZE, MAGIC, MAX_HEADER_SIZE, Layout
 
-__all__ = [
-    "PRODUCER_LOCK",
-    "check_no_holes",
-    "check_same",
-    "map_segment",
-    "open_locked",
-    "open_to_attach",
-    "read_layout",
-]
+__all__ = ["PRODUCER_LOCK", "check_same", "check_whole", "map_segment", "open_locked", "open_to_attach", "read_layout"]
 
 PRODUCER_LOCK = 0
 """The byte that a living producer locks."""
@@ -99,7 +91,7 @@ def read_layout(name: str, fd: int) -> Layout | None:
         raise CorruptSegmentError(f"stream {name!r}: {error}; {remedy}") from error
 
 
-def check_no_holes(name: str, fd: int, layout: Layout) -> None:
+def check_whole(name: str, fd: int, layout: Layout) -> None:
     """Raise `CorruptSegmentError` if a segment has holes, because reading them would allocate memory."""
     if shm.has_holes(fd, layout.segment_size):
         raise CorruptSegmentError(
@@ -136,19 +128,11 @@ def map_segment(
         flags = mmap.MAP_SHARED | (mmap.MAP_POPULATE if populate else 0)
         with shm.system_errors(f"the {size} bytes of stream {name!r} cannot be mapped"):
             if owner:
-                memory = mmap.mmap(mapped_fd, size, flags, mmap.PROT_READ | mmap.PROT_WRITE)
+                memory = mmap.mmap(mapped_fd, size, flags)
                 return memory, memoryview(memory)[layout.control_offset : layout.application_offset]
             memory = mmap.mmap(mapped_fd, size, flags, mmap.PROT_READ)
-            if not writable:
-                return memory, None
-            control = mmap.mmap(
-                mapped_fd,
-                layout.application_offset - layout.control_offset,
-                mmap.MAP_SHARED,
-                mmap.PROT_READ | mmap.PROT_WRITE,
-                offset=layout.control_offset,
-            )
-            return memory, control
+            start, end = layout.control_offset, layout.application_offset
+            return memory, mmap.mmap(mapped_fd, end - start, offset=start) if writable else None
     except ValueError as error:  # from mmap, if the file is too short
         raise CorruptSegmentError(f"the segment of stream {name!r} was cut off at this moment: {error}") from error
     finally:

@@ -1,31 +1,24 @@
-/* The ring's protocol in C11 atomics, by the numbered steps of docs/ring.md. It knows no Python.
+/* The ring's protocol in C11 atomics, by the numbered steps of docs/ring.md, for Linux. It does not use Python.
  *
- * A side is a few plain fields and a pointer into the segment; who uses it keeps the memory mapped and checks every
- * argument. Offsets are those of layout.py; a test holds the two against each other.
- */
+ * A side is a few plain fields and a pointer into the segment; its caller keeps the memory mapped and checks every
+ * argument. Offsets are those of layout.py; a test compares the two. */
 #ifndef CHRONOSTREAM_PROTOCOL_H
 #define CHRONOSTREAM_PROTOCOL_H
 
 #include <errno.h>
 #include <limits.h>
+#include <linux/futex.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
-#include <time.h>
-
-#if defined(__linux__)
-#include <linux/futex.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
-#define CS_FUTEX 1
-#else
-#define CS_FUTEX 0
-#endif
 
-/* Where a test may have a process killed: between any two steps. */
+/* A test defines this to kill a process between any two steps. */
 #ifndef CS_STEP
 #define CS_STEP(name)
 #endif
@@ -49,13 +42,13 @@ _Static_assert(ATOMIC_INT_LOCK_FREE == 2 && ATOMIC_LLONG_LOCK_FREE == 2,
                "a lock behind an atomic is not shared by processes: no core runs on this machine");
 _Static_assert(sizeof(_Atomic uint32_t) == 4 && sizeof(_Atomic uint64_t) == 8, "atomics are as wide as their fields");
 
-/* Each further attempt to read begins further ahead, where the producer takes longer to arrive. A registering consumer
- * makes many more, each a few nanoseconds. */
+/* Each attempt to read begins further ahead, where the producer takes longer to arrive. A registering consumer makes
+ * many more attempts, which take a few nanoseconds each. */
 enum { CS_ATTEMPTS = 4, CS_REGISTERING_ATTEMPTS = 64 };
 
 typedef struct {
     unsigned char *segment;
-    unsigned char *control; /* writable, or NULL for who may only read */
+    unsigned char *control; /* writable, or NULL if this process may only read */
     unsigned char *records;
     uint64_t capacity;
     uint64_t slot_size; /* a multiple of CS_WORD */
@@ -65,7 +58,7 @@ typedef struct {
 
 typedef struct {
     cs_ring ring;
-    uint64_t head, claim; /* copies: nobody else writes them */
+    uint64_t head, claim; /* copies: only this process writes them */
     bool always_wake;
 } cs_writer;
 
@@ -91,7 +84,7 @@ static inline uint64_t cs_max(uint64_t a, uint64_t b) { return a > b ? a : b; }
 static inline void cs_full_fence(void)
 {
 #if defined(__SANITIZE_THREAD__)
-    /* ThreadSanitizer does not know fences; a read-modify-write of one word, by everybody, orders as much. */
+    /* ThreadSanitizer does not support fences; if all threads modify one word, that orders as much. */
     static _Atomic int word;
     atomic_fetch_add(&word, 1);
 #else
@@ -109,14 +102,14 @@ static inline void cs_pause(void)
 }
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__SANITIZE_THREAD__)
-/* x86-64 keeps all stores, and all loads, in program order, whatever their width: two words at a time are as good as
- * two release stores or acquire loads, and twice as fast. `volatile` keeps the compiler to the same order. */
+/* x86-64 keeps all stores, and all loads, in program order, whatever their width: a pair of words is as correct as two
+ * release stores or acquire loads, and twice as fast. `volatile` makes the compiler keep the same order. */
 typedef long long cs_pair __attribute__((vector_size(16), aligned(8), may_alias));
 typedef long long cs_loose_pair __attribute__((vector_size(16), aligned(1), may_alias));
 #define CS_PAIRS 1
 
-/* From this many words on, the C library's copy is faster still. It may write past the caches, by stores that are ordered
- * against no others: hence a fence on either side. In what order it copies, and by what widths, no step asks about. */
+/* From this many words on, the C library's copy is faster still. It may bypass the caches, by stores without any order:
+ * hence a fence before and after. The order of its own words does not matter to any step. */
 enum { CS_LONG_WORDS = 512 };
 
 static inline void cs_copy_long(void *to, const void *from, uint64_t words)
@@ -125,14 +118,14 @@ static inline void cs_copy_long(void *to, const void *from, uint64_t words)
     __builtin_ia32_sfence();
     memcpy(to, from, words * CS_WORD);
     __builtin_ia32_sfence();
-    __builtin_ia32_lfence(); /* What is loaded next, claim above all, is loaded after all of it. */
+    __builtin_ia32_lfence(); /* Later loads, such as that of claim, come after the copy. */
     atomic_signal_fence(memory_order_seq_cst);
 }
 #else
 #define CS_PAIRS 0
 #endif
 
-/* Words into the ring, each a release store. The source needs no alignment. */
+/* Copy words into the ring, each with a release store. The source needs no alignment. */
 static inline void cs_store_words(unsigned char *to, const unsigned char *from, uint64_t words)
 {
     uint64_t i = 0;
@@ -153,7 +146,7 @@ static inline void cs_store_words(unsigned char *to, const unsigned char *from, 
     }
 }
 
-/* Words out of the ring, each an acquire load. */
+/* Copy words out of the ring, each with an acquire load. */
 static inline void cs_load_words(unsigned char *to, unsigned char *from, uint64_t words)
 {
     uint64_t i = 0;
@@ -213,9 +206,7 @@ static inline void cs_wake(const cs_writer *w)
     _Atomic uint32_t *word = cs_u32(w->ring.segment, CS_WAKE_SEQ);
     atomic_store_explicit(word, atomic_load_explicit(word, memory_order_relaxed) + 1, memory_order_release);
     CS_STEP("wake");
-#if CS_FUTEX
     syscall(SYS_futex, word, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
-#endif
 }
 
 static inline void cs_set_state(const cs_writer *w, uint32_t state)
@@ -276,7 +267,7 @@ static inline void cs_publish(cs_writer *w, const unsigned char *from, uint64_t 
     cs_commit(w, count);
 }
 
-/* The registered consumer that is furthest behind, of those that `publish` has not overrun; false if there is none. */
+/* Find the registered consumer that is furthest behind and not overrun; false if there is none. */
 static inline bool cs_slowest(const cs_writer *w, uint32_t *slot, uint64_t *tail)
 {
     *tail = CS_FREE_TAIL;
@@ -305,7 +296,7 @@ static inline uint64_t cs_head(const cs_reader *r)
     return atomic_load_explicit(cs_u64(r->ring.segment, CS_HEAD), memory_order_acquire); /* C1 */
 }
 
-/* The first position that no write has been claimed for since. */
+/* The oldest position that no claimed write overwrites. */
 static inline uint64_t cs_oldest(const cs_reader *r)
 {
     const uint64_t claim = atomic_load_explicit(cs_u64(r->ring.segment, CS_CLAIM), memory_order_relaxed); /* C3 */
@@ -364,13 +355,13 @@ static inline void cs_pass_over(cs_reader *r, uint64_t position)
     r->position = position;
 }
 
-/* What a copy found: the head, and how many good records lie behind how many to skip. */
+/* The result of a copy: the head, how many records to skip, and how many good ones follow. */
 typedef struct {
     uint64_t began, head, skip, good;
 } cs_copied;
 
-/* Copy up to `room` records to `out`, and move past what is lost, but not past what is good: that is for cs_take, when
- * nothing can fail any more. The caller has seen a head that is not before the position; false if this one is. */
+/* Copy up to `room` records to `out`, and move past the lost ones. cs_take moves past the good ones later, when nothing
+ * can fail any more. False if the head is before the position, which is damage. */
 static inline bool cs_copy(cs_reader *r, unsigned char *out, uint64_t room, cs_copied *found)
 {
     const uint64_t capacity = r->ring.capacity;
@@ -412,7 +403,7 @@ static inline void cs_take(cs_reader *r, const cs_copied *found)
     CS_STEP("read");
 }
 
-/* Pass over what is overwritten already; return how many of at most `room` records lie readable in one piece. */
+/* Pass over overwritten records; return how many of at most `room` records can be read in one piece. */
 static inline uint64_t cs_peek(cs_reader *r, uint64_t room)
 {
     const uint64_t head = cs_head(r), slot_mask = r->ring.capacity - 1;
@@ -422,7 +413,7 @@ static inline uint64_t cs_peek(cs_reader *r, uint64_t room)
     return cs_min(cs_min(head - r->position, room), r->ring.capacity - (r->position & slot_mask));
 }
 
-/* Move past `count` records that were looked at in place; return how many of them were overwritten meanwhile. */
+/* Move past `count` records that were read in place; return how many of them were overwritten meanwhile. */
 static inline uint64_t cs_end_peek(cs_reader *r, uint64_t count)
 {
     atomic_thread_fence(memory_order_acquire); /* The caller's own loads were plain ones. */
@@ -438,8 +429,8 @@ typedef enum { CS_READY, CS_ENDED, CS_TIMED_OUT, CS_INTERRUPTED } cs_outcome;
 enum { CS_SHORTEST_NAP_NS = 50000, CS_LONGEST_NAP_NS = 1000000 };
 typedef enum { CS_BUSY_SPIN, CS_YIELDING, CS_SLEEPING, CS_BLOCKING } cs_idle;
 
-/* One wait, from call to call of cs_wait. Its time is counted as well as looked up, as sleeps and processor time: the
- * clock may have been replaced by one that stands still. */
+/* One wait, over several calls of cs_wait. Besides the clock it counts sleeps and processor time, because a test may
+ * have stopped the clock. */
 typedef struct {
     cs_idle idle;
     int64_t timeout_ns, began_ns, counted_ns, processor_ns, nap_ns;
@@ -460,7 +451,7 @@ static inline cs_waiting cs_begin_waiting(cs_idle idle, int64_t timeout_ns)
         .idle = idle, .timeout_ns = timeout_ns, .began_ns = cs_now_ns(), .nap_ns = CS_SHORTEST_NAP_NS};
 }
 
-/* Count the processor time since the last call; the first one only begins, so that short waits need not ask for it. */
+/* Count the processor time since the last call. The first call only begins: short waits do not need the time. */
 static inline void cs_count_processor(cs_waiting *w)
 {
     const int64_t now_ns = cs_clock_ns(CLOCK_THREAD_CPUTIME_ID);
@@ -477,10 +468,9 @@ static inline void cs_nap(cs_waiting *w, int64_t left_ns)
     w->nap_ns = w->nap_ns < CS_LONGEST_NAP_NS / 2 ? w->nap_ns * 2 : CS_LONGEST_NAP_NS;
 }
 
-/* One sleep by the waiting protocol, until woken, for `ns` at most; false if nobody would wake this process. */
+/* Sleep once by the waiting protocol, for `ns` at most; false if no producer would wake this process. */
 static inline bool cs_block(const cs_reader *r, cs_waiting *w, int64_t ns)
 {
-#if CS_FUTEX
     _Atomic uint32_t *word = cs_u32(r->ring.segment, CS_WAKE_SEQ);
     const struct timespec duration = {.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
     CS_STEP("W1");
@@ -490,7 +480,7 @@ static inline bool cs_block(const cs_reader *r, cs_waiting *w, int64_t ns)
     if (r->ring.control != NULL)
         atomic_store_explicit(cs_u32(r->ring.control, CS_WAITING), 1, memory_order_relaxed);
     cs_full_fence(); /* W2 */
-    /* After W1: the takeover by a producer that does not always wake changes `wake_seq`, too. */
+    /* After W1: a takeover by a producer that does not always wake changes `wake_seq`, too. */
     if (r->ring.control == NULL &&
         !atomic_load_explicit(cs_u32(r->ring.segment, CS_ALWAYS_WAKE), memory_order_relaxed))
         return false;
@@ -500,14 +490,10 @@ static inline bool cs_block(const cs_reader *r, cs_waiting *w, int64_t ns)
         w->counted_ns += ns;
     CS_STEP("woken");
     return true;
-#else
-    (void)r, (void)w, (void)ns;
-    return false;
-#endif
 }
 
 /* Wait until there is something to read, the stream is closed, or the time is up. It also returns after a sleep on the
- * futex, and every few milliseconds otherwise, so that the caller can look after signals. */
+ * futex, and every few milliseconds otherwise, so that the caller can handle signals. */
 static inline cs_outcome cs_wait(const cs_reader *r, cs_waiting *w)
 {
     enum { SPIN_NS = 5000000, MOST_TURNS = 10000, SPIN_BEFORE_BLOCKING_NS = 10000, TURNS_BEFORE_BLOCKING = 500 };

@@ -1,4 +1,4 @@
-"""What a caller hands in, as the bytes of records; shared by both cores, so that they accept the same things."""
+"""Conversion of a caller's values into the bytes of records, for both cores, so that they accept the same values."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["checked_limit", "checked_out", "raw_size", "record_bytes", "records_
 
 
 def raw_size(layout: Layout) -> int:
-    """Return the size of a `bytes` that is one record, whatever it holds; -1 if it must be looked at."""
+    """Return the size of a `bytes` that is one record, whatever its contents; -1 if the contents must be checked."""
     return -1 if _bool_offsets(layout.dtype) else layout.dtype.itemsize
 
 
@@ -27,8 +27,8 @@ def record_bytes(record: Any, layout: Layout) -> memoryview:
     """Return one record as the bytes of its dtype, without the padding of its slot.
 
     Args:
-        record: a row of the ring's dtype, a tuple (of a structure) or a scalar that numpy makes one of, or any buffer
-            of its size. In a ring of texts or bytes a shorter one is a record, too.
+        record: a row of the ring's dtype, a tuple (of a structure) or a scalar that numpy converts, or any buffer of
+            its size. In a ring of texts or bytes a shorter one is a record, too.
         layout: the ring's layout.
 
     Raises:
@@ -36,9 +36,9 @@ def record_bytes(record: Any, layout: Layout) -> memoryview:
     """
     dtype = layout.dtype
     if isinstance(record, np.generic) and record.dtype.newbyteorder() == dtype:
-        record = np.array(record, dtype)  # A number taken out of an array comes in the machine's byte order.
+        record = np.array(record, dtype)  # An array's scalar is in the machine's byte order.
     if isinstance(record, np.ndarray | np.generic):
-        _refuse_masked(record, "the record")
+        _check_not_masked(record, "the record")
         if record.dtype == dtype and record.size == 1:
             return _raw(np.asarray(record)).data
         if _is_text(record, dtype) and record.size == 1:
@@ -62,7 +62,7 @@ def record_bytes(record: Any, layout: Layout) -> memoryview:
 
 
 def records_bytes(records: Any, layout: Layout) -> memoryview:
-    """Return records as the bytes that they take in the ring, padding included.
+    """Return records as their bytes in the ring, padding included.
 
     Args:
         records: an array of the ring's dtype, shape ``(n,)``; a sequence of rows; or a buffer of whole records.
@@ -81,7 +81,7 @@ def records_bytes(records: Any, layout: Layout) -> memoryview:
         raw = _checked_raw(view, dtype)
     else:
         rows = records if isinstance(records, np.ndarray) else _converted(records, dtype)
-        _refuse_masked(rows, "the records")
+        _check_not_masked(rows, "the records")
         if _is_text(rows, dtype) and rows.dtype.itemsize < dtype.itemsize:
             rows = rows.astype(dtype)
         if rows.dtype != dtype or rows.ndim != 1:
@@ -97,12 +97,12 @@ def records_bytes(records: Any, layout: Layout) -> memoryview:
 
 
 def checked_limit(limit: SupportsIndex | None, available: int) -> int:
-    """Return how many of the `available` records a reader asked for; `limit` is an integer of any kind, or None."""
+    """Return how many of the `available` records to read, at most `limit` unless that is None."""
     return available if limit is None else min(checked_int("limit", limit, 0, kind="an integer or None"), available)
 
 
 def checked_out(out: Any, layout: Layout) -> npt.NDArray[Any]:
-    """Return `out` as an array that records can be copied into: of one dimension, in one piece and writable."""
+    """Return `out` if records can be copied into it: of one dimension, contiguous and writable."""
     if not isinstance(out, np.ndarray) or out.dtype != layout.dtype or _is_masked(out):
         found = out.dtype if type(out) is np.ndarray else type(out).__name__
         raise InvalidTypeError(f"out is {found}, expected an array of {layout.dtype}")
@@ -112,10 +112,10 @@ def checked_out(out: Any, layout: Layout) -> npt.NDArray[Any]:
 
 
 def _converted_one(value: Any, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-    """Return the value as one row, the padding between its fields zero."""
+    """Return the value as one row, with zeros between its fields; separate from `_converted` for speed."""
     try:
         if dtype.names is not None:
-            _refuse_scalars([value], dtype)
+            _check_rows([value], dtype)
         row = np.zeros(1, dtype)
         row[0] = value
         check_fits(row, [value])
@@ -125,11 +125,11 @@ def _converted_one(value: Any, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
 
 
 def _converted(values: Iterable[Any], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-    """Return the values as rows, the padding between their fields zero."""
+    """Return the values as rows, with zeros between their fields."""
     try:
         values = list(values)
         if dtype.names is not None:
-            _refuse_scalars(values, dtype)
+            _check_rows(values, dtype)
         rows = np.zeros(len(values), dtype)
         rows[:] = values
         check_fits(rows, values)
@@ -138,22 +138,22 @@ def _converted(values: Iterable[Any], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
     return rows
 
 
-def _refuse_scalars(values: list[Any], dtype: np.dtype[Any]) -> None:
-    """Take only tuples and rows for a structure: numpy would fill each field with a scalar."""
+def _check_rows(values: list[Any], dtype: np.dtype[Any]) -> None:
+    """Raise unless a structure's values are tuples or rows: numpy would copy a scalar into each field."""
     for value in values:
         if not isinstance(value, tuple) and not (isinstance(value, np.void) and value.dtype == dtype):
             raise TypeError(f"{value!r} is neither a tuple nor a row of that dtype")
 
 
 def _is_text(value: Any, dtype: np.dtype[Any]) -> bool:
-    """Whether it is text or bytes, of another length, for a ring of such; and not a buffer of a record's bytes."""
+    """Whether it is a text for a ring of texts, or bytes of another length for a ring of bytes."""
     if isinstance(value, np.ndarray | np.generic):
         return dtype.kind in "SU" and value.dtype.kind == dtype.kind
     return dtype.kind == "S" and isinstance(value, bytes) and len(value) != dtype.itemsize
 
 
 def _is_raw(array: npt.NDArray[Any] | np.generic, dtype: np.dtype[Any]) -> bool:
-    """Whether its elements are the bytes of a record, and not numbers themselves, as records of one byte are."""
+    """Whether its elements are the bytes of a record, and not numbers that are records of one byte."""
     return isinstance(array, np.ndarray) and array.dtype == np.uint8 and (dtype.itemsize > 1 or dtype.kind not in "bi")
 
 
@@ -161,20 +161,20 @@ def _is_masked(value: Any) -> bool:
     return isinstance(value, np.ndarray) and hasattr(type(value), "mask")
 
 
-def _refuse_masked(value: Any, what: str) -> None:
+def _check_not_masked(value: Any, what: str) -> None:
     if _is_masked(value):
         raise RecordError(f"{what} came in a masked array, and a ring knows no mask: use `filled()`, or leave rows out")
 
 
 def _raw(rows: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    """Return the bytes of rows, what stands between their fields included, which a copy as rows would leave out."""
+    """Return the bytes of rows, with those between their fields, which numpy's copy of rows leaves out."""
     if not rows.flags.c_contiguous:
         rows = np.ascontiguousarray(rows.view(("V", rows.dtype.itemsize)))
     return rows.reshape(-1).view(np.uint8)
 
 
 def _checked_raw(view: memoryview, dtype: np.dtype[Any]) -> npt.NDArray[np.uint8]:
-    """Return the bytes of whole records; a bool among them must be 0 or 1, which is all that numpy knows."""
+    """Return the bytes of whole records; a bool in them must be 0 or 1, because numpy knows no other."""
     raw = np.frombuffer(view, np.uint8) if view.nbytes else np.empty(0, np.uint8)
     offsets = _bool_offsets(dtype)
     if offsets and (raw.reshape(-1, dtype.itemsize)[:, offsets] > 1).any():
@@ -184,7 +184,7 @@ def _checked_raw(view: memoryview, dtype: np.dtype[Any]) -> npt.NDArray[np.uint8
 
 @lru_cache(maxsize=64)
 def _bool_offsets(dtype: np.dtype[Any]) -> tuple[int, ...]:
-    """Return where the bools are within a record."""
+    """Return the offsets of the bools within a record."""
     if dtype.subdtype is not None:
         base, shape = dtype.subdtype
         starts = range(0, math.prod(shape) * base.itemsize, base.itemsize)

@@ -23,8 +23,8 @@ from chronostream.ring import locks, shm
 from chronostream.ring.layout import CONSUMER_DTYPE, FREE_TAIL, HEADER_DTYPE, HEADER_SIZE, MAGIC, Layout
 from chronostream.ring.opening import (
     PRODUCER_LOCK,
-    check_no_holes,
     check_same,
+    check_whole,
     map_segment,
     open_locked,
     open_to_attach,
@@ -105,7 +105,7 @@ class Segment:
             layout = read_layout(name, fd)
             if layout is None:
                 raise StreamNotFoundError(f"stream {name!r} is not ready: its segment is still being made")
-            check_no_holes(name, fd, layout)
+            check_whole(name, fd, layout)
             segment = cls(name, layout, fd, owner=False, writable=writable, populate=populate)
             undo.pop_all()
         return segment

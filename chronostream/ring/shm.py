@@ -1,11 +1,10 @@
-"""Named shared memory: with locks.py, the only module of the ring that knows the operating system.
+"""Named shared memory. With locks.py, this is the only module of the ring that calls the operating system's files.
 
-A segment is a file in ``/dev/shm`` under the name that `multiprocessing.shared_memory` uses, opened here and not
-through that class, which maps everything writable, hides its descriptor, and tells a resource tracker that deletes
-live segments.
+A segment is a file in ``/dev/shm`` under the name that `multiprocessing.shared_memory` uses. That class itself maps
+everything writable, hides its descriptor, and tells a resource tracker that deletes live segments.
 
-Callers ask whether a file is there, so `FileNotFoundError` and `FileExistsError` are answers and stay what they are.
-Whatever else the system says becomes an error of our tree, by `system_errors`.
+`FileNotFoundError` and `FileExistsError` pass unchanged, because callers test for them. `system_errors` makes every
+other error of the system one of ours.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ __all__ = [
 ]
 
 PREFIX = "chronostream."
-"""What every segment's name begins with, before the stream's own name."""
+"""Prefix of every segment's name, before the stream's name."""
 
 _DIRECTORY = Path("/dev/shm")  # noqa: S108 - where shm_open keeps its files, not a temporary file
 _MAX_NAME = 64
@@ -72,7 +71,7 @@ _ERRORS: dict[int | None, tuple[type[ChronoStreamError], str]] = {
     errno.EROFS: (AccessDeniedError, "it is mounted read-only: mount /dev/shm writable where producers run"),
     errno.ENOSPC: (
         OutOfSharedMemoryError,
-        "use a smaller capacity, remove streams that nobody needs, or enlarge /dev/shm",
+        "use a smaller capacity, remove unused streams, or enlarge /dev/shm",
     ),
     errno.EDQUOT: (OutOfSharedMemoryError, "this user's quota is used up: remove streams, or raise it"),
     errno.EFBIG: (OutOfSharedMemoryError, "a file may not be so large: use a smaller capacity, or raise `ulimit -f`"),
@@ -85,11 +84,11 @@ _ERRORS: dict[int | None, tuple[type[ChronoStreamError], str]] = {
 
 @contextmanager
 def system_errors(what: str, path: Path | None = None) -> Iterator[None]:
-    """Turn what the system says inside the block into an error of our tree.
+    """Turn an `OSError` inside the block into an error of our tree.
 
     Args:
-        what: what cannot be done, as the beginning of the message.
-        path: the file whose owner and mode matter if access is denied.
+        what: the beginning of the message: what cannot be done.
+        path: the file whose owner and mode the message tells if access is denied.
     """
     try:
         yield
@@ -102,7 +101,7 @@ def system_errors(what: str, path: Path | None = None) -> Iterator[None]:
 
 
 def segment_name(name: str) -> str:
-    """Return the name of the segment that carries the stream `name`: the one `SharedMemory(name=...)` takes.
+    """Return the name of the segment of the stream `name`, as `SharedMemory(name=...)` takes it.
 
     Raises:
         InvalidNameError: it is empty, too long, or has characters that could lead out of the directory.
@@ -116,7 +115,7 @@ def segment_name(name: str) -> str:
 
 
 def path_of(name: str) -> Path:
-    """Return the file of the segment that carries the stream `name`."""
+    """Return the file of the segment of the stream `name`."""
     return _DIRECTORY / segment_name(name)
 
 
@@ -135,13 +134,7 @@ def list_names() -> list[str]:
 
 
 def create(name: str) -> int:
-    """Create the segment of the stream `name`, empty and for its owner only, and return a descriptor.
-
-    Raises:
-        FileExistsError: there is one already.
-        AccessDeniedError: the system does not let this user create segments, or has no place for them.
-        OutOfSharedMemoryError: there is no room for one more.
-    """
+    """Create the segment of the stream `name`, empty and for its owner only, and return a descriptor."""
     path = path_of(name)
     with system_errors(f"the segment of stream {name!r} cannot be created", _DIRECTORY):
         try:
@@ -151,21 +144,15 @@ def create(name: str) -> int:
                 f"there is no {_DIRECTORY} here, where segments are made: mount a tmpfs there"
             ) from error
         except OSError as error:
-            if error.errno == errno.ENOSPC:  # of names, not of bytes
-                raise OutOfSharedMemoryError("no room for another segment: remove streams that nobody needs") from error
+            if error.errno == errno.ENOSPC:  # no room for another file
+                raise OutOfSharedMemoryError("no room for another segment: remove unused streams") from error
             raise
 
 
 def open_existing(name: str, *, writable: bool, any_owner: bool = False) -> int:
-    """Open the segment of the stream `name` and return a descriptor.
-
-    Raises:
-        FileNotFoundError: there is none.
-        AccessDeniedError: it is another user's and `any_owner` is false, its mode keeps this user out, or what
-            has its name is no regular file.
-    """
+    """Open the segment of the stream `name`, a regular file of this user, or of any user with `any_owner`."""
     path = path_of(name)
-    # Not blocking: a FIFO under our name would keep us waiting for its other end.
+    # Not blocking, or a FIFO of that name would wait for its other end.
     flags = (os.O_RDWR if writable else os.O_RDONLY) | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     with system_errors(f"the segment of stream {name!r} cannot be opened", path):
         try:
@@ -188,18 +175,13 @@ def open_existing(name: str, *, writable: bool, any_owner: bool = False) -> int:
 
 
 def permit(fd: int, mode: int, group: str | int | None) -> None:
-    """Give a segment its mode and group.
-
-    Raises:
-        InvalidValueError: there is no such group, or the mode is not one by which the owner reads and writes.
-        AccessDeniedError: this user may not give it to that group.
-    """
+    """Give a segment its mode and group."""
     if not isinstance(mode, int) or mode & ~0o777:
         raise InvalidValueError(f"mode is {mode!r}, expected permissions from 0 to 0o777")
     if mode & _OWNER != _OWNER:
         raise InvalidValueError(
             f"mode is {mode:#o}, expected permissions by which the owner reads and writes, such as 0o600 or 0o640: the "
-            "producer opens its segment as everybody does"
+            "producer opens its segment by the same permissions"
         )
     if group is not None:
         try:
@@ -216,11 +198,7 @@ def permit(fd: int, mode: int, group: str | int | None) -> None:
 
 
 def reserve(fd: int, size: int) -> None:
-    """Reserve the memory of a segment of `size` bytes now: a full system is an error here, never a SIGBUS later.
-
-    Raises:
-        OutOfSharedMemoryError: there is no room.
-    """
+    """Reserve the memory of a segment of `size` bytes: a lack of memory is an error here, never a later SIGBUS."""
     room = os.fstatvfs(fd)
     free = room.f_bavail * room.f_frsize
     with system_errors(f"no room for a segment of {size} bytes, {free} are free in shared memory"):
@@ -228,16 +206,16 @@ def reserve(fd: int, size: int) -> None:
 
 
 def has_holes(fd: int, size: int) -> bool:
-    """Return whether some of a segment's first `size` bytes have no memory yet; moves the offset of the open file."""
+    """Return whether some of a segment's first `size` bytes have no memory yet; changes the offset of the open file."""
     if os.fstat(fd).st_blocks * _BLOCK >= size:
         return False
-    # Fewer blocks are no proof: a file system that compresses counts otherwise.
+    # Fewer blocks prove nothing: a file system may compress.
     with system_errors("the holes of a segment cannot be looked for"):
         return os.lseek(fd, 0, os.SEEK_HOLE) < size
 
 
 def clear(fd: int) -> None:
-    """Cut a segment down to nothing."""
+    """Truncate a segment to nothing."""
     with system_errors("a segment cannot be emptied"):
         os.ftruncate(fd, 0)
 
@@ -255,11 +233,7 @@ def write(fd: int, offset: int, data: bytes) -> None:
 
 
 def unlink(name: str) -> None:
-    """Take a segment's name away; whoever has it mapped keeps the memory. No error if it has none.
-
-    Raises:
-        AccessDeniedError: this user may not.
-    """
+    """Delete a segment's name, if it has one; processes that have it mapped keep the memory."""
     path = path_of(name)
     with suppress(FileNotFoundError), system_errors(f"the segment of stream {name!r} cannot be deleted", path):
         os.unlink(path)
@@ -276,12 +250,12 @@ def same_file(fd: int, name: str) -> bool:
 
 
 def has_name(fd: int) -> bool:
-    """Return whether the segment that `fd` is open on still has a name, be it out of sight from here."""
+    """Return whether the segment that `fd` is open on still has a name, be it invisible from here."""
     return os.fstat(fd).st_nlink > 0
 
 
 def pid_namespace() -> int:
-    """Return a number that tells apart the namespaces in which a pid means something; 0 where there are none."""
+    """Return the number of this process's pid namespace; 0 if the system does not tell."""
     try:
         return Path("/proc/self/ns/pid").stat().st_ino
     except OSError:
@@ -289,7 +263,7 @@ def pid_namespace() -> int:
 
 
 def runs(pid: int) -> bool:
-    """Return whether there is a process with this number in this pid namespace."""
+    """Return whether a process with this pid exists in this pid namespace."""
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):
@@ -304,12 +278,12 @@ def _is_name(name: object) -> bool:
 
 
 def _other_owner(fd: int) -> str | None:
-    """Return whose an open file is if it is not this user's own."""
+    """Return the owner of an open file, or None if that is this user."""
     owner = os.fstat(fd).st_uid
     if owner != os.geteuid():
         return f"user {owner}"
-    # In a user namespace all users whom it does not know have one number, and this user may have the same one.
-    # The kernel itself is not mistaken: it grants this flag to the owner only.
+    # In a user namespace all unknown users have the same number, which may be this user's number, too. The kernel
+    # knows better: it grants this flag to the owner only.
     try:
         fcntl.fcntl(fd, fcntl.F_SETFL, os.O_NOATIME)
     except PermissionError:
@@ -318,17 +292,17 @@ def _other_owner(fd: int) -> str | None:
 
 
 def _irregular(path: Path) -> AccessDeniedError:
-    """Say what is there instead of a segment, and whose it is."""
-    but = ""
+    """Return the error that tells what `path` is instead of a segment, and whose it is."""
+    found = ""
     with suppress(OSError):
-        found = path.lstat()
-        kind = next((kind for is_kind, kind in _KINDS if is_kind(found.st_mode)), "device")
-        but = f" but a {kind} of user {found.st_uid}"
-    return AccessDeniedError(f"{path} is not a regular file{but}: remove it, or use another stream name")
+        status = path.lstat()
+        kind = next((kind for is_kind, kind in _KINDS if is_kind(status.st_mode)), "device")
+        found = f" but a {kind} of user {status.st_uid}"
+    return AccessDeniedError(f"{path} is not a regular file{found}: remove it, or use another stream name")
 
 
 def _owner_of(path: Path) -> str:
-    """Return whose a file is that this user may not use, to be appended to a message; "" if that is not known."""
+    """Return the end of a message about a file that this user may not use: its owner and mode, if they are known."""
     try:
         found = path.lstat()
     except OSError:

@@ -541,7 +541,7 @@ def test_a_user_who_may_write_registers(own: Handles) -> None:
     ("limit", "capacity", "message"),
     [
         ("size=64k", 1 << 20, r"no room for a segment of \d+ bytes, \d+ are free in shared memory: use a smaller cap"),
-        ("nr_inodes=2", 8, "no room for another segment: remove streams that nobody needs"),
+        ("nr_inodes=2", 8, "no room for another segment: remove unused streams"),
     ],
 )
 @pytest.mark.skipif(shutil.which("unshare") is None, reason="there is no unshare here")
