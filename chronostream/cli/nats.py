@@ -1,4 +1,4 @@
-"""What the commands that talk to NATS share: how to be let in, and how to run until told to stop."""
+"""What the commands that talk to NATS share: the connection, and running until a signal."""
 
 from __future__ import annotations
 
@@ -37,14 +37,7 @@ def nats_source(
 def connection_of(
     urls: str, password_file: Path | None = None, token_file: Path | None = None, **options: Any
 ) -> ConnectionOptions:
-    """Return how to reach NATS.
-
-    Args:
-        urls: of one server, or of several with commas in between.
-        password_file: file with the user's password.
-        token_file: file with a token.
-        options: further fields of `ConnectionOptions`.
-    """
+    """Return how to reach NATS: commas separate the URLs, and `options` are further fields of `ConnectionOptions`."""
     from chronostream.bridges.connection import ConnectionOptions
 
     servers = tuple(part.strip() for part in urls.split(","))
@@ -52,7 +45,7 @@ def connection_of(
 
 
 def run_until_signal(work: Callable[[asyncio.Event], Awaitable[_T]]) -> _T:
-    """Log to stderr, and run `work` with an event that SIGTERM, SIGINT and SIGHUP set; return what it returns."""
+    """Log to stderr, and run `work` with an event that SIGTERM, SIGINT and SIGHUP set; return its result."""
     from chronostream.producer.life import stopped_by_signals
 
     log_to_stderr()

@@ -1,7 +1,7 @@
 """The file of ``chronostream run``: TOML with a table for each stream, whose keys are the names of the flags.
 
-What is set in more than one place is taken from the first of these: flag, environment, file, default. The document
-docs/operating.md has an example.
+An option is taken from the first of these that has it: flag, environment, file, default. docs/operating.md has an
+example.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from chronostream.stream.config import OPTIONS, StreamConfig
 __all__ = ["KEYS", "Settings", "read_streams", "settings_of", "stream_config"]
 
 Settings = Mapping[str, Any]
-"""What a file says of a stream, by key."""
+"""The values of one stream in a file, by key."""
 
 KEYS: dict[str, str] = {declared.key: field for field, declared in OPTIONS.items() if declared.key}
 """The field of `StreamConfig` that each key sets."""
@@ -34,7 +34,7 @@ def read_streams(path: Path) -> dict[str, Settings]:
     """Return the settings of each stream of a file, in the file's order.
 
     Raises:
-        ConfigError: the file is not there or no TOML, or has keys, values or tables that mean nothing.
+        ConfigError: the file does not exist, is not TOML, or has an unknown key or table.
     """
     try:
         content = path.read_bytes()
@@ -56,26 +56,15 @@ def read_streams(path: Path) -> dict[str, Settings]:
 
 
 def settings_of(name: str, streams: Mapping[str, Settings], path: Path) -> Settings:
-    """Return the settings of one stream of a file.
-
-    Raises:
-        ConfigError: the file has no such stream.
-    """
+    """Return the settings of one stream of a file; `ConfigError` if it has none of that name."""
     if name not in streams:
         raise ConfigError(f"{path} has no stream {name!r}{_nearest(name, streams)}")
     return streams[name]
 
 
 def stream_config(name: str, fields: Mapping[str, Any], settings: Settings, path: Path) -> StreamConfig:
-    """Return the configuration of a stream of a file.
-
-    Args:
-        name: the stream's name.
-        fields: of `StreamConfig`, from the command line and the environment; they come first.
-        settings: what the file says.
-        path: the file, for the messages about it.
-    """
-    StreamConfig(name="flags", **fields)  # Alone, so that what is wrong with them is not said of the file.
+    """Return the configuration of a stream of the file `path`; `fields` of `StreamConfig` come before its settings."""
+    StreamConfig(name="flags", **fields)  # Checked alone: their errors must not name the file.
     origin = f"{path}, stream {name!r}: "
     in_file = {
         KEYS[key]: type_of(OPTIONS[KEYS[key]].kind).read(f"{origin}{key}", value)

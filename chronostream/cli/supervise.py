@@ -1,7 +1,7 @@
 """Several streams at once: a scheduler process for each, which this one starts, watches and stops.
 
-The streams know nothing of each other: one that fails is reported, and the others go on. Who wants failed ones started
-again runs each under a supervisor of the system, such as systemd (docs/chronostream@.service).
+A stream that fails is reported, and the others go on. To restart failed streams, run each one under a service manager
+such as systemd (docs/chronostream@.service).
 """
 
 from __future__ import annotations
@@ -29,19 +29,12 @@ _AT_ONCE = 8
 
 
 def supervise(configs: Sequence[StreamConfig], *, for_s: float | None = None) -> int:
-    """Emit several streams until SIGTERM, SIGINT or SIGHUP, or until none is left. Main thread only.
+    """Emit several streams until SIGTERM, SIGINT or SIGHUP, for `for_s` seconds, or until no producer is left.
 
-    The program ends right afterwards: what signals still come then are ignored.
-
-    Args:
-        configs: what the streams are to be.
-        for_s: stop by itself after this many seconds.
-
-    Returns:
-        0; or 1 if a stream ended otherwise than it was told to.
+    Main thread only. Later signals are ignored: the program is about to end. Returns 1 if a stream failed, otherwise 0.
 
     Raises:
-        ChronoStreamError: one could not be started; then none is.
+        ChronoStreamError: a stream could not be started; the others were stopped again.
     """
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # Where it is ignored, the system forgets how a child ended.
     watchdog = systemd_watchdog()
@@ -66,20 +59,20 @@ def supervise(configs: Sequence[StreamConfig], *, for_s: float | None = None) ->
 
 
 def log_ready(config: StreamConfig, pid: int) -> None:
-    """Tell that a stream can be subscribed to."""
+    """Log that a stream can be subscribed to."""
     frequencies = ", ".join(Frequency.parse(frequency).label for frequency in config.frequencies)
     _log.info("ready: stream %r, %s in %s, process %d, %s core", config.name, frequencies, config.timezone, pid, CORE)
 
 
 def log_stopped(config: StreamConfig) -> None:
-    """Tell that a stream was stopped, and what became of it."""
+    """Log that a stream was stopped, and what became of it."""
     _log.info("stopped: stream %r %s", config.name, "removed" if config.remove else "closed, and kept for the next run")
 
 
 def _start_all(
     configs: Sequence[StreamConfig], stop: Stop, watchdog: Watchdog
 ) -> tuple[dict[StreamConfig, SupervisedProcess], list[Exception]]:
-    """Start a process for each stream, until one cannot be started or `stop` is set; return those that run."""
+    """Start a process for each stream until one fails or `stop` is set; return those that run, and the errors."""
     turn_s = None if watchdog.interval_s is None else watchdog.interval_s / 2
     errors: list[Exception] = []
 
@@ -88,7 +81,7 @@ def _start_all(
             try:
                 return start_supervised(config, stop, turn_s)
             except Exception as error:  # noqa: BLE001 - it is raised once the others are stopped
-                if not stop.is_set():  # or it ended because it was told to
+                if not stop.is_set():  # otherwise it was stopped
                     errors.append(error)
         return None
 
@@ -98,10 +91,7 @@ def _start_all(
 
 
 def _watch(running: dict[StreamConfig, SupervisedProcess], stop: Stop, watchdog: Watchdog) -> bool:
-    """Return when it is time to stop, or when no producer is left; whether one of them failed.
-
-    Those that end by themselves are taken out of `running`.
-    """
+    """Remove from `running` what ends by itself, until all did or `stop` is set; return whether one failed."""
     look_s = _LOOK_S if watchdog.interval_s is None else min(_LOOK_S, watchdog.interval_s / 4)
     failed = False
     awaited = set(running)  # the streams whose engines have not turned since the last sign of life
@@ -117,7 +107,7 @@ def _watch(running: dict[StreamConfig, SupervisedProcess], stop: Stop, watchdog:
 
 
 def _log_end(producer: ProducerProcess) -> bool:
-    """Tell of a producer that ended by itself; return whether it failed."""
+    """Log that a producer ended by itself; return whether it failed."""
     if producer.exit_status == 0:
         _log.info("stream %r was stopped: process %d", producer.name, producer.pid)
         return False

@@ -1,4 +1,4 @@
-"""``chronostream top``: all streams, live, until somebody has seen enough."""
+"""``chronostream top``: all streams, live."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from chronostream.observe.survey import survey
 from chronostream.ring import segment_name
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.live import Live
 
     from chronostream.cli.screen import Screen
@@ -29,27 +28,39 @@ _QUITS = ("quit", "q", "Q")
 def top(
     interval_s: float, window_s: float, name: tuple[str, ...] = (), once: bool = False, any_owner: bool = False
 ) -> None:
-    """Show these streams, or all, until somebody has seen enough."""
+    """Show these streams, or all, until a key or a signal ends it."""
     from rich.console import Console
+    from rich.live import Live
+
+    from chronostream.cli.screen import Screen
 
     for each in name:
-        segment_name(each)  # An error now, not a stream that is not there.
-    watch = _Watch(name or None, interval_s, window_s, any_owner=any_owner)
-    interactive = sys.stdout.isatty() and not once
+        segment_name(each)  # A wrong name is an error, not a stream that is missing.
+    watch = _Watch(name or None, window_s, any_owner=any_owner)
     console = Console(width=None if sys.stdout.isatty() else _PAPER_WIDTH)
-    if not interactive or console.is_dumb_terminal:
+    if once or not sys.stdout.isatty() or console.is_dumb_terminal:
         time.sleep(interval_s)
         watch.look()
         console.print(watch.frame())
         return
-    _run(watch, console)
+    with Screen() as screen:
+        while True:
+            with Live(console=console, screen=True, auto_refresh=False) as live:
+                ended = _watch_live(watch, interval_s, live, screen)
+            if ended:
+                return
+            screen.suspend()
 
 
 class _Watch:
-    """What is on the screen: the last look, and how far its reader has moved down."""
+    """The last look at the streams, and how its reader looks at it.
 
-    def __init__(self, names: Sequence[str] | None, interval_s: float, window_s: float, *, any_owner: bool) -> None:
-        self.interval_s = interval_s
+    Attributes:
+        held: whether the picture stays as it is.
+        skipped: how many lines the reader has moved down.
+    """
+
+    def __init__(self, names: Sequence[str] | None, window_s: float, *, any_owner: bool) -> None:
         self._names = names
         self._any_owner = any_owner
         self._history = History(window_s)
@@ -65,28 +76,14 @@ class _Watch:
         from chronostream.cli.top_view import Frame
 
         line = f" q quit   space {'go on' if self.held else 'hold'}" if keys else ""
-        there = {stream.ring.name for stream in self._survey.streams} | {each.name for each in self._survey.unreadable}
-        missing = tuple(name for name in self._names or () if name not in there)
+        found = {stream.ring.name for stream in self._survey.streams} | {each.name for each in self._survey.unreadable}
+        missing = tuple(name for name in self._names or () if name not in found)
         return Frame(self._survey, self._changes, self._history.window_s, missing, line, self.skipped)
 
 
-def _run(watch: _Watch, console: Console) -> None:
-    from rich.live import Live
-
-    from chronostream.cli.screen import Screen
-
-    with Screen() as screen:
-        while True:
-            with Live(console=console, screen=True, auto_refresh=False) as live:
-                ended = _show(watch, live, screen)
-            if ended:
-                return
-            screen.suspend()
-
-
-def _show(watch: _Watch, live: Live, screen: Screen) -> bool:
-    """Show and answer keys; return whether to end, rather than to be suspended."""
-    next_s = time.monotonic() + watch.interval_s
+def _watch_live(watch: _Watch, interval_s: float, live: Live, screen: Screen) -> bool:
+    """Draw, look and answer keys; return whether to end, rather than to be suspended."""
+    next_s = time.monotonic() + interval_s
     while True:
         live.update(watch.frame(keys=True), refresh=True)
         word = screen.next(max(0.0, next_s - time.monotonic()))
@@ -100,6 +97,6 @@ def _show(watch: _Watch, live: Live, screen: Screen) -> bool:
             hidden = watch.frame(keys=True).hidden(live.console)
             watch.skipped = max(0, min(hidden, watch.skipped + _MOVES[word]))
         if time.monotonic() >= next_s:
-            next_s = time.monotonic() + watch.interval_s
+            next_s = time.monotonic() + interval_s
             if not watch.held:
                 watch.look()

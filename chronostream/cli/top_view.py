@@ -1,4 +1,4 @@
-"""What ``chronostream top`` looks like: what happened to the streams, drawn by `rich`. It asks nobody for anything."""
+"""What ``chronostream top`` looks like, drawn by `rich`."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ _DURATION_WIDTH = len("99.9 ms")
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One picture. On a screen it is cut to the height, from line `skipped` on; on paper it is as long as it is.
+    """One picture. With `keys` it is cut to the height of the screen, from line `skipped` on; otherwise it is whole.
 
     Attributes:
-        survey: what there is.
-        changes: what happened to it.
-        window_s: since when.
-        missing: streams that were asked for and are not there.
-        keys: the line at the bottom; none for a picture that nobody can answer.
+        survey: the streams.
+        changes: what happened to them.
+        window_s: within how many seconds.
+        missing: requested streams that do not exist.
+        keys: the line at the bottom, which names the keys; empty for a picture on paper.
         skipped: how many lines the reader has moved down.
     """
 
@@ -66,20 +66,13 @@ class Frame:
             yield SegmentLines(head + body, new_lines=True)
             return
         first = min(self.skipped, max(0, len(body) - room))
-        shown = body[first : first + room]
+        visible = body[first : first + room]
+        visible += [[Segment(" " * options.max_width)]] * (room - len(visible))
         foot = self.keys
         if len(body) > room:
-            foot += f"   ↑ ↓ lines {first + 1} to {first + len(shown)} of {len(body)}"
-        blank = [Segment(" " * options.max_width)]
-        yield SegmentLines(
-            [
-                *head,
-                *shown,
-                *[blank] * (room - len(shown)),
-                *console.render_lines(Text(foot, "dim", no_wrap=True, overflow="ellipsis"), options.update(height=1)),
-            ],
-            new_lines=True,
-        )
+            foot += f"   ↑ ↓ lines {first + 1} to {first + room} of {len(body)}"
+        text = Text(foot, "dim", no_wrap=True, overflow="ellipsis")
+        yield SegmentLines([*head, *visible, *console.render_lines(text, options.update(height=1))], new_lines=True)
 
     def hidden(self, console: Console) -> int:
         """Return how many lines do not fit onto the console's screen at once."""
@@ -88,13 +81,10 @@ class Frame:
 
     def _lines(self, console: Console, options: ConsoleOptions) -> tuple[list[list[Segment]], list[list[Segment]], int]:
         """Return the lines of the head, those of the body, and how many of the latter a screen has room for."""
-        panels: list[tuple[str, RenderableType]] = [
-            (change.now.ring.name, _stream(change, self.survey.realtime_ns, self.window_s, options.max_width))
-            for change in self.changes
-        ]
-        panels += [(unreadable.name, _unreadable(unreadable)) for unreadable in self.survey.unreadable]
-        panels.sort(key=lambda panel: panel[0])
-        drawn = [panel for _, panel in panels]
+        now_ns, width = self.survey.realtime_ns, options.max_width
+        panels = {change.now.ring.name: _stream(change, now_ns, self.window_s, width) for change in self.changes}
+        panels |= {unreadable.name: _unreadable(unreadable) for unreadable in self.survey.unreadable}
+        drawn: list[RenderableType] = [panels[name] for name in sorted(panels)]
         if self.missing:
             drawn.append(Text(f"\n  not on this machine: {', '.join(self.missing)}", "dim"))
         elif not drawn:
@@ -138,7 +128,6 @@ def _head(survey: Survey) -> RenderableType:
 def _stream(change: StreamChange, now_ns: int, window_s: float, width: int) -> Panel:
     ring = change.now.ring
     condition = _condition(change.now) if ring.state == "live" else ""
-    colour = _CONDITIONS.get(condition, _STATES[ring.state])
     parts: list[RenderableType] = [_facts(change, now_ns)]
     if change.now.error is not None:
         parts.append(Text(printable_text(change.now.error), "yellow"))
@@ -146,17 +135,19 @@ def _stream(change: StreamChange, now_ns: int, window_s: float, width: int) -> P
         parts.append(_frequencies(change.frequencies, now_ns, window_s, width))
     parts.append(_consumers(change.consumers, ring.capacity, width))
     rate = "" if change.rate is None or ring.state != "live" else f"  {rate_text(change.rate)}"
-    title = Text.assemble(
-        (f"● {ring.name}", f"bold {colour}"), f"  {ring.state}", f"  {condition}" if condition else "", rate
-    )
-    return Panel(
-        Group(*parts),
-        title=title,
-        title_align="left",
-        border_style="red" if colour == "red" else "bright_black",
-        box=box.ROUNDED,
-        padding=(0, 1),
-    )
+    colour = _CONDITIONS.get(condition, _STATES[ring.state])
+    about = f"  {ring.state}{'  ' if condition else ''}{condition}{rate}"
+    return _panel(Group(*parts), ring.name, about, colour, "red" if colour == "red" else "bright_black")
+
+
+def _unreadable(stream: Unreadable) -> Panel:
+    colour = _STATES[stream.state]
+    return _panel(Text(printable_text(stream.error)), stream.name, f"  {stream.state}", colour, colour)
+
+
+def _panel(content: RenderableType, name: str, about: str, colour: str, border: str) -> Panel:
+    title = Text.assemble((f"● {name}", f"bold {colour}"), about)
+    return Panel(content, title=title, title_align="left", border_style=border, box=box.ROUNDED, padding=(0, 1))
 
 
 def _condition(stream: StreamStatus) -> str:
@@ -175,11 +166,11 @@ def _condition(stream: StreamStatus) -> str:
 
 def _facts(change: StreamChange, now_ns: int) -> Text:
     ring = change.now.ring
+    age = age_text((now_ns - ring.started_ns) / SECOND_NS)
     facts = [
         f"pid {ring.pid}" + ("" if ring.same_namespace else " of another container"),
         f"generation {ring.generation}",
-        f"{'up' if ring.state == 'live' else 'begun'} {age_text((now_ns - ring.started_ns) / SECOND_NS)}"
-        + ("" if ring.state == "live" else " ago"),
+        f"up {age}" if ring.state == "live" else f"begun {age} ago",
         _what(change.now),
         f"{ring.head:,} published, ring of {ring.capacity:,}, {size_text(ring.segment_size)}",
     ]
@@ -207,15 +198,16 @@ def _frequencies(frequencies: Iterable[FrequencyChange], now_ns: int, window_s: 
     grid.add_column("1µs  SHAPE  4s", len(_POWERS) + 1, right=False, from_width=_WIDE)
     for frequency in frequencies:
         now = frequency.now
+        missed = _count_and_news(now.missed, frequency.missed, "yellow")
         if now.last_timestamp is None or now.last_sequence is None or now.lateness is None:
-            grid.add_row(now.frequency.label, Text("none yet", "dim"), "", _missed(frequency))
+            grid.add_row(now.frequency.label, Text("none yet", "dim"), "", missed)
             continue
         late = now.lateness
         grid.add_row(
             now.frequency.label,
             age_text((now_ns - now.last_timestamp) / SECOND_NS) + (" ago" if width >= _NARROW else ""),
             f"{now.last_sequence:,}",
-            _missed(frequency),
+            missed,
             *map(_late, (late.p50_ns, late.p99_ns, late.p99_9_ns, late.max_ns)),
             _late(frequency.recent.max_ns) if frequency.recent else Text("-", "dim"),
             Text(shape_text(late.counts), "cyan"),
@@ -225,10 +217,6 @@ def _frequencies(frequencies: Iterable[FrequencyChange], now_ns: int, window_s: 
 
 def _late(ns: int) -> Text:
     return Text(duration_text(ns), "yellow" if ns >= _LATE_NS else "")
-
-
-def _missed(frequency: FrequencyChange) -> Text:
-    return _count_and_news(frequency.now.missed, frequency.missed, "yellow")
 
 
 def _consumers(consumers: Iterable[ConsumerChange], capacity: int, width: int) -> RenderableType:
@@ -254,9 +242,7 @@ def _consumers(consumers: Iterable[ConsumerChange], capacity: int, width: int) -
 
 
 def _bar(fill: float, cells: int) -> Text:
-    eighths = round(fill * cells * 8)
-    if fill > 0:
-        eighths = max(1, eighths)  # A little is not nothing.
+    eighths = max(round(fill * cells * 8), fill > 0)  # A little is not nothing.
     bar = ("█" * (eighths // 8) + (_EIGHTHS[eighths % 8] if eighths % 8 else "")).ljust(cells)
     colour = "green" if fill < _CAUTION else "yellow" if fill < _DANGER else "red"
     return Text.assemble(("▕", "dim"), (bar, colour), ("▏", "dim"))
@@ -267,17 +253,6 @@ def _count_and_news(count: int, news: int, colour: str) -> Text:
     if news:
         text.append(f" +{news:,}", f"bold {colour}")
     return text
-
-
-def _unreadable(stream: Unreadable) -> Panel:
-    colour = _STATES[stream.state]
-    return Panel(
-        Text(printable_text(stream.error)),
-        title=Text.assemble((f"● {stream.name}", f"bold {colour}"), f"  {stream.state}"),
-        title_align="left",
-        border_style=colour,
-        box=box.ROUNDED,
-    )
 
 
 class _Grid:
