@@ -1,6 +1,6 @@
 """The command ``chronostream``: thin commands over the library, one module each.
 
-Exit statuses: 0 done, 1 failed, 2 wrong usage, 3 the name is live already. What went wrong is one line on stderr.
+Exit statuses: 0 done, 1 failed, 2 wrong usage, 3 the name is live already. An error is one line on stderr.
 """
 
 from __future__ import annotations

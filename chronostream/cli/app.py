@@ -1,4 +1,4 @@
-"""The command line as a whole: which commands there are, and what each of them takes."""
+"""The command line as a whole: its commands, and what each of them takes."""
 
 from __future__ import annotations
 
@@ -7,30 +7,65 @@ from pathlib import Path
 import click
 
 from chronostream.cli.command import Command, Group
-from chronostream.cli.options import (
-    ANY_OWNER,
-    CONNECTION,
-    FOR,
-    FORMAT,
-    FROM_NATS,
-    JETSTREAM,
-    NAME,
-    RANGE,
-    WAIT,
-    Argument,
-    Option,
-    run_options,
-    stream_option,
-)
-from chronostream.cli.types import DURATION, INTERVAL, SIZE, STREAM_NAME, Type
+from chronostream.cli.options import Argument, Option, stream_option, variable
+from chronostream.cli.types import DURATION, INSTANT, INTERVAL, SIZE, STREAM_NAME, Type
 from chronostream.version import __version__
 
-__all__ = ["app"]
+__all__ = ["CONNECTION", "FROM_NATS", "app"]
 
 _SERVERS = "URL of a NATS server, nats://HOST:PORT; several with commas in between."
 _URL, _NAME = Type("url"), Type("name")
 _COUNT = click.IntRange(1, (1 << 63) - 1)
-_DIRECTORY = click.Path(file_okay=False, path_type=Path)
+_DIRECTORY, _FILE = click.Path(file_okay=False, path_type=Path), click.Path(dir_okay=False, path_type=Path)
+_FOR_HELP = "Stop after this long, such as 10s."
+
+NAME = Argument("name", STREAM_NAME, "Name of the stream.")
+FORMAT = Option("--format format_", click.Choice(["text", "json"]), "Text for people, or JSON for programs.", "text")
+ANY_OWNER = Option("--any-owner", None, "Also accept a stream that another user owns.")
+WAIT = Option("--wait wait_s", DURATION, "Wait up to this long, such as 10s, until the stream exists.")
+RANGE = (
+    Option("--from start_ns", INSTANT, "Start of the range: ISO 8601 such as 2024-01-31T12:00Z, or Unix nanoseconds."),
+    Option("--to end_ns", INSTANT, "End of the range (exclusive)."),
+)
+JETSTREAM = Option(
+    "--stream", Type("stream"), "Name of the JetStream stream.", default_text="CHRONOSTREAM_ and the stream's name"
+)
+FROM_NATS = (
+    Option("--from-nats", _URL, "Take the events from JetStream, by the URL of a NATS server."),
+    Option("--nats-name", _NAME, "Name of the stream there.", default_text="NAME"),
+    JETSTREAM,
+)
+# Secrets come from files: everybody on the machine can read the command line.
+CONNECTION = tuple(
+    Option(names, type_, help_, section="How to reach NATS")
+    for names, type_, help_ in (
+        ("--user", Type("user"), "User name, with --password-file; the URL may hold both instead."),
+        ("--password-file", _FILE, "File with the user's password."),
+        ("--token-file", _FILE, "File with a token."),
+        ("--creds credentials", _FILE, "File with a JWT and the seed of its key."),
+        ("--nkey nkey_seed", _FILE, "File with the seed of a key."),
+        ("--tls-ca", _FILE, "Certificates to trust instead of the system's."),
+        ("--tls-cert tls_certificate", _FILE, "Certificate of this side."),
+        ("--tls-key", _FILE, "Key of that certificate."),
+        ("--tls-first", None, "Begin with TLS; the server must do the same."),
+    )
+)
+
+
+def _run_options() -> list[click.Parameter]:
+    """Return what ``chronostream run`` takes: each field of `StreamConfig` that has a flag, and some more."""
+    from chronostream.stream.config import OPTIONS
+    from chronostream.stream.options import Section
+
+    name_help = "Name of the stream; with --config, run only this one."
+    file_help = "TOML file with a table [streams.NAME] for each stream."
+    return [
+        Argument("name", STREAM_NAME, name_help, required=False, section=Section.STREAM),
+        Option("--config", _FILE, file_help, section=Section.STREAM, **variable("config")),
+        *(stream_option(field, environment=True) for field, declared in OPTIONS.items() if declared.key),
+        Option("--for for_s", DURATION, _FOR_HELP, section=Section.PROCESS),
+    ]
+
 
 _COMMANDS = [
     Command(
@@ -47,7 +82,7 @@ _COMMANDS = [
         An option is taken from the command line (--max-step 10m), or else from the environment
         (CHRONOSTREAM_MAX_STEP=10m), or else from the file (max-step = "10m"), or else it has its default.
         """,
-        run_options,
+        _run_options,
     ),
     Command(
         "tail",
@@ -144,7 +179,7 @@ _COMMANDS = [
                 "The first record of all: the oldest in the ring, or the next.",
                 "oldest",
             ),
-            FOR,
+            Option("--for for_s", DURATION, _FOR_HELP),
             WAIT,
             FORMAT,
             ANY_OWNER,

@@ -1,4 +1,4 @@
-"""What a command is: declared without its work, which is loaded when it runs, so that help and errors are quick."""
+"""Commands whose work is loaded when they run, so that help and errors are quick."""
 
 from __future__ import annotations
 
@@ -12,19 +12,15 @@ __all__ = ["Command", "Group"]
 
 
 class _Documented(click.Command):
-    """Has the help that `chronostream.cli.help` makes."""
-
     def get_help(self, ctx: click.Context) -> str:
-        """Return it."""
+        """Return the help that `chronostream.cli.help` makes."""
         from chronostream.cli.help import help_text
 
         return help_text(self, ctx)
 
 
 class Command(_Documented):
-    """A command whose work is a function of the module of its name.
-
-    The function is given what was given to the command: what was not is left to its own defaults.
+    """A command whose work is a function of the module of its name, called with the options that were given.
 
     Args:
         name: of the command and of its module.
@@ -47,9 +43,8 @@ class Command(_Documented):
 
     def work(self) -> Callable[..., int | None]:
         """Return the function that does its work, which may return an exit status."""
-        work: Callable[..., int | None] = getattr(
-            importlib.import_module(f"chronostream.cli.{self.name}"), self._function
-        )
+        module = importlib.import_module(f"chronostream.cli.{self.name}")
+        work: Callable[..., int | None] = getattr(module, self._function)
         return work
 
     def _work(self, **arguments: Any) -> int | None:

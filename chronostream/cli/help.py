@@ -24,13 +24,12 @@ _Row = tuple[Text, Text]
 def help_text(command: click.Command, context: click.Context) -> str:
     """Return the help of a command as it suits stdout: its width, its colours, its characters."""
     usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
-    parts = [Text.assemble(("Usage: ", "bold yellow"), usage), *_paragraphs(command.help)]
     sections = _sections(command, context)
     width = min(_TERM_WIDTH, max(len(term) for rows in sections.values() for term, _ in rows))
     console = Console(highlight=False)
     with console.capture() as captured:
         console.print()
-        for part in parts:
+        for part in (Text.assemble(("Usage: ", "bold yellow"), usage), *_paragraphs(command.help)):
             console.print(Padding(part, (0, 1, 1, 1)))
         for title, rows in sections.items():
             table = Table.grid(padding=(0, 2, 0, 0), expand=True)
@@ -39,7 +38,7 @@ def help_text(command: click.Command, context: click.Context) -> str:
             for row in rows:
                 table.add_row(*row)
             console.print(Panel(table, title=title, title_align="left", border_style="dim"))
-        for part in [*_paragraphs(command.epilog), *_examples(command.name or "")]:
+        for part in (*_paragraphs(command.epilog), *_examples(command.name or "")):
             console.print(Padding(part, (1, 1, 0, 1)))
     return captured.get().rstrip("\n")
 
@@ -76,14 +75,10 @@ def _term(param: click.Parameter, context: click.Context) -> Text:
     metavar = param.make_metavar(context).removesuffix(" RANGE")
     if isinstance(param, click.Argument):
         return Text(metavar, "bold yellow")
-    assert isinstance(param, click.Option)
-    former = param.former if isinstance(param, Option) else ()
-    names = Text(" / ", "bold cyan").join(
-        Text(", ".join(name for name in part if name not in former), "bold cyan")
-        for part in (param.opts, param.secondary_opts)
-        if part
-    )
-    return names if param.is_flag else Text.assemble(names, " ", (metavar, "yellow"))
+    former = getattr(param, "former", ())
+    parts = [[name for name in part if name not in former] for part in (param.opts, param.secondary_opts)]
+    names = Text(" / ".join(", ".join(part) for part in parts if part), "bold cyan")
+    return names if getattr(param, "is_flag", False) else Text.assemble(names, " ", (metavar, "yellow"))
 
 
 def _meaning(param: click.Parameter) -> Text:

@@ -14,12 +14,11 @@ _log = logging.getLogger("chronostream")
 
 def mirror(url: str, name: str, as_: str | None = None, **options: Any) -> None:
     """Mirror until a signal comes; `options` are those of `connection_of` and of `Mirror`."""
-    connection, others = split_options(options)
-    connection_options = connection_of(url, **connection)
+    connection_options, others = split_options(options)
+    connection = connection_of(url, **connection_options)
     from chronostream.bridges.mirror import Mirror
 
-    mirror = Mirror(name, connection_options, local_name=as_, **others)
-    if run_until_signal(mirror.run):
+    if run_until_signal(Mirror(name, connection, local_name=as_, **others).run):
         _log.info("stopped: stream %r closed, and kept for the next run", as_ or name)
     else:
         _log.info("stopped: nothing was there to mirror")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from chronostream._log import log_to_stderr
-from chronostream.cli.options import CONNECTION, FROM_NATS
+from chronostream.cli.app import CONNECTION, FROM_NATS
 from chronostream.errors import InvalidValueError
 
 if TYPE_CHECKING:

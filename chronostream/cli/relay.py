@@ -15,18 +15,17 @@ _LIMITS = ("replicas", "max_age_s", "max_messages", "max_bytes")
 
 
 def relay(name: str, to: str, as_: str | None = None, stream: str | None = None, **options: Any) -> int:
-    """Deliver until the stream is closed or a signal comes; return 1 if something could not be.
+    """Deliver until the stream is closed or a signal comes; return 1 if some events could not be delivered.
 
     `options` are those of `connection_of`, of `Limits` and of `Relay`.
     """
-    connection, others = split_options(options)
-    connection_options = connection_of(to, **connection)
+    connection_options, others = split_options(options)
+    connection = connection_of(to, **connection_options)
     from chronostream.bridges.jetstream import Limits
     from chronostream.bridges.relay import Relay
 
     limits = Limits(**{each: others.pop(each) for each in _LIMITS if each in others})
-    relay = Relay(name, connection_options, to_name=as_, to_stream=stream, limits=limits, **others)
-    report = run_until_signal(relay.run)
+    report = run_until_signal(Relay(name, connection, to_name=as_, to_stream=stream, limits=limits, **others).run)
     lost = sum(report.lost.values())
     _log.info("stopped: %d events delivered, %d could not be", report.delivered, lost)
     for loss in report.losses:

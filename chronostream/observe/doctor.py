@@ -236,10 +236,7 @@ def _streams() -> Finding:
 def _trial() -> Finding:
     name = f"doctor-{os.getpid()}"
     try:
-        with (
-            ring.Producer.create(name, "<i8", 8) as producer,
-            ring.Consumer.attach(name, label="doctor") as consumer,
-        ):
+        with ring.Producer.create(name, "<i8", 8) as producer, ring.Consumer.attach(name, label="doctor") as consumer:
             producer.publish_many([1, 2, 3])
             read = consumer.read().tolist()
     except (ChronoStreamError, OSError) as error:
