@@ -1,4 +1,4 @@
-"""``chronostream verify``: compare a stream with what it must be."""
+"""``chronostream verify``: compare a stream with the events that it must have."""
 
 from __future__ import annotations
 
@@ -18,13 +18,11 @@ from chronostream.ring import inspect
 
 __all__ = ["verify"]
 
-_FAILED = 1
-
 
 def verify(name: str, format_: str, start_ns: int | None = None, end_ns: int | None = None, **options: Any) -> int:
     """Print the faults; return 1 if there are some. `options` are those of `nats_source` and of `verify_stream`."""
     nats, options = split_options(options)
-    if nats.get("from_nats") is not None:
+    if "from_nats" in nats:
         if options.pop("allow_missed", False):
             raise InvalidValueError("--allow-missed does not go with --from-nats: what a producer missed is not there")
         options.pop("any_owner", None)
@@ -34,20 +32,16 @@ def verify(name: str, format_: str, start_ns: int | None = None, end_ns: int | N
         with progress(name, min(found.head, found.capacity)) as on_progress:
             report = verify_stream(name, start_ns, end_ns, on_progress=on_progress, **options)
     print_result(format_, report.as_dict(), report.lines())
-    return 0 if report.ok else _FAILED
+    return 0 if report.ok else 1
 
 
 def _verify_nats(
-    source: dict[str, Any],
-    start_ns: int | None,
-    end_ns: int | None,
-    frequencies: tuple[str, ...] | None = None,
-    **options: Any,
+    source: dict[str, Any], start_ns: int | None, end_ns: int | None, frequencies: Any = None, **options: Any
 ) -> Report:
     from chronostream.bridges.history import fetch, fetch_origin
 
     origin = fetch_origin(**source)
-    with progress(source["name"], None) as on_progress:
+    with progress(source["name"]) as on_progress:
 
         def records() -> Iterator[npt.NDArray[np.void]]:
             for part in fetch(**source, frequencies=frequencies, start_ns=start_ns, end_ns=end_ns):
