@@ -1,9 +1,8 @@
-"""What happened between two looks at the streams: rates, lateness of late, losses. Pure: numbers from numbers."""
+"""What happened between two looks at the streams: rates, recent lateness, losses. Pure: numbers from numbers."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,10 +18,10 @@ __all__ = ["ConsumerChange", "FrequencyChange", "History", "StreamChange", "chan
 
 @dataclass(frozen=True, slots=True)
 class FrequencyChange:
-    """One frequency of a stream, and what became of it since the look before.
+    """One frequency of a stream, and what happened to it since the look before.
 
     Attributes:
-        now: how it is.
+        now: its status.
         missed: boundaries missed since.
         recent: lateness of the events since; None if there was none.
     """
@@ -34,13 +33,13 @@ class FrequencyChange:
 
 @dataclass(frozen=True, slots=True)
 class ConsumerChange:
-    """One registered consumer, and what became of it since the look before.
+    """One registered consumer, and what happened to it since the look before.
 
     Attributes:
-        now: how it is.
+        now: its status.
         fill: its lag as a part of the ring, 0 to 1; at 1 it loses records.
         lost: records lost since.
-        rate: records that it read in a second; None if it was not there before.
+        rate: records per second that it read; None if it was not there before.
     """
 
     now: ConsumerStatus
@@ -51,12 +50,12 @@ class ConsumerChange:
 
 @dataclass(frozen=True, slots=True)
 class StreamChange:
-    """One stream, and what became of it since the look before.
+    """One stream, and what happened to it since the look before.
 
     Attributes:
-        now: how it is.
-        rate: records published in a second; None if it was not there before.
-        frequencies: one for each, the shortest first; none for a ring that no engine writes.
+        now: its status.
+        rate: records per second that were published; None if it was not there before.
+        frequencies: one for each, the shortest first; none for a ring without an engine.
         consumers: one for each that is registered.
     """
 
@@ -67,16 +66,16 @@ class StreamChange:
 
 
 class History:
-    """Remembers surveys as long as they are needed to say what happened in the last `window_s` seconds."""
+    """Keeps surveys as long as they are needed to say what happened in the last `window_s` seconds."""
 
     def __init__(self, window_s: float = 10.0) -> None:
         self.window_s = window_s
         self._surveys: deque[Survey] = deque()
 
     def add(self, now: Survey) -> tuple[StreamChange, ...]:
-        """Return what happened within the window before this survey, and remember it."""
+        """Return what happened within the window before this survey, and keep it."""
         start_ns = now.monotonic_ns - self.window_s * SECOND_NS
-        # The window begins at the last survey before it, if there is one, so that it is not shorter than asked for.
+        # The window starts at the last survey before it, if there is one, so that it is not too short.
         while len(self._surveys) > 1 and self._surveys[1].monotonic_ns <= start_ns:
             self._surveys.popleft()
         self._surveys.append(now)
@@ -84,36 +83,41 @@ class History:
 
 
 def changes(before: Survey, after: Survey) -> tuple[StreamChange, ...]:
-    """Return how the streams of `after` are, and what happened to them since `before`."""
+    """Return the status of the streams of `after`, and what happened to them since `before`."""
     known = {stream.ring.name: stream for stream in before.streams}
     elapsed_s = (after.monotonic_ns - before.monotonic_ns) / SECOND_NS
-    return tuple(_stream(_same(known.get(stream.ring.name), stream), stream, elapsed_s) for stream in after.streams)
-
-
-def _same(before: StreamStatus | None, now: StreamStatus) -> StreamStatus | None:
-    """Return the earlier status, unless the stream was removed and made anew since."""
-    if before is None or before.ring.dtype != now.ring.dtype:
-        return None
-    younger = now.ring.head < before.ring.head or now.ring.generation < before.ring.generation
-    return None if younger else before
+    return tuple(_stream(known.get(stream.ring.name), stream, elapsed_s) for stream in after.streams)
 
 
 def _stream(before: StreamStatus | None, now: StreamStatus, elapsed_s: float) -> StreamChange:
-    engine_before = before.engine if before else None
-    frequencies = {known.frequency: known for known in engine_before.frequencies} if engine_before else {}
-    readers = before.ring.consumers if before else ()
+    if before is not None and _made_again(before, now):
+        before = None
+    frequencies = {past.frequency: past for past in before.engine.frequencies} if before and before.engine else {}
+    # A slot in the table of consumers, and the time at which it was taken, are one consumer.
+    consumers = {(past.slot, past.started_ns): past for past in before.ring.consumers} if before else {}
+    old_head, head = before.ring.head if before else 0, now.ring.head
+
+    def consumer(known: ConsumerStatus) -> ConsumerChange:
+        fill, past = min(1.0, known.lag / now.ring.capacity), consumers.get((known.slot, known.started_ns))
+        if past is None:
+            return ConsumerChange(known, fill, 0, None)
+        lost = max(0, known.lost - past.lost)
+        passed = (head - known.lag) - (old_head - past.lag)
+        return ConsumerChange(known, fill, lost, _rate(max(0, passed - lost), elapsed_s))
+
+    current = now.engine.frequencies if now.engine else ()
     return StreamChange(
-        now=now,
-        rate=_rate(now.ring.head - before.ring.head, elapsed_s) if before else None,
-        frequencies=tuple(
-            _frequency(frequencies.get(known.frequency), known)
-            for known in (now.engine.frequencies if now.engine else ())
-        ),
-        consumers=tuple(
-            _consumer(_reader(readers, consumer), before.ring.head if before else 0, consumer, now, elapsed_s)
-            for consumer in now.ring.consumers
-        ),
+        now,
+        _rate(head - old_head, elapsed_s) if before else None,
+        tuple(_frequency(frequencies.get(known.frequency), known) for known in current),
+        tuple(map(consumer, now.ring.consumers)),
     )
+
+
+def _made_again(before: StreamStatus, now: StreamStatus) -> bool:
+    """Return whether the stream was removed and made again in between."""
+    old, new = before.ring, now.ring
+    return old.dtype != new.dtype or new.head < old.head or new.generation < old.generation
 
 
 def _frequency(before: FrequencyStatus | None, now: FrequencyStatus) -> FrequencyChange:
@@ -122,25 +126,9 @@ def _frequency(before: FrequencyStatus | None, now: FrequencyStatus) -> Frequenc
     counts = now.lateness.counts
     if before.lateness is not None:
         counts = counts - np.minimum(counts, before.lateness.counts)
-    # A window has no exact maximum of its own: its highest bucket, which the maximum of all time may cut short.
+    # The exact maximum within the window is not known: it is in the highest bucket, and at most that of all time.
     largest_ns = min(percentile_ns(counts, 100) or 0, now.lateness.max_ns)
     return FrequencyChange(now, max(0, now.missed - before.missed), Lateness.from_counts(counts, largest_ns))
-
-
-def _consumer(
-    before: ConsumerStatus | None, head_before: int, now: ConsumerStatus, stream: StreamStatus, elapsed_s: float
-) -> ConsumerChange:
-    fill = min(1.0, now.lag / stream.ring.capacity)
-    if before is None:
-        return ConsumerChange(now, fill, 0, None)
-    lost = max(0, now.lost - before.lost)
-    passed = (stream.ring.head - now.lag) - (head_before - before.lag)
-    return ConsumerChange(now, fill, lost, _rate(max(0, passed - lost), elapsed_s))
-
-
-def _reader(before: Sequence[ConsumerStatus], now: ConsumerStatus) -> ConsumerStatus | None:
-    """Return the earlier status of a consumer: the same slot in the table, taken at the same time."""
-    return next((old for old in before if (old.slot, old.started_ns) == (now.slot, now.started_ns)), None)
 
 
 def _rate(count: int, elapsed_s: float) -> float | None:

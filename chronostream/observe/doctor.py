@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import platform
+import resource
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -61,26 +62,30 @@ class Finding:
     advice: str = ""
 
 
+_Result = tuple[Verdict, str] | tuple[Verdict, str, str]
+_UNKNOWN = Verdict.OK, "unknown"
+
+
 def examine(facts: MachineFacts | None = None) -> list[Finding]:
     """Check everything, and finally create, write and read a stream."""
     facts = facts or MachineFacts()
-    checks: tuple[Callable[[], Finding], ...] = (
-        _core,
-        lambda: _kernel(facts),
-        lambda: _shared_memory(facts),
-        lambda: _clocksource(facts),
-        _waiting,
-        lambda: _timer_slack(facts),
-        _realtime,
-        _clock_sync,
-        lambda: _zone_data(installed_data()),
-        _streams,
-        _trial,
-    )
-    return [check() for check in checks]
+    checks: dict[str, Callable[[], _Result]] = {
+        "core": _core,
+        "kernel": lambda: _kernel(facts),
+        "shared memory": lambda: _shared_memory(facts),
+        "clock source": lambda: _clocksource(facts),
+        "waiting": _waiting,
+        "timer slack": lambda: _timer_slack(facts),
+        "real-time": _realtime,
+        "clock sync": _clock_sync,
+        "zone data": lambda: _zone_data(installed_data()),
+        "streams": _streams,
+        "trial": _trial,
+    }
+    return [Finding(name, *check()) for name, check in checks.items()]
 
 
-def _core() -> Finding:
+def _core() -> _Result:
     try:
         load_core("native")
         built = True
@@ -91,125 +96,105 @@ def _core() -> Finding:
     try:
         load_core(ring.CORE)
     except CoreUnavailableError as error:
-        return Finding("core", Verdict.BAD, str(error), build)
+        return Verdict.BAD, str(error), build
     if ring.CORE == "native":
-        return Finding("core", Verdict.OK, found)
+        return Verdict.OK, found
     if built:
-        return Finding("core", Verdict.WARN, f"{found}, though native is built", "unset CHRONOSTREAM_CORE")
-    return Finding("core", Verdict.WARN, f"{found}; native is not built", f"it is slower: {build}")
+        return Verdict.WARN, f"{found}, though native is built", "unset CHRONOSTREAM_CORE"
+    return Verdict.WARN, f"{found}; native is not built", f"it is slower: {build}"
 
 
-def _kernel(facts: MachineFacts) -> Finding:
+def _kernel(facts: MachineFacts) -> _Result:
     system, release, version = facts.kernel()
-    found = f"{system} {release}"
-    if version < _OLDEST_KERNEL:
-        oldest = ".".join(map(str, _OLDEST_KERNEL))
-        return Finding("kernel", Verdict.BAD, found, f"use Linux {oldest} or later: streams need its file locks")
-    return Finding("kernel", Verdict.OK, found)
+    oldest = ".".join(map(str, _OLDEST_KERNEL))
+    verdict = Verdict.BAD if version < _OLDEST_KERNEL else Verdict.OK
+    return _judged(verdict, f"{system} {release}", f"use Linux {oldest} or later: streams need its file locks")
 
 
-def _shared_memory(facts: MachineFacts) -> Finding:
-    name = "shared memory"
+def _shared_memory(facts: MachineFacts) -> _Result:
     room = facts.room()
     if room is None:
-        return Finding(name, Verdict.BAD, f"there is no {facts.shm}", f"mount a tmpfs on {facts.shm}")
+        return Verdict.BAD, f"there is no {facts.shm}", f"mount a tmpfs on {facts.shm}"
     need = ring.Layout.plan(EVENT_DTYPE, _DEFAULT_CAPACITY, STATE_SIZE, _DEFAULT_CONSUMERS).segment_size
     found = f"{_mebibytes(room.free)} of {_mebibytes(room.size)} free in {facts.shm}"
     if not room.writable:
-        return Finding(name, Verdict.BAD, f"{found}, not writable for user {os.geteuid()}", "make it mode 1777")
+        return Verdict.BAD, f"{found}, not writable for user {os.geteuid()}", "make it mode 1777"
     if room.files_left is not None and room.files_left < _FEW_FILES:
         verdict = Verdict.WARN if room.files_left else Verdict.BAD
-        return Finding(name, verdict, f"{found}, {room.files_left} files left", "remove files that are not in use")
-    if room.free >= _FEW_STREAMS * need:
-        return Finding(name, Verdict.OK, found)
-    return Finding(
-        name,
-        Verdict.WARN if room.free >= need else Verdict.BAD,
-        found,
+        return verdict, f"{found}, {room.files_left} files left", "remove files that are not in use"
+    verdict = Verdict.BAD if room.free < need else Verdict.WARN if room.free < _FEW_STREAMS * need else Verdict.OK
+    advice = (
         f"a stream takes {_mebibytes(need)} by default: remove unused streams, use a smaller --capacity, or enlarge it "
-        f"(mount -o remount,size=1G {facts.shm}; for a container: --shm-size 1g)",
+        f"(mount -o remount,size=1G {facts.shm}; for a container: --shm-size 1g)"
     )
+    return _judged(verdict, found, advice)
 
 
-def _clocksource(facts: MachineFacts) -> Finding:
+def _clocksource(facts: MachineFacts) -> _Result:
     source, reading_ns = facts.clocksource(), host.reading_ns()
-    found = f"{source or 'unknown'}, {reading_ns} ns per reading"
     return _warn_if(
         source in _COARSE or reading_ns > _SLOW_READING_NS,
-        "clock source",
-        found,
+        f"{source or 'unknown'}, {reading_ns} ns per reading",
         "reading the clock is slow, so events come later: choose a faster clock source, such as tsc, from "
         "/sys/devices/system/clocksource/clocksource0/available_clocksource",
     )
 
 
-def _waiting() -> Finding:
+def _waiting() -> _Result:
     if host.sleeps_by() == "timerfd":
-        return Finding("waiting", Verdict.OK, "timerfd, which reports at once that the clock was set")
-    return Finding(
-        "waiting",
-        Verdict.WARN,
-        "sleeps in slices",
-        "a clock that is set is noticed within 0.25 s only: no timerfd here, as in some sandboxes",
-    )
+        return Verdict.OK, "timerfd, which reports at once that the clock was set"
+    advice = "a clock that is set is noticed within 0.25 s only: no timerfd here, as in some sandboxes"
+    return Verdict.WARN, "sleeps in slices", advice
 
 
-def _timer_slack(facts: MachineFacts) -> Finding:
+def _timer_slack(facts: MachineFacts) -> _Result:
     slack_ns = facts.timer_slack_ns()
     if slack_ns is None:
-        return Finding("timer slack", Verdict.OK, "unknown")
-    return _warn_if(
-        slack_ns > _LONG_SLACK_NS,
-        "timer slack",
-        f"{slack_ns / 1000:g} µs",
-        "each sleep may end this much late: set TimerSlackNSec=50us in the systemd unit",
-    )
+        return _UNKNOWN
+    advice = "each sleep may end this much late: set TimerSlackNSec=50us in the systemd unit"
+    return _warn_if(slack_ns > _LONG_SLACK_NS, f"{slack_ns / 1000:g} µs", advice)
 
 
-def _realtime() -> Finding:
+def _realtime() -> _Result:
     allowed = host.may_be_realtime()
     if allowed is None:
-        return Finding("real-time", Verdict.OK, "unknown")
+        return _UNKNOWN
     return _warn_if(
         not allowed,
-        "real-time",
-        f"{'permitted' if allowed else 'not permitted'} (limit {host.realtime_limit()})",
+        f"{'permitted' if allowed else 'not permitted'} (limit {resource.getrlimit(resource.RLIMIT_RTPRIO)[0]})",
         f"needed only on a busy machine, where events come late without it: set LimitRTPRIO={REALTIME_PRIORITY} in the "
         f"systemd unit, or `- rtprio {REALTIME_PRIORITY}` in /etc/security/limits.conf",
     )
 
 
-def _clock_sync() -> Finding:
+def _clock_sync() -> _Result:
     sync = host.clock_sync()
     if sync is None:
-        return Finding("clock sync", Verdict.OK, "unknown")
-    state = "synchronised" if sync.synchronised else "not synchronised"
+        return _UNKNOWN
     return _warn_if(
         not sync.synchronised or sync.largest_error_s > _LARGE_ERROR_S,
-        "clock sync",
-        f"{state}, error at most {sync.largest_error_s:.3g} s",
+        f"{'synchronised' if sync.synchronised else 'not synchronised'}, error at most {sync.largest_error_s:.3g} s",
         "events follow this machine's clock, even if it is wrong: run chrony or systemd-timesyncd here, or on the host "
         "of this virtual machine",
     )
 
 
-def _zone_data(zones: InstalledData) -> Finding:
+def _zone_data(zones: InstalledData) -> _Result:
     package = f"tzdata package {zones.package_release}" if zones.package_release else "no tzdata package"
     system = f"{zones.system} {zones.system_release or 'of unknown release'}" if zones.system else "no system files"
     if zones.system is None and zones.package_release is None:
-        return Finding("zone data", Verdict.BAD, f"{system}, {package}", "pip install tzdata")
+        return Verdict.BAD, f"{system}, {package}", "pip install tzdata"
     if zones.system is None:
-        return Finding("zone data", Verdict.OK, f"{package} in use, {system}")
+        return Verdict.OK, f"{package} in use, {system}"
     return _warn_if(
         bool(zones.system_release and zones.package_release and zones.system_release < zones.package_release),
-        "zone data",
         f"{system} in use, {package}",
         "the older data is in use, so hours and days may be wrong where the rules changed: update the system's tzdata, "
         "or set PYTHONTZPATH to an empty value to use the package",
     )
 
 
-def _streams() -> Finding:
+def _streams() -> _Result:
     result = survey()
     problems = [f"{each.name} is broken ({each.error})" for each in result.unreadable if each.state == "broken"]
     for stream in result.streams:
@@ -226,28 +211,34 @@ def _streams() -> Finding:
     count = len(result.streams) + len(result.unreadable)
     return _warn_if(
         bool(problems),
-        "streams",
         f"{count} on this machine{': ' if problems else ''}{'; '.join(problems)}",
         "`chronostream run NAME` resumes a dead stream, `chronostream remove NAME` deletes a stream; if a stream is "
         "overdue, its process hangs: restart it; if a stream does not trust the clock, see docs/time.md",
     )
 
 
-def _trial() -> Finding:
+def _trial() -> _Result:
     name = f"doctor-{os.getpid()}"
     try:
-        with ring.Producer.create(name, "<i8", 8) as producer, ring.Consumer.attach(name, label="doctor") as consumer:
+        with (
+            ring.Producer.create(name, "<i8", 8) as producer,
+            ring.Consumer.attach(name, label="doctor") as consumer,
+        ):
             producer.publish_many([1, 2, 3])
             read = consumer.read().tolist()
     except (ChronoStreamError, OSError) as error:
-        return Finding("trial", Verdict.BAD, f"a stream cannot be created and read: {error}", "see the findings above")
+        return Verdict.BAD, f"a stream cannot be created and read: {error}", "see the findings above"
     if read != [1, 2, 3]:
-        return Finding("trial", Verdict.BAD, f"published 1, 2, 3, read {read}", "report this")
-    return Finding("trial", Verdict.OK, "a stream was created, written, read and removed")
+        return Verdict.BAD, f"published 1, 2, 3, read {read}", "report this"
+    return Verdict.OK, "a stream was created, written, read and removed"
 
 
-def _warn_if(is_wrong: bool, name: str, found: str, advice: str) -> Finding:
-    return Finding(name, Verdict.WARN, found, advice) if is_wrong else Finding(name, Verdict.OK, found)
+def _judged(verdict: Verdict, found: str, advice: str) -> _Result:
+    return (verdict, found) if verdict is Verdict.OK else (verdict, found, advice)
+
+
+def _warn_if(is_wrong: bool, found: str, advice: str) -> _Result:
+    return _judged(Verdict.WARN if is_wrong else Verdict.OK, found, advice)
 
 
 def _mebibytes(size: int) -> str:

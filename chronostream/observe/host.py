@@ -8,12 +8,12 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
-import resource
-import sys
 import time
+import timeit
 from dataclasses import dataclass
 from pathlib import Path
 
+from chronostream._values import SECOND_NS
 from chronostream.clock import SystemClock
 from chronostream.stream.config import REALTIME_PRIORITY
 
@@ -24,7 +24,6 @@ __all__ = [
     "clock_sync",
     "may_be_realtime",
     "reading_ns",
-    "realtime_limit",
     "sleeps_by",
 ]
 
@@ -132,13 +131,7 @@ def clock_sync() -> ClockSync | None:
 
 def reading_ns() -> int:
     """Return how long one reading of the clock takes: the shortest of several, as the machine may be busy."""
-    least_ns = sys.maxsize
-    for _ in range(_SAMPLES):
-        start_ns = time.perf_counter_ns()
-        for _ in range(_READINGS):
-            time.time_ns()
-        least_ns = min(least_ns, time.perf_counter_ns() - start_ns)
-    return least_ns // _READINGS
+    return round(min(timeit.repeat(time.time_ns, repeat=_SAMPLES, number=_READINGS)) / _READINGS * SECOND_NS)
 
 
 def sleeps_by() -> str:
@@ -158,11 +151,6 @@ def may_be_realtime() -> bool | None:
         return False
     os.sched_setscheduler(0, policy, parameters)
     return True
-
-
-def realtime_limit() -> int:
-    """Return the highest real-time priority that this process's resource limits allow."""
-    return resource.getrlimit(resource.RLIMIT_RTPRIO)[0]
 
 
 def _line(path: Path) -> str | None:

@@ -1,7 +1,4 @@
-"""The streams of this machine as Prometheus metrics: a collector that looks when it is asked, and keeps nothing.
-
-It needs the package ``prometheus-client`` (extra ``metrics``). Serving it is not known here.
-"""
+"""The streams of this machine as Prometheus metrics. Needs the package ``prometheus-client`` (extra ``metrics``)."""
 
 from __future__ import annotations
 
@@ -14,26 +11,24 @@ from prometheus_client.registry import Collector
 
 from chronostream._values import SECOND_NS
 from chronostream.observe.survey import survey
-from chronostream.ring import ConsumerStatus
 from chronostream.scheduler import Condition
 from chronostream.stream.lateness import BUCKETS, bucket_top_ns, events_below
-from chronostream.stream.state import Freshness
-from chronostream.stream.status import EngineStatus, FrequencyStatus, StreamStatus
+from chronostream.stream.status import FrequencyStatus, StreamStatus
 
 __all__ = ["StreamCollector"]
 
 _PREFIX = "chronostream_"
 _STATES = ("live", "closed", "dead", "broken", "denied")
-# A bucket of ours ends before each power of two, so that these counts are exact. From 1 µs to 69 s.
+# Buckets in shared memory end before powers of two, so that these counts are exact. From 1 µs to 69 s.
 _POWERS = range(10, 37)
 _BOUNDS = [repr(((1 << power) - 1) / SECOND_NS) for power in _POWERS]
-# What the events of a bucket are taken to have been late by, for the sum: the middle of the bucket.
+# The sum of lateness takes each event to be in the middle of its bucket.
 _TOPS_NS = np.array([bucket_top_ns(bucket) for bucket in range(BUCKETS)], dtype=np.float64)
 _MIDDLES_NS = (_TOPS_NS + np.concatenate([[0.0], _TOPS_NS[:-1] + 1])) / 2
 
 
 class StreamCollector(Collector):
-    """Looks at all streams each time that metrics are asked for; one that cannot be read is reported as such.
+    """Looks at all streams whenever Prometheus asks, and keeps nothing; one that cannot be read is reported as such.
 
     Args:
         names: only these streams; all of them by default.
@@ -45,7 +40,7 @@ class StreamCollector(Collector):
         self._any_owner = any_owner
 
     def describe(self) -> Iterable[Metric]:
-        """Say nothing beforehand, so that registering does not look."""
+        """Return nothing, so that registering does not look at the streams."""
         return []
 
     def collect(self) -> Iterable[Metric]:
@@ -101,58 +96,49 @@ class _Families:
 
     def add_stream(self, stream: StreamStatus) -> None:
         ring, description = stream.ring, stream.description
-        labels = [ring.name]
-        self.add_state(ring.name, ring.state)
+        name = ring.name
+        self.add_state(name, ring.state)
         timezone, sequencer = (description.timezone, description.sequencer) if description else ("", "")
-        self.info.add_metric([ring.name, timezone, sequencer, ring.instance, ring.version], 1)
-        self.generation.add_metric(labels, ring.generation)
-        self.started.add_metric(labels, ring.started_ns / SECOND_NS)
-        self.records.add_metric(labels, ring.head)
-        self.capacity.add_metric(labels, ring.capacity)
-        self.size.add_metric(labels, ring.segment_size)
+        self.info.add_metric([name, timezone, sequencer, ring.instance, ring.version], 1)
+        self.generation.add_metric([name], ring.generation)
+        self.started.add_metric([name], ring.started_ns / SECOND_NS)
+        self.records.add_metric([name], ring.head)
+        self.capacity.add_metric([name], ring.capacity)
+        self.size.add_metric([name], ring.segment_size)
         if description is not None:
-            self.overdue.add_metric(labels, float(stream.overdue_since_ns is not None))
+            self.overdue.add_metric([name], float(stream.overdue_since_ns is not None))
         if stream.engine is not None:
-            self._add_engine(ring.name, stream.engine, counted=sequencer == "counting")
+            for condition in Condition:
+                self.condition.add_metric([name, condition.value], float(condition.value == stream.engine.condition))
+            for kind, count in stream.engine.counts.items():
+                self.situations.add_metric([name, kind], count)
+            for frequency in stream.engine.frequencies:
+                self._add_frequency(name, frequency, counted=sequencer == "counting")
         if stream.freshness is not None:
-            self._add_freshness(ring.name, stream.freshness)
+            self.stale.add_metric([name], float(stream.freshness.stale))
+            self.connected.add_metric([name], float(stream.freshness.connected))
+            self.skipped.add_metric([name], stream.freshness.skipped)
         for consumer in ring.consumers:
-            self._add_consumer(ring.name, consumer)
+            labels = [name, consumer.label, str(consumer.pid), str(consumer.slot)]
+            self.lag.add_metric(labels, consumer.lag)
+            self.lost.add_metric(labels, consumer.lost)
 
     def add_state(self, name: str, state: str) -> None:
         for each in _STATES:
             self.state.add_metric([name, each], float(each == state))
 
-    def _add_engine(self, name: str, engine: EngineStatus, *, counted: bool) -> None:
-        for condition in Condition:
-            self.condition.add_metric([name, condition.value], float(condition.value == engine.condition))
-        for kind, count in engine.counts.items():
-            self.situations.add_metric([name, kind], count)
-        for frequency in engine.frequencies:
-            self._add_frequency(name, frequency, counted=counted)
-
-    def _add_freshness(self, name: str, freshness: Freshness) -> None:
-        self.stale.add_metric([name], float(freshness.stale))
-        self.connected.add_metric([name], float(freshness.connected))
-        self.skipped.add_metric([name], freshness.skipped)
-
     def _add_frequency(self, name: str, status: FrequencyStatus, *, counted: bool) -> None:
         labels = [name, status.frequency.label]
         counts = status.lateness.counts if status.lateness else np.zeros(BUCKETS, np.uint64)
-        # A counted sequence is how many there were. Otherwise the histogram is, but for one in whose midst a producer
-        # was killed.
+        # A counted sequence is the number of events. Otherwise the histogram has it, except for an event during which a
+        # producer was killed.
         self.events.add_metric(labels, (status.last_sequence or 0) if counted else int(counts.sum()))
         self.missed.add_metric(labels, status.missed)
-        self.lateness.add_metric(labels, _buckets(counts), _sum_s(counts))
+        self.lateness.add_metric(labels, _buckets(counts), float(counts @ _MIDDLES_NS) / SECOND_NS)
         if status.last_timestamp is not None:
             self.last.add_metric(labels, status.last_timestamp / SECOND_NS)
         if status.lateness is not None:
             self.latest.add_metric(labels, status.lateness.max_ns / SECOND_NS)
-
-    def _add_consumer(self, name: str, consumer: ConsumerStatus) -> None:
-        labels = [name, consumer.label, str(consumer.pid), str(consumer.slot)]
-        self.lag.add_metric(labels, consumer.lag)
-        self.lost.add_metric(labels, consumer.lost)
 
 
 def _gauge(name: str, meaning: str, *labels: str) -> GaugeMetricFamily:
@@ -167,7 +153,3 @@ def _buckets(counts: npt.NDArray[np.uint64]) -> list[tuple[str, float]]:
     """Return a histogram's cumulative counts by upper bound in seconds."""
     cumulative = [float(events_below(counts, power)) for power in _POWERS]
     return [*zip(_BOUNDS, cumulative, strict=True), ("+Inf", float(counts.sum()))]
-
-
-def _sum_s(counts: npt.NDArray[np.uint64]) -> float:
-    return float(counts @ _MIDDLES_NS) / SECOND_NS

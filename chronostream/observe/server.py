@@ -1,7 +1,4 @@
-"""The HTTP server of the metrics: they are at one path, a sign of life is at another, and nothing anywhere else.
-
-It knows nothing of streams.
-"""
+"""The HTTP server of the metrics: /metrics, /healthz and nothing else. It knows nothing of streams."""
 
 from __future__ import annotations
 
@@ -23,10 +20,7 @@ _log = logging.getLogger(__name__)
 
 
 class Server(ThreadingMixIn, WSGIServer):
-    """Answers each request in a thread of its own, so that a slow client holds nobody up.
-
-    Once its descriptor is readable, `handle_request` takes one.
-    """
+    """Answers each request in a thread of its own; `handle_request` takes one once its descriptor is readable."""
 
     daemon_threads = True
     timeout = 0

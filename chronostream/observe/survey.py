@@ -1,4 +1,4 @@
-"""One look at all streams of this machine, in which one that cannot be read hides no other."""
+"""One look at all streams of this machine. One that cannot be read hides no other."""
 
 from __future__ import annotations
 
@@ -16,12 +16,11 @@ __all__ = ["Survey", "Unreadable", "survey"]
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A stream whose status cannot be had.
+    """A stream whose status cannot be read.
 
     Attributes:
         name: the stream's name.
-        state: ``"denied"`` for one that this user may not read, ``"broken"`` for one that is damaged or of another
-            version.
+        state: ``"denied"`` if this user may not read it, ``"broken"`` if it is damaged or of another version.
         error: why.
     """
 
@@ -32,12 +31,12 @@ class Unreadable:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What there was at one moment.
+    """The streams at one moment.
 
     Attributes:
         realtime_ns: when, Unix nanoseconds.
-        monotonic_ns: when, by a clock that nobody sets: for differences between two surveys.
-        streams: the streams whose status can be had, by name.
+        monotonic_ns: when, by the monotonic clock: for differences between two surveys.
+        streams: the streams that can be read, by name.
         unreadable: the others, by name.
     """
 
@@ -51,8 +50,8 @@ def survey(names: Iterable[str] | None = None, *, any_owner: bool = False) -> Su
     """Look at all streams; never fails for one of them.
 
     Args:
-        names: only these; one that is not there is left out.
-        any_owner: trust streams of other users too; otherwise they are denied.
+        names: only these; one that does not exist is left out.
+        any_owner: accept streams of other users too; otherwise they are denied.
     """
     streams: list[StreamStatus] = []
     unreadable: list[Unreadable] = []
