@@ -33,8 +33,8 @@ _MS_NS = 1_000_000
 # The longest sleep without a check. A plain flag has no descriptor; and a signal that arrives just before the system
 # call is handled only when the call returns.
 _SLICE_MS, _LONG_SLICE_MS = 250, 1000
-# If the clocks move apart by more than this during a slice, the wall clock was set. Slewing moves them far less. A
-# smaller step does no harm, because the wall clock is read again after each slice.
+# If the clocks move apart by more than this during a slice, the wall clock was set. Slewing by a tenth, which is the
+# most, moves them by half of it. A smaller step does no harm: the wall clock is read again after each slice.
 _STEP_NS = 50 * _MS_NS
 
 _FIRST_LEAD_NS, _MAX_LEAD_NS = 300_000, 1_000_000

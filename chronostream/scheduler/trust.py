@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Trust"]
 
-# Offsets that differ by less show no step: the clocks are read one after the other, and slewing moves the offset by up
-# to 0.05 %. This decides what is reported as a step, and whether a clock has stayed; never what is emitted.
-_SLACK_NS, _SLACK_DIVISOR = 50_000_000, 1000
+# If the offset moves by less between two looks, the clock was not set. A time service slews a clock by a tenth at most,
+# and the two clocks are read one after the other. This decides which steps are reported, and whether a quarantined
+# clock has stayed; it does not decide what is due.
+_SLACK_NS, _SLACK_DIVISOR = 50_000_000, 8
 
 
 class Trust:

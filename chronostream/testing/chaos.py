@@ -11,8 +11,8 @@ __all__ = ["Chaos"]
 
 _HOUR_NS, _YEAR_NS = 3600 * SECOND_NS, 366 * 86_400 * SECOND_NS
 _MILLISECOND_NS = 1_000_000
-# The fastest slew of adjtime() and NTP daemons.
-_FASTEST_SLEW_PPM = 500
+# The slews of ntpd and adjtime(), of chrony, and the fastest that Linux allows.
+_SLEWS_PPM = (500, 83_333, 100_000)
 # An action repeats for at most this many steps: one of these, drawn again about every 50 actions.
 _LONGEST = (2, 30, 500)
 _CHANGE_LONGEST_ONE_IN = 50
@@ -70,9 +70,9 @@ class Chaos:
             self._host.run_to_deadline(self._chance.randrange(self._unit_ns))
 
     def _slew(self) -> None:
-        ppm = self._chance.randint(-_FASTEST_SLEW_PPM, _FASTEST_SLEW_PPM)
-        for _ in range(self._some(self._longest)):
-            self._host.run_to_deadline(drift_ppm=ppm)
+        """Slew the clock at another rate from now on, or no longer."""
+        self._host.drift_ppm = self._chance.choice((-1, 0, 1)) * self._chance.choice(_SLEWS_PPM)
+        self._run_punctually()
 
     def _correct(self) -> None:
         """Set the clock to the true time, to within a millisecond, as a time server does."""
@@ -137,8 +137,7 @@ class Chaos:
     def _kill(self) -> None:
         """Kill the engine, mostly at its next deadline, when it has something to do."""
         if not self._happens(5):
-            wait_ns = max(0, self._host.deadline_ns - self._host.clock.realtime_ns())
-            self._host.advance(wait_ns + self._chance.choice((0, 0, 5 * self._unit_ns)))
+            self._host.advance_to_deadline(self._chance.choice((0, 0, 5 * self._unit_ns)))
         self._host.die(self._chance.choice(_DEATHS))
 
     def _be_away(self) -> None:

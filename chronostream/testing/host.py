@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chronostream import ring
+from chronostream._values import SECOND_NS
 from chronostream.clock import FakeClock
 from chronostream.event import EVENT_DTYPE
 from chronostream.producer.engine import Engine
@@ -23,6 +24,7 @@ from chronostream.stream.config import StreamConfig
 __all__ = ["Death", "Emitted", "SimulatedHost"]
 
 _BOOT_ID_SIZE = 16
+_MILLION = 1_000_000
 
 
 class Death(Enum):
@@ -66,6 +68,7 @@ class SimulatedHost:
     Attributes:
         deadline_ns: when the engine is to be stepped next, Unix nanoseconds.
         elapsed_ns: the time that passed, over all boots.
+        drift_ppm: by how much the clock is slewed, parts per million.
         born_ns: when the stream began, Unix nanoseconds.
         calm_since_ns: `boottime_ns` of the first step since the clock was last set; None before that step.
         steps: the number of steps of all engines.
@@ -77,6 +80,7 @@ class SimulatedHost:
         self._chance = chance
         self.clock = FakeClock(start_ns, boottime_ns=chance.randrange(10**15), boot_id=self._new_boot_id())
         self.elapsed_ns = 0
+        self.drift_ppm = 0
         self.born_ns = start_ns
         self.steps = 0
         self.deaths: Counter[Death] = Counter()
@@ -102,21 +106,28 @@ class SimulatedHost:
 
     def advance(self, ns: int) -> None:
         """Let time pass."""
+        drift_ns = ns * self.drift_ppm // _MILLION
         self.clock.advance(ns)
+        self.clock.step(drift_ns)
         self.elapsed_ns += ns
+        # A real engine looks every few seconds. After a day, the drift is as far as a clock that was set.
+        if drift_ns > self.config.max_step_s * SECOND_NS:
+            self.calm_since_ns = None
 
     def set_clock(self, by_ns: int) -> None:
         """Set the clock, forward or back."""
         self.clock.step(by_ns)
         self.calm_since_ns = None
 
-    def run_to_deadline(self, late_ns: int = 0, drift_ppm: int = 0) -> None:
-        """Let time pass until `late_ns` after the deadline, with a clock slewed by `drift_ppm`, and step the engine."""
-        ns = max(0, self.deadline_ns - self.clock.realtime_ns()) + late_ns
-        self.advance(ns)
-        if drift_ppm:
-            self.clock.step(ns * drift_ppm // 1_000_000)
+    def run_to_deadline(self, late_ns: int = 0) -> None:
+        """Let time pass until the clock reads `late_ns` after the deadline, and step the engine."""
+        self.advance_to_deadline(late_ns)
         self.step()
+
+    def advance_to_deadline(self, late_ns: int = 0) -> None:
+        """Let time pass until the clock reads `late_ns` after the deadline."""
+        by_ns = max(0, self.deadline_ns - self.clock.realtime_ns()) + late_ns
+        self.advance(-(-by_ns * _MILLION // (_MILLION + self.drift_ppm)))
 
     def stop(self) -> None:
         """Close the engine; `restart` starts the next one."""

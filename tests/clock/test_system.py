@@ -238,7 +238,7 @@ def test_sleeping_in_slices_notices_that_the_clock_was_set(
 def test_sleeping_in_slices_takes_no_slew_for_a_step(
     sleeping_clock: SystemClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    slewed_ns = 20_000_000
+    slewed_ns = 25_000_000  # a tenth of a slice
     monkeypatch.setattr(system, "time", _SetClock(0, 0, 0, slewed_ns, 10 * _SECOND_NS))
     assert sleeping_clock.wait(10 * _SECOND_NS, _NO_STOP) is Wake.REACHED
 

@@ -195,13 +195,34 @@ def test_row_restart_after_a_reboot_believes_a_short_absence_and_quarantines_a_l
     assert run.status().condition == "quarantined"
 
 
-def test_row_slewing_is_nothing_special(run: Run) -> None:
+def _slew(run: Run, ppm: int) -> Emitted:
+    """Let a second pass on a slewed wall clock, look, and return what is emitted."""
+    boot_ns = NS * 1_000_000 // (1_000_000 + ppm)
+    run.clock.advance(boot_ns)
+    run.clock.step(NS - boot_ns)
+    return run.look()
+
+
+_SLEWED = pytest.mark.parametrize("ppm", [-500, 500, -83_333, 83_333, -100_000, 100_000])
+
+
+@_SLEWED
+def test_row_slewing_is_nothing_special(run: Run, ppm: int) -> None:
     run.after(0.5)
     for second in range(2, 100):
-        run.clock.step(-500_000)
-        run.clock.advance(NS + 500_000)
-        assert run.look() == _seconds(second)
+        assert _slew(run, ppm) == _seconds(second)
     assert (run.facts(), run.missed(), run.lines) == ({}, 0, [])
+
+
+@_SLEWED
+def test_row_slewing_back_from_hours_ahead_costs_no_more_than_settling(run: Run, ppm: int) -> None:
+    run.after(0.5)
+    assert run.set_clock(2 * HOUR_S) == []
+    emitted = [emitted for _ in range(13) for emitted in _slew(run, ppm)]
+    assert emitted[0] == (SECOND, 2)
+    assert emitted[-1] == (SECOND, 2 * HOUR_S + 14)
+    assert run.facts() == {"step_forward": 1, "quarantine": 1, "settled": 1, "gap": 1}
+    assert run.status().condition == "running"
 
 
 def test_row_leap_smear_is_nothing_special() -> None:

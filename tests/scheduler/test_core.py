@@ -22,6 +22,10 @@ _NOON_S = 1_700_000_000 // _DAY_S * _DAY_S + _DAY_S // 2
 SECOND, MINUTE, HOUR, DAY = Frequency.SECOND, Frequency.MINUTE, Frequency.HOUR, Frequency.DAY
 
 
+_SLEWED = pytest.mark.parametrize("ppm", [-500, 500, -83_333, 83_333, -100_000, 100_000])
+"""Slewed as by ntpd, as by chrony, and as fast as Linux allows."""
+
+
 class Run:
     """A scheduler under a fake clock, without any thread. Times are seconds since noon."""
 
@@ -51,6 +55,14 @@ class Run:
     def second_by_second(self, seconds: int) -> list[int]:
         """Look each second and return the seconds emitted."""
         return [boundary for _ in range(seconds) for _, boundary in self.after(1)]
+
+    def slew(self, seconds: float, ppm: int) -> list[tuple[Frequency, int]]:
+        """Let the slewed wall clock go on by so much, look, and return what is emitted."""
+        wall_ns = round(seconds * _NS)
+        boot_ns = wall_ns * 1_000_000 // (1_000_000 + ppm)
+        self.clock.advance(boot_ns)
+        self.clock.step(wall_ns - boot_ns)
+        return self.emitted()
 
     def restart(self, **boot: Any) -> list[tuple[Frequency, int]]:
         state = self.scheduler.state
@@ -302,13 +314,18 @@ def test_a_quarantined_clock_that_is_set_again_must_settle_anew() -> None:
     assert run.count(NoticeKind.QUARANTINE) == 1
 
 
-def test_a_quarantined_clock_may_be_slewed_while_it_settles() -> None:
+@_SLEWED
+def test_a_quarantined_clock_may_be_slewed_while_it_settles(ppm: int) -> None:
     run = Run()
-    run.set_clock(_YEAR_S)
-    for _ in range(9):
-        run.after(1)
-        assert run.set_clock(0.0005) == []
-    assert run.after(1) == _seconds([1])
+    run.set_clock(2 * _HOUR_S)
+    begin_ns = run.clock.boottime_ns()
+    while not (emitted := run.slew(1, ppm)):
+        assert run.clock.boottime_ns() - begin_ns < 10 * _NS
+    assert emitted == _seconds([1])
+    assert run.clock.boottime_ns() - begin_ns < 12 * _NS
+    facts = {kind for kind in NoticeKind if run.count(kind)}
+    assert facts == {NoticeKind.STEP_FORWARD, NoticeKind.QUARANTINE, NoticeKind.SETTLED, NoticeKind.GAP}
+    assert run.condition() is Condition.RUNNING
 
 
 def test_each_step_beyond_max_step_is_a_quarantine_of_its_own() -> None:
@@ -392,30 +409,51 @@ def test_a_restart_with_the_clock_before_the_floor_waits_until_past_it(same_boot
     assert run.second_by_second(7) == [11, 12]
 
 
-def test_slewing_is_nothing_special() -> None:
+@_SLEWED
+def test_slewing_is_nothing_special(ppm: int) -> None:
     run = Run()
-    emitted = []
-    for _ in range(100):
-        run.clock.step(-500_000)
-        emitted += run.second_by_second(1)
-    assert emitted == list(range(1, 101))
-    assert {kind for kind in NoticeKind if run.count(kind)} == {NoticeKind.LATE}
+    run.slew(0.5, ppm)
+    emitted = [run.slew(1, ppm) for _ in range(2, 20_000)]
+    assert emitted == [_seconds([second]) for second in range(2, 20_000)]
+    assert not any(run.scheduler.status().counts.values())
 
 
+@_SLEWED
 @pytest.mark.parametrize("restarted", [False, True])
-def test_a_day_of_slewing_between_two_looks_is_no_step(restarted: bool) -> None:
-    run = Run(DAY)
-    run.clock.step(-43 * _NS)
+def test_a_day_of_slewing_between_two_looks_is_no_step(restarted: bool, ppm: int) -> None:
+    run = Run(DAY, max_step_s=_DAY_S)
+    run.clock.step(_DAY_S * ppm * 1000)
     run.clock.advance(_DAY_S * _NS)
     assert (run.restart() if restarted else run.emitted()) == [(DAY, _DAY_S // 2)]
-    assert run.count(NoticeKind.STEP_BACK) == 0
+    assert [run.count(kind) for kind in (NoticeKind.STEP_FORWARD, NoticeKind.STEP_BACK)] == [0, 0]
 
 
 def test_more_than_slewing_between_two_looks_is_a_step() -> None:
     run = Run(DAY)
-    run.clock.step(-87 * _NS)
+    run.clock.step(-(_DAY_S // 8 + 1) * _NS)
     run.after(_DAY_S)
     assert run.count(NoticeKind.STEP_BACK) == 1
+
+
+@pytest.mark.parametrize("step_s", [0.05, 0.17])
+def test_a_step_too_small_to_be_told_from_slewing_costs_nothing(step_s: float) -> None:
+    run = Run()
+    run.second_by_second(10)
+    run.clock.advance(_NS)
+    assert run.set_clock(step_s) == _seconds([11])
+    run.clock.advance(_NS)
+    assert run.set_clock(-step_s) == _seconds([12])
+    assert run.second_by_second(2) == [13, 14]
+    assert (run.count(NoticeKind.STEP_FORWARD), run.count(NoticeKind.STEP_BACK), run.missed()) == (0, 0, 0)
+
+
+def test_a_small_step_back_before_the_floor_is_a_hold_although_it_could_be_slewing() -> None:
+    run = Run()
+    run.after(0.51)
+    run.clock.advance(_NS // 50)
+    assert run.set_clock(-0.04) == []
+    assert (run.notices, run.condition()) == ([NoticeKind.HOLD], Condition.HOLDING)
+    assert run.second_by_second(2) == [2]
 
 
 # What the table rests on.

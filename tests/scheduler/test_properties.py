@@ -12,7 +12,7 @@ from chronostream.boundaries import boundaries, count_boundaries
 from chronostream.calendar.calendar import Calendar
 from chronostream.clock import FakeClock
 from chronostream.event import FREQUENCIES, Frequency
-from chronostream.scheduler import Coalesce, Scheduler, Step, Tick
+from chronostream.scheduler import Coalesce, Condition, NoticeKind, Scheduler, Step, Tick
 
 if TYPE_CHECKING:
     from chronostream.scheduler import SchedulerState
@@ -196,14 +196,56 @@ def test_no_clock_is_believed_far_ahead_unless_it_was_seen_to_stay(start_ns: int
         before = run.scheduler.state
         step = run.move(move)
         realtime_ns, boottime_ns = run.clock.both_ns()
-        # A slew is no move: up to 0.1 s, and 0.2 % of the time in between.
-        if abs(realtime_ns - boottime_ns - offset_ns) > _NS // 10 + (boottime_ns - looked_ns) // 500:
+        # A slew is no move: up to 0.1 s, and 15 % of the time in between.
+        if abs(realtime_ns - boottime_ns - offset_ns) > _NS // 10 + (boottime_ns - looked_ns) * 15 // 100:
             stays_since_ns = boottime_ns
         offset_ns, looked_ns = realtime_ns - boottime_ns, boottime_ns
         confirmed_ns = before.realtime_ns + boottime_ns - before.boottime_ns
         if realtime_ns > confirmed_ns + _HOUR_NS and boottime_ns - stays_since_ns < _SETTLE_NS:
             assert step.ticks == ()
             assert run.scheduler.state.frequencies == before.frequencies
+
+
+_SLEWS = st.lists(
+    st.tuples(
+        st.sampled_from((500, 83_333, 100_000)) | st.integers(0, 100_000), st.booleans(), st.integers(1, 6 * _NS)
+    ),
+    min_size=1,
+    max_size=40,
+)
+
+
+@settings(max_examples=150)
+@given(_STARTS_NS, _SOME_FREQUENCIES, _SLEWS)
+def test_a_clock_that_is_only_slewed_is_never_set_and_misses_only_what_nobody_looked_at(
+    start_ns: int, frequencies: tuple[Frequency, ...], slews: list[tuple[int, bool, int]]
+) -> None:
+    run = Run(start_ns, frequencies, coalesce="all")
+    emitted_ns: dict[Frequency, list[int]] = defaultdict(list)
+    for ppm, forward, ns in slews:
+        run.clock.step(ns * (ppm if forward else -ppm) // 1_000_000)
+        for tick in run.move(("advance", ns)).ticks:
+            emitted_ns[tick.frequency].append(tick.boundary_ns)
+    end_ns = run.clock.realtime_ns() + 1
+    assert {f: boundaries(f, start_ns + 1, end_ns, "UTC").tolist() for f in frequencies} == {
+        f: emitted_ns[f] for f in frequencies
+    }
+    assert {kind for kind, count in run.scheduler.status().counts.items() if count} <= {NoticeKind.GAP, NoticeKind.LATE}
+
+
+@settings(max_examples=150)
+@given(_STARTS_NS, st.integers(_HOUR_NS + 10 * _NS, 5 * _YEAR_NS), _SLEWS)
+def test_a_quarantine_ends_in_time_however_the_clock_is_slewed(
+    start_ns: int, far_ns: int, slews: list[tuple[int, bool, int]]
+) -> None:
+    run = Run(start_ns, (Frequency.SECOND,))
+    run.move(("step", far_ns))
+    since_ns = run.clock.boottime_ns()
+    for ppm, forward, ns in slews:
+        run.clock.step(ns * (ppm if forward else -ppm) // 1_000_000)
+        run.move(("advance", ns))
+        settled = run.clock.boottime_ns() - since_ns >= _SETTLE_NS
+        assert run.scheduler.status().condition is (Condition.RUNNING if settled else Condition.QUARANTINED)
 
 
 @settings(max_examples=100)

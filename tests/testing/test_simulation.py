@@ -35,7 +35,7 @@ def test_whatever_happens_what_must_hold_does(seed: int) -> None:
 
 
 def test_a_year_of_hours_and_days_on_hosts_that_agree() -> None:
-    summary = simulate(1, frequencies=("hour", "day"), days=365, hosts=2, sequencer="boundary", coalesce="all")
+    summary = simulate(2, frequencies=("hour", "day"), days=365, hosts=2, sequencer="boundary", coalesce="all")
     assert summary.events[Frequency.HOUR] > 365 * 24
     assert sum(summary.deaths.values()) > 5
 

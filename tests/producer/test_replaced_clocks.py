@@ -1,0 +1,72 @@
+"""An engine in a process whose wall clock runs too fast or too slow, by libfaketime, beside the real boot clock."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from chronostream.boundaries import boundaries
+from chronostream.producer.engine import Engine
+from chronostream.ring import Consumer
+from chronostream.stream.config import StreamConfig
+from chronostream.stream.status import stream_status
+from tests.process_harness import Programs
+from tests.ring.harness import path_of
+from tests.ring.test_replaced_clocks import FAKETIME
+
+_RATES = (0.9995, 1.0005, 0.916667, 1.083333, 0.9, 1.1)
+_HOURS_AHEAD = "+7200"
+
+# libfaketime replaces CLOCK_BOOTTIME too, but not the system call. Nor does it replace timerfd.
+_PROGRAM = """
+import ctypes, platform, sys, threading
+from chronostream import StreamConfig, SystemClock
+from chronostream.producer.engine import Engine
+
+class Time(ctypes.Structure):
+    _fields_ = [("s", ctypes.c_long), ("ns", ctypes.c_long)]
+
+class SlewedClock(SystemClock):
+    number = {"x86_64": 228, "aarch64": 113}[platform.machine()]
+
+    def boottime_ns(self):
+        time = Time()
+        assert ctypes.CDLL(None).syscall(self.number, 7, ctypes.byref(time)) == 0
+        return time.s * 10**9 + time.ns
+
+stop = threading.Event()
+config = StreamConfig(name=sys.argv[1], capacity=64, settle_s=1)
+engine = Engine(config, clock=SlewedClock("sleep"))
+end = engine.ring.head + 4
+engine.run(stop, each_turn=lambda: engine.ring.head >= end and stop.set())
+"""
+
+
+@pytest.mark.skipif(FAKETIME is None and "CI" not in os.environ, reason="libfaketime is not installed")
+def test_a_clock_slewed_in_either_direction_from_hours_ahead_settles_and_is_nothing_special(
+    name: str, programs: Programs
+) -> None:
+    assert FAKETIME is not None, "CI needs libfaketime (apt install faketime)"
+    names = {f"{name}-{rate}": rate for rate in _RATES}
+    try:
+        slewed = []
+        for stream, rate in names.items():
+            Engine(StreamConfig(name=stream, capacity=64)).close()
+            fake = {"LD_PRELOAD": str(FAKETIME), "FAKETIME": f"{_HOURS_AHEAD} x{rate}"}
+            slewed.append(programs.python("-c", _PROGRAM, stream, env=os.environ | fake))
+        for program in slewed:
+            assert program.wait() == 0, program.err.rest()
+        for stream in names:
+            engine = stream_status(stream).engine
+            assert engine is not None
+            assert engine.condition == "running"
+            steps = ("step_forward", "quarantine", "settled", "step_back", "returned", "hold")
+            assert [engine.counts[kind] for kind in steps] == [1, 1, 1, 0, 0, 0]
+            with Consumer.attach(stream, register=False) as consumer:
+                stamps = consumer.read()["timestamp"]
+            passed = boundaries("second", int(stamps[0]), int(stamps[-1]) + 1)
+            assert len(passed) == len(stamps) + engine.frequencies[0].missed
+    finally:
+        for stream in names:
+            path_of(stream).unlink(missing_ok=True)
