@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from chronostream.bridges.jetstream import Origin
+from chronostream.calendar.calendar import Calendar
 from chronostream.calendar.order import order_key, order_keys
-from chronostream.calendar.zones import zone_data
 from chronostream.errors import StreamMismatchError
 from chronostream.event import EVENT_DTYPE, Event, event_ids
 from chronostream.stream.description import Description
@@ -54,11 +54,13 @@ class Backlog:
     def origin(self, name: str) -> Origin:
         """Return what the events are, for JetStream, where the stream is called `name`."""
         counting = self.description.sequencer == "counting"
+        state = open_state(self.stream.consumer)
+        kept = None if state is None else state.zone_data()
         return Origin(
             name=name,
             frequencies=self.description.frequencies,
             sequencer=self.description.sequencer,
-            zone=zone_data(self.description.timezone),
+            zone=Calendar.for_zone(self.description.timezone).zone_data if kept is None else kept.current,
             instance=self.stream.consumer.status().instance if counting else None,
         )
 

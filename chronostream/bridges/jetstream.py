@@ -21,8 +21,9 @@ from nats.js.api import DiscardPolicy, RawStreamMsg, RetentionPolicy, StorageTyp
 from nats.js.errors import APIError, BadRequestError, NotFoundError, ServerError
 
 from chronostream.bridges.encoding import all_subjects, decode
+from chronostream.calendar.calendar import Calendar
 from chronostream.calendar.order import order_key
-from chronostream.calendar.zones import ZoneData, zone_data
+from chronostream.calendar.zones import ZoneData
 from chronostream.errors import BridgeError, InvalidNameError, InvalidTypeError, InvalidValueError, StreamMismatchError
 from chronostream.event import Event, Frequency
 
@@ -193,14 +194,8 @@ async def find_stream(js: JetStreamContext, stream: str, name: str) -> tuple[Str
         raise StreamMismatchError(
             f"JetStream stream {stream} does not hold the events of {name!r}: {held}; choose another one with --stream"
         )
-    if not (here := zone_data(origin.zone.timezone)).agrees(origin.zone):
-        _log.warning(
-            "zone data differ: the events of %s were made with %s, this host has %s; hours and days follow the data of "
-            "the source",
-            name,
-            origin.zone,
-            here,
-        )
+    if difference := origin.zone.difference(Calendar.for_zone(origin.zone.timezone).zone_data, name):
+        _log.warning("%s; hours and days follow the data of the source", difference)
     return info, origin
 
 

@@ -19,6 +19,7 @@ from chronostream.calendar.zones import Period, find_periods
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from zoneinfo import ZoneInfo
 
 __all__ = ["DAY_S", "MINUTES", "SECONDS", "WHOLE_SPAN_S", "Runs", "ZoneRuns", "day_runs", "hour_runs"]
 
@@ -78,14 +79,14 @@ class Runs:
 class ZoneRuns:
     """The hours and days of one zone from `start_s` to `end_s`, found when they are first asked for."""
 
-    def __init__(self, timezone: str, start_s: int, end_s: int) -> None:
-        self._timezone = timezone
+    def __init__(self, zone: ZoneInfo, start_s: int, end_s: int) -> None:
+        self._zone = zone
         self._span_s = start_s - _MARGIN_S, end_s + _MARGIN_S
 
     @cached_property
     def periods(self) -> list[Period]:
         """The stretches with one UTC offset, which cover the span."""
-        return find_periods(self._timezone, *self._span_s)
+        return find_periods(self._zone, *self._span_s)
 
     @cached_property
     def hours(self) -> Runs:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import struct
 import zoneinfo
 from bisect import bisect_left
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -27,6 +29,7 @@ __all__ = [
     "Period",
     "ZoneData",
     "check_zone",
+    "data_of",
     "find_periods",
     "installed_data",
     "zone_data",
@@ -41,6 +44,13 @@ COMMON_SPAN_S = 0, 2_208_988_800
 """1970 to 2040: what nearly everybody asks for, and what the digest of a zone's data is made of."""
 
 _DIGEST_BYTES = 8
+_VERSION_SIZE = 16
+# They are among the zone files, but what they mean moves: a stream of such a zone could be anything.
+_MOVING = {
+    "localtime": "it is whatever zone this machine is set to",
+    "posixrules": "it is whatever rules this machine has for zones without a name",
+    "Factory": "it means that nobody has set this machine's zone yet",
+}
 
 
 class Period(NamedTuple):
@@ -81,6 +91,12 @@ class ZoneData:
         """Return whether both give the same boundaries."""
         return (self.timezone, self.digest) == (other.timezone, other.digest)
 
+    def difference(self, here: ZoneData, name: str) -> str | None:
+        """Return that a stream's events were made with these data and the host has others; None if they agree."""
+        if self.agrees(here):
+            return None
+        return f"zone data differ: the events of {name} were made with {self}, this host has {here}"
+
 
 @dataclass(frozen=True, slots=True)
 class InstalledData:
@@ -106,6 +122,8 @@ class InstalledData:
 def check_zone(timezone: str) -> str:
     """Return `timezone` if it is one of `zoneinfo.available_timezones()`, spelt exactly so.
 
+    Names whose meaning moves, such as ``"localtime"``, are no zones.
+
     Raises:
         InvalidValueError: no such zone; the message names the nearest ones.
     """
@@ -118,7 +136,9 @@ def check_zone(timezone: str) -> str:
 def _known_zone(timezone: str) -> str:
     # By the list, not by loading the file: paths out of the directory, "right/" zones (which count leap seconds) and
     # names in another case (which some file systems would find) are no zones.
-    names = {name.casefold(): name for name in zoneinfo.available_timezones()}
+    if timezone in _MOVING:
+        raise InvalidValueError(f"{timezone!r} is no time zone: {_MOVING[timezone]}; name one, such as 'Europe/Berlin'")
+    names = {name.casefold(): name for name in zoneinfo.available_timezones() - _MOVING.keys()}
     if names.get(timezone.casefold()) != timezone:
         nearest = difflib.get_close_matches(timezone.casefold(), names, cutoff=0.5)
         advice = f"did you mean {' or '.join(names[name] for name in nearest)}?" if nearest else "use an IANA name"
@@ -126,44 +146,73 @@ def _known_zone(timezone: str) -> str:
     return timezone
 
 
-def find_periods(timezone: str, start_s: int, end_s: int) -> list[Period]:
+def find_periods(zone: zoneinfo.ZoneInfo, start_s: int, end_s: int) -> list[Period]:
     """Return the periods that cover ``start_s <= t < end_s``, in order; neighbours differ in their offset."""
-    zone = zoneinfo.ZoneInfo(check_zone(timezone))
 
-    def offset_s(second: int) -> int:
-        return cast("timedelta", datetime.fromtimestamp(second, zone).utcoffset()) // timedelta(seconds=1)
+    def offset(second: int) -> timedelta:
+        return cast("timedelta", datetime.fromtimestamp(second, zone).utcoffset())
 
-    starts, offsets = [start_s], [offset_s(start_s)]
+    starts, offsets = [start_s], [offset(start_s)]
     for low in range(start_s, end_s, SAMPLE_S):
         high = min(low + SAMPLE_S, end_s - 1)
-        while offset_s(high) != offsets[-1]:
+        while offset(high) != offsets[-1]:
             unsure = range(max(low, starts[-1]) + 1, high + 1)
-            start = unsure[bisect_left(unsure, True, key=lambda second: offset_s(second) != offsets[-1])]
+            start = unsure[bisect_left(unsure, True, key=lambda second: offset(second) != offsets[-1])]
             starts.append(start)
-            offsets.append(offset_s(start))
-    return [Period(*row) for row in zip(starts, [*starts[1:], end_s], offsets, strict=True)]
+            offsets.append(offset(start))
+    seconds = [each // timedelta(seconds=1) for each in offsets]
+    return [Period(*row) for row in zip(starts, [*starts[1:], end_s], seconds, strict=True)]
 
 
-@lru_cache(maxsize=16)
-def zone_data(timezone: str) -> ZoneData:
-    """Return the data that this host has of a zone.
-
-    Raises:
-        InvalidValueError: no such zone.
-    """
-    text = ";".join(f"{start_s},{offset_s}" for start_s, _, offset_s in find_periods(timezone, *COMMON_SPAN_S))
+def data_of(timezone: str, periods: Iterable[Period]) -> ZoneData:
+    """Return the data of a zone whose periods cover at least `COMMON_SPAN_S`."""
+    first_s, end_s = COMMON_SPAN_S
+    starts = [(max(start_s, first_s), offset_s) for start_s, until_s, offset_s in periods if until_s > first_s]
+    text = ";".join(f"{start_s},{offset_s}" for start_s, offset_s in starts if start_s < end_s)
     digest = hashlib.sha256(text.encode()).hexdigest()[: 2 * _DIGEST_BYTES]
     return ZoneData(timezone, digest, installed_data(timezone).release or "unknown")
 
 
+def zone_data(timezone: str) -> ZoneData:
+    """Return the data of a zone that are on disk now; `Calendar.zone_data` are those that this process uses.
+
+    As long as the zone's file stays the same, this costs no more than to look at that.
+
+    Raises:
+        InvalidValueError: there are none, or they cannot be read: maybe they are just being replaced.
+    """
+    try:
+        directory = _directory(timezone) or _package()
+        found = (Path() if directory is None else directory / timezone).stat()
+        return _data_on_disk(timezone, (str(directory), found.st_mtime_ns, found.st_size, found.st_ino))
+    except (OSError, LookupError, ValueError, struct.error) as error:  # what zoneinfo raises for half a file
+        raise InvalidValueError(f"the data of time zone {timezone!r} cannot be read: {error}") from error
+
+
+@lru_cache(maxsize=64)
+def _data_on_disk(timezone: str, file: tuple[str, int, int, int]) -> ZoneData:  # noqa: ARG001 - what is new is not known
+    return data_of(timezone, find_periods(zoneinfo.ZoneInfo.no_cache(timezone), *COMMON_SPAN_S))
+
+
 def installed_data(timezone: str = "Europe/Berlin") -> InstalledData:
     """Return which zone data there is for a zone; `zoneinfo` looks into its path first, then into the package."""
-    system = next((Path(place) for place in zoneinfo.TZPATH if (Path(place) / timezone).is_file()), None)
+    system, package = _directory(timezone), _package()
+    return InstalledData(
+        system, *(None if directory is None else _release(directory) for directory in (system, package))
+    )
+
+
+def _directory(timezone: str) -> Path | None:
+    """Return the system's directory that has a zone's file."""
+    return next((Path(place) for place in zoneinfo.TZPATH if (Path(place) / timezone).is_file()), None)
+
+
+def _package() -> Path | None:
+    """Return the directory of zone files in the ``tzdata`` package."""
     try:
-        package: str | None = import_module("tzdata").IANA_VERSION
+        return Path(cast("str", import_module("tzdata").__file__)).parent / "zoneinfo"
     except ModuleNotFoundError:
-        package = None
-    return InstalledData(system, None if system is None else _release(system), package)
+        return None
 
 
 def _release(directory: Path) -> str | None:
@@ -175,5 +224,5 @@ def _release(directory: Path) -> str | None:
         except OSError:
             continue
         if len(words) == 1:
-            return words[0]
+            return words[0][:_VERSION_SIZE]
     return None

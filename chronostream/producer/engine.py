@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chronostream import ring as rings
-from chronostream._values import SECOND_NS, checked_seconds
+from chronostream._values import SECOND_NS, checked_seconds, utc_text
 from chronostream.calendar.calendar import Calendar
 from chronostream.calendar.sequencer import BoundarySequencer, CountingSequencer, Sequencer
 from chronostream.clock import Clock, Stop, StopFlag, SystemClock
@@ -30,6 +30,7 @@ from chronostream.errors import (
     StreamMismatchError,
 )
 from chronostream.event import EVENT_DTYPE, Event, Frequency, build_mixed_events, to_events
+from chronostream.producer.zones import ZoneWatch, barred_boundaries, behind_published, missed_between
 from chronostream.scheduler import FrequencyState, SchedulerState, Tick
 from chronostream.stream.config import StreamConfig, checked_config
 from chronostream.stream.description import Description
@@ -41,6 +42,8 @@ _log = logging.getLogger(__name__)
 
 # The stream of a day, too, finds out within this time that it was removed.
 _LONGEST_WAIT_S = 5.0
+# How often to look whether the zone data on disk changed, and how far from the next boundary: that may take 0.1 s.
+_LOOK_EVERY_NS, _LOOK_AWAY_NS = 3600 * SECOND_NS, SECOND_NS // 2
 _NOTHING = np.empty(0, EVENT_DTYPE)
 
 
@@ -103,6 +106,7 @@ class Engine:
             clock = self._own_clock = SystemClock()
         self._clock = clock
         self._boot_id = clock.boot_id()
+        self._look_at_ns = clock.boottime_ns() + _LOOK_EVERY_NS
         self._prepared: _Batch | None = None
         self._published_at: tuple[int, int, int] | None = None  # both clocks before it, and the wall clock behind
         self._closed = False
@@ -179,7 +183,8 @@ class Engine:
                 self._sequencer.assign(tick.frequency, tick.boundary_ns)
             step = self._scheduler.step(*readings)
         else:
-            step = self._scheduler.step(*self._clock.both_ns())
+            readings = list(self._clock.both_ns())
+            step = self._scheduler.step(*readings)
             self._emit_ticks(step.ticks)
         # The first step of a boot is saved, too: only then do readings of its boot clock compare with what is saved.
         if step.ticks or step.notices or self._saved.boot_id != self._boot_id:
@@ -189,6 +194,10 @@ class Engine:
         for notice in step.notices:
             _log.log(notice.kind.level, "%s: %s", self.config.name, notice.message)
         self._prepare()
+        realtime_ns, boottime_ns = readings
+        if boottime_ns >= self._look_at_ns and step.deadline_ns - realtime_ns > _LOOK_AWAY_NS:
+            self._look_at_ns = boottime_ns + _LOOK_EVERY_NS
+            self._look_at_zone_data()
         return step.deadline_ns
 
     def close(self) -> None:
@@ -277,10 +286,13 @@ class Engine:
                 f"remove it first (`chronostream remove {self.config.name}`)"
             )
         state, boot_id = self._restore()
-        self._scheduler = self.config.scheduler(state, same_boot=boot_id == self._boot_id)
+        self._zones = ZoneWatch(self.config.name, self._calendar, self._state.zone_data(), self._clock.realtime_ns())
+        state, barred_ns = self._go_on(state)
+        self._scheduler = self.config.scheduler(state, same_boot=boot_id == self._boot_id, barred_ns=barred_ns)
         if found is None:
             self._state.describe(wanted)
         self._save(state, boot_id)
+        self._state.save_zone_data(self._zones.facts)  # Behind it: whoever finds the old ones reports the change again.
         self._state.save_status(self._scheduler.status())
 
     def _restore(self) -> tuple[SchedulerState, bytes]:
@@ -300,10 +312,13 @@ class Engine:
         try:
             state = self._counted_in(checkpoint.scheduler, self._published_since(checkpoint.position))
         except InvalidValueError as error:
-            raise CorruptSegmentError(f"stream {self.config.name!r} is damaged: {error}; remove it") from error
+            raise self._damaged(error) from error
         for frequency, last in self._published.items():
             self._sequencer.restore(frequency, last.sequence)
         return state, checkpoint.boot_id
+
+    def _damaged(self, error: InvalidValueError) -> CorruptSegmentError:
+        return CorruptSegmentError(f"stream {self.config.name!r} is damaged: {error}; remove it")
 
     def _counted_in(self, saved: SchedulerState, events: list[Event]) -> SchedulerState:
         """Return the state after what was published but not saved, and log what its producer had no more time to."""
@@ -311,14 +326,41 @@ class Engine:
         for event in events:
             state = state.with_published(event.frequency, event.timestamp, self._calendar)
             self._published[event.frequency] = Published(event.sequence, event.timestamp)
-        gaps = [
-            f"{after.missed - before.missed} {after.frequency.label} boundaries"
-            for before, after in zip(saved.frequencies, state.frequencies, strict=True)
-            if after.missed > before.missed
-        ]
-        if gaps:
-            _log.warning("%s: the producer before this one died having missed %s", self.config.name, ", ".join(gaps))
+        if missed := missed_between(saved, state):
+            _log.warning("%s: the producer before this one died having missed %s", self.config.name, ", ".join(missed))
         return state
+
+    def _go_on(self, restored: SchedulerState) -> tuple[SchedulerState, dict[Frequency, int]]:
+        """Return from which state to go on after other zone data, and up to which boundaries none may be emitted."""
+        state, barred_ns = restored, dict[Frequency, int]()
+        if not self._zones.steady:
+            try:
+                state = behind_published(restored, self._published, self._calendar)
+                barred_ns = barred_boundaries(state, self._published, self._calendar, self._sequencer)
+            except InvalidValueError as error:
+                raise self._damaged(error) from error
+        missed = missed_between(restored, state)
+        missed += [f"the {frequency.label} {utc_text(last_ns)}" for frequency, last_ns in barred_ns.items()]
+        if self._zones.difference or missed:
+            _log.warning(
+                "%s: %s; the stream goes on behind its last event%s",
+                self.config.name,
+                self._zones.difference
+                or f"some events were made with other zone data than {self._zones.facts.current}",
+                f", and misses {', '.join(missed)}, so as to repeat nothing" if missed else "",
+            )
+        return state, barred_ns
+
+    def _look_at_zone_data(self) -> None:
+        """Report that the zone data on disk changed, once; this engine keeps its own."""
+        if self._zones.look():
+            self._state.save_zone_data(self._zones.facts)
+            current, on_disk = self._zones.facts.current, self._zones.facts.on_disk
+            if on_disk is None:
+                _log.info("%s: the zone data on disk are again those in use, %s", self.config.name, current)
+            else:
+                text = "%s: the zone data on disk changed to %s: this producer goes on with %s until it is restarted"
+                _log.warning(text, self.config.name, on_disk, current)
 
     def _published_since(self, position: int) -> list[Event]:
         """Return the events that were published after a checkpoint and before a crash."""

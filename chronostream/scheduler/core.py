@@ -19,7 +19,7 @@ from chronostream.scheduler.step import Condition, Notice, NoticeKind, Scheduler
 from chronostream.scheduler.trust import Trust
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 __all__ = ["Coalesce", "Scheduler"]
 
@@ -47,6 +47,8 @@ class Scheduler:
         settle_s: how long a clock that went further must stay there until it is believed.
         state: where an earlier run ended; None starts a new stream, whose floor is the time of the first step.
         same_boot: whether `state` is of this boot. If not, nothing confirms how much time passed since.
+        barred_ns: for a frequency, up to which boundary above its floor none may be emitted: once it passed it is
+            missed. That is so where the zone data changed, and the stream has used the boundary's sequence already.
 
     Raises:
         InvalidValueError: `state` is of other frequencies.
@@ -64,6 +66,7 @@ class Scheduler:
         settle_s: float = 10,
         state: SchedulerState | None = None,
         same_boot: bool = True,
+        barred_ns: Mapping[Frequency, int] | None = None,
     ) -> None:
         self.frequencies = Frequency.parse_all(frequencies)
         if coalesce not in get_args(Coalesce):
@@ -81,6 +84,7 @@ class Scheduler:
         self._trust = Trust(checked_duration_ns("max_step_s", max_step_s), checked_duration_ns("settle_s", settle_s))
         self._restored = state
         self._same_boot = same_boot
+        self._barred_ns = {} if barred_ns is None else barred_ns
         self._timers: list[_Timer] = []
         self._floor_ns = self._next_ns = self._deadline_ns = 0
         self._held_since_ns: int | None = None
@@ -117,7 +121,9 @@ class Scheduler:
     def upcoming(self) -> tuple[Tick, ...]:
         """Return what will be due at the deadline of the last step, if nothing comes in between."""
         return tuple(
-            Tick(timer.frequency, timer.next_ns) for timer in self._timers if timer.next_ns == self._deadline_ns
+            Tick(timer.frequency, timer.next_ns)
+            for timer in self._timers
+            if timer.next_ns == self._deadline_ns and not timer.barred
         )
 
     def is_ordinary(self, realtime_ns: int, boottime_ns: int) -> bool:
@@ -162,7 +168,9 @@ class Scheduler:
         # A boot clock that went back is another boot's, whatever the ids say.
         same_boot = self._same_boot and state.boottime_ns <= boottime_ns
         self._trust.begin(state, realtime_ns, boottime_ns, same_boot=same_boot)
-        self._timers = [_Timer(known, self._calendar) for known in state.frequencies]
+        self._timers = [
+            _Timer(known, self._calendar, self._barred_ns.get(known.frequency)) for known in state.frequencies
+        ]
         self._update_bounds()
 
     def _update_bounds(self) -> None:
@@ -177,7 +185,10 @@ class Scheduler:
             if timer.next_ns <= now_ns:
                 emitted, missed = timer.take(now_ns, self._coalesce, self._window_ns)
                 ticks += [Tick(timer.frequency, boundary_ns) for boundary_ns in emitted]
-                if len(emitted) + missed > 1:
+                if not emitted:
+                    text = f"{timer.frequency.label} {utc_text(timer.floor_ns)} has a number that the stream has used"
+                    notices.append(Notice(NoticeKind.BARRED, f"{text}: missed"))
+                elif len(emitted) + missed > 1:
                     gaps.append(f"{missed} of {len(emitted) + missed} {timer.frequency.label} boundaries")
         # Stable: the timers come shortest first, and so do boundaries that fall together.
         ticks.sort(key=_BY_BOUNDARY)
@@ -187,7 +198,7 @@ class Scheduler:
             notices.append(
                 Notice(NoticeKind.GAP, f"several boundaries passed at once, {span}: missed {', '.join(gaps)}")
             )
-        elif now_ns - first_ns > _LATE_NS:
+        elif ticks and now_ns - first_ns > _LATE_NS:
             notices.append(
                 Notice(NoticeKind.LATE, f"{utc_text(first_ns)} emitted {seconds_text(now_ns - first_ns)} late")
             )
@@ -218,27 +229,31 @@ class Scheduler:
 class _Timer:
     """One frequency: its floor, the first boundary above it, and how many were missed."""
 
-    __slots__ = ("_calendar", "floor_ns", "frequency", "missed", "next_ns")
+    __slots__ = ("_barred_ns", "_calendar", "barred", "floor_ns", "frequency", "missed", "next_ns")
 
-    def __init__(self, state: FrequencyState, calendar: Calendar) -> None:
+    def __init__(self, state: FrequencyState, calendar: Calendar, barred_ns: int | None) -> None:
         self._calendar = calendar
+        self._barred_ns = state.floor_ns if barred_ns is None else barred_ns
         self.frequency = state.frequency
         self.missed = state.missed
         self._move_to(state.floor_ns)
 
     def take(self, now_ns: int, coalesce: Coalesce, window_ns: int) -> tuple[list[int], int]:
         """Return which of the boundaries up to `now_ns` to emit, and how many others are missed."""
-        first_ns = self.next_ns
+        first_ns, barred = self.next_ns, self.barred
         self._move_to(first_ns)
-        if self.next_ns > now_ns:  # Nearly always: the rest is for what is rare, and takes longer.
+        if self.next_ns > now_ns and not barred:  # Nearly always: the rest is for what is rare, and takes longer.
             return [first_ns], 0
         last_ns = self._calendar.last(self.frequency, now_ns)
         self._move_to(last_ns)
-        if coalesce == "all":
-            start_ns = min(max(first_ns, now_ns - window_ns), last_ns)
-            emitted_ns: list[int] = self._calendar.between(self.frequency, start_ns, last_ns + 1).tolist()
+        earliest_ns = self._calendar.next(self.frequency, self._barred_ns) if barred else first_ns
+        if earliest_ns > last_ns:
+            emitted_ns: list[int] = []
+        elif coalesce == "all":
+            start_ns = min(max(earliest_ns, now_ns - window_ns), last_ns)
+            emitted_ns = self._calendar.between(self.frequency, start_ns, last_ns + 1).tolist()
         else:
-            emitted_ns = [first_ns if coalesce == "earliest" else last_ns]
+            emitted_ns = [earliest_ns if coalesce == "earliest" else last_ns]
         missed = self._calendar.count(self.frequency, first_ns, last_ns + 1) - len(emitted_ns)
         self.missed += missed
         return emitted_ns, missed
@@ -246,3 +261,4 @@ class _Timer:
     def _move_to(self, floor_ns: int) -> None:
         self.floor_ns = floor_ns
         self.next_ns = self._calendar.next(self.frequency, floor_ns)
+        self.barred = self.next_ns <= self._barred_ns

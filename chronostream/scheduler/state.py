@@ -28,11 +28,15 @@ class FrequencyState:
 
     def with_published(self, frequency: Frequency, boundary_ns: int, calendar: Calendar) -> FrequencyState:
         """Return the state after this boundary, maybe of another frequency: see `SchedulerState.with_published`."""
-        passed_ns = calendar.last(self.frequency, upto_ns(boundary_ns + frequency, self.frequency))
+        return self.behind(boundary_ns + frequency, calendar, emitted=int(frequency == self.frequency))
+
+    def behind(self, key: int, calendar: Calendar, emitted: int = 0) -> FrequencyState:
+        """Return the state after everything up to an order key, of which all but so many boundaries are missed."""
+        passed_ns = calendar.last(self.frequency, upto_ns(key, self.frequency))
         if passed_ns <= self.floor_ns:
             return self
         passed = calendar.count(self.frequency, self.floor_ns + 1, passed_ns + 1)
-        return FrequencyState(self.frequency, passed_ns, self.missed + passed - (self.frequency == frequency))
+        return FrequencyState(self.frequency, passed_ns, self.missed + passed - emitted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,3 +68,15 @@ class SchedulerState:
             return self
         updated = tuple(known.with_published(frequency, boundary_ns, calendar) for known in self.frequencies)
         return replace(self, frequencies=updated)
+
+    def behind(self, key: int, calendar: Calendar) -> SchedulerState:
+        """Return the state in which no boundary is open that comes before an event that was published.
+
+        With the zone data that the stream has had so far, this is the same state. With other data, a boundary may lie
+        above the floor of its frequency, and yet before an event that another frequency has published: it is missed.
+
+        Args:
+            key: the event's order key.
+            calendar: of the data that are in use now.
+        """
+        return replace(self, frequencies=tuple(known.behind(key, calendar) for known in self.frequencies))

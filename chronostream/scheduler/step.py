@@ -49,6 +49,8 @@ class NoticeKind(Enum):
     """A quarantine ended because the clock came back."""
     SETTLED = "settled", logging.WARNING
     """A quarantine ended because the clock stayed where it is, and is believed now."""
+    BARRED = "barred", logging.INFO
+    """A boundary passed whose sequence was used already, before the zone data changed: it is missed."""
 
     def __init__(self, label: str, level: int) -> None:
         self.label = label

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -107,7 +107,13 @@ class StreamConfig:
         self.scheduler()  # It checks the zone.
         Layout.plan(EVENT_DTYPE, self.capacity, 0, self.max_consumers)
 
-    def scheduler(self, state: SchedulerState | None = None, *, same_boot: bool = True) -> Scheduler:
+    def scheduler(
+        self,
+        state: SchedulerState | None = None,
+        *,
+        same_boot: bool = True,
+        barred_ns: Mapping[Frequency, int] | None = None,
+    ) -> Scheduler:
         """Return the scheduler of this stream, from `state` on."""
         return Scheduler(
             self.frequencies,
@@ -119,6 +125,7 @@ class StreamConfig:
             settle_s=self.settle_s,
             state=state,
             same_boot=same_boot,
+            barred_ns=barred_ns,
         )
 
     def open_ring(self, before_live: Callable[[Producer], object]) -> Producer:

@@ -9,6 +9,7 @@
     1536  condition     of an engine's scheduler, and how often each kind of notice occurred
     2048  source        of a mirror: what it mirrors; written once
     2560  freshness     of a mirror
+    3072  zones         of an engine: what the boundaries are made with
     4096  lateness      of an engine: one histogram for each frequency
 
 A reader passes over sections that it does not know, and refuses those of another version, as told in
@@ -25,6 +26,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from chronostream.calendar.zones import ZoneData
 from chronostream.errors import CorruptSegmentError
 from chronostream.event import EVENT_DTYPE, FREQUENCIES, Frequency
 from chronostream.ring import Consumer
@@ -39,6 +41,7 @@ __all__ = [
     "Published",
     "StateReader",
     "StateWriter",
+    "StreamZoneData",
     "description_of",
     "open_state",
 ]
@@ -66,6 +69,16 @@ _SOURCE_DTYPE = np.dtype([("name", "S64"), ("stream", "S256"), ("zone_data", "S8
 _FRESHNESS_DTYPE = np.dtype(
     [("checked_ns", "<i8"), ("stale_since_ns", "<i8"), ("connected", "<u8"), ("sequence", "<u8"), ("skipped", "<u8")]
 )
+_ZONE_DATA_DTYPE = np.dtype(
+    [
+        ("checksum", "<u4"),
+        ("reserved", "<u4"),
+        ("replaced_at_ns", "<i8"),
+        ("current", "S112"),
+        ("replaced", "S112"),
+        ("on_disk", "S112"),
+    ]
+)
 _LATENESS_DTYPE = np.dtype([("largest_ns", "<u8"), ("counts", "<u8", BUCKETS)])
 
 _MAGIC = b"CHRONOSTREAM"
@@ -78,14 +91,15 @@ _SECTIONS = {
     "source": (5, 1, 2048, 512),
     "freshness": (6, 1, 2560, 512),
     "lateness": (7, 1, 4096, _LATENESS_DTYPE.itemsize * len(FREQUENCIES)),
+    "zones": (8, 1, 3072, 512),
 }
-_OF_ENGINE = ("state", "description", "checkpoints", "condition", "lateness")
+_OF_ENGINE = ("state", "description", "checkpoints", "condition", "lateness", "zones")
 _OF_MIRROR = ("state", "description", "source", "freshness")
 _CHECKSUMMED = _CHECKPOINT_DTYPE.fields["serial"][1]  # type: ignore[index]
 _ATTEMPTS = 4
 _LARGEST_COUNT = 1 << 53  # of events as late as each other; so many can be added up, and be a float
 
-STATE_SIZE = sum(_SECTIONS["lateness"][2:])  # the end of the last one
+STATE_SIZE = sum(_SECTIONS["lateness"][2:])  # the end of the one that lies last
 """Bytes of application area that the producer of a stream of events needs."""
 
 
@@ -138,6 +152,23 @@ class Freshness:
         return self.stale_since_ns is not None
 
 
+@dataclass(frozen=True, slots=True)
+class StreamZoneData:
+    """The zone data of a stream.
+
+    Attributes:
+        current: what its producer uses, or the last one used.
+        replaced: what the stream had before, if a producer had other data at any time; None if none had.
+        replaced_at_ns: when that changed last, Unix time; 0 if it never did.
+        on_disk: what the producer found on disk, if that differs from what it uses; None otherwise.
+    """
+
+    current: ZoneData
+    replaced: ZoneData | None = None
+    replaced_at_ns: int = 0
+    on_disk: ZoneData | None = None
+
+
 class StateReader:
     """Reads what the producer of a stream keeps with it.
 
@@ -164,6 +195,7 @@ class StateReader:
         self._condition = rows("condition", _CONDITION_DTYPE)
         self._source = rows("source", _SOURCE_DTYPE)
         self._freshness = rows("freshness", _FRESHNESS_DTYPE)
+        self._zone_data = rows("zones", "u1", _ZONE_DATA_DTYPE.itemsize)
         self._lateness = rows("lateness", _LATENESS_DTYPE, len(FREQUENCIES))
 
     def description(self) -> Description | None:
@@ -211,6 +243,21 @@ class StateReader:
         checked_ns, since_ns, connected, sequence, skipped = self._freshness[0].tolist()
         return Freshness(checked_ns, since_ns or None, bool(connected), sequence, skipped)
 
+    def zone_data(self) -> StreamZoneData | None:
+        """Return the stream's zone data, a mirror's those of its source; None if an older version made the stream."""
+        description = self.description()
+        if description is None:
+            return None
+        if description.source is not None:
+            found = ZoneData.parse(description.source.zone_data)
+            return None if found is None else StreamZoneData(found)
+        rows = [row for _ in range(_ATTEMPTS) if (row := _whole(self._zone_data, _ZONE_DATA_DTYPE)) is not None]
+        if not rows or "zones" not in self._sections():
+            return None
+        texts = [rows[0][field].decode(errors="replace") for field in ("current", "replaced", "on_disk")]
+        current, replaced, on_disk = map(ZoneData.parse, texts)
+        return None if current is None else StreamZoneData(current, replaced, int(rows[0]["replaced_at_ns"]), on_disk)
+
     def lateness(self, frequency: Frequency) -> tuple[npt.NDArray[np.uint64], int]:
         """Return the histogram of a frequency's lateness, shape ``(BUCKETS,)``, and the largest in nanoseconds.
 
@@ -243,7 +290,7 @@ class StateReader:
     def _newest(self) -> np.void | None:
         # Both may be torn for who reads one while it is written, and then the other: not so when looked at again.
         for _ in range(_ATTEMPTS):
-            rows = [row for row in map(_whole, self._checkpoints) if row is not None]
+            rows = [row for turn in self._checkpoints if (row := _whole(turn, _CHECKPOINT_DTYPE)) is not None]
             if rows:
                 return max(rows, key=lambda row: int(row["serial"]))
         return None
@@ -282,8 +329,16 @@ class StateWriter(StateReader):
         for known in checkpoint.scheduler.frequencies:
             last = checkpoint.published[known.frequency]
             row["lanes"][0, known.frequency - 1] = (known.floor_ns, known.missed, last.sequence, last.timestamp)
-        row["checksum"] = zlib.crc32(row.tobytes()[_CHECKSUMMED:])
-        self._checkpoints[self._serial % 2][:] = row.view(np.uint8)
+        _write(row, self._checkpoints[self._serial % 2])
+
+    def save_zone_data(self, zone_data: StreamZoneData) -> None:
+        """Write which zone data the stream has."""
+        row = np.zeros(1, _ZONE_DATA_DTYPE)
+        row["replaced_at_ns"] = zone_data.replaced_at_ns
+        for field in ("current", "replaced", "on_disk"):
+            row[field] = str(getattr(zone_data, field) or "").encode()
+        _write(row, self._zone_data)
+        self._enter("zones")
 
     def save_status(self, status: SchedulerStatus) -> None:
         """Write how the scheduler is."""
@@ -302,6 +357,14 @@ class StateWriter(StateReader):
         self._largest_ns[lane] = max(int(self._largest_ns[lane]), lateness_ns)
         self._counts[lane, bucket_of(lateness_ns)] += 1
 
+    def _enter(self, section: str) -> None:
+        """Enter a section into the directory, unless it is there: an older version made the stream."""
+        entries, (number, *place) = self._directory["entries"][0], _SECTIONS[section]
+        if number not in entries["number"]:
+            entry = entries[int(np.argmin(entries["number"]))]  # a free one
+            entry["version"], entry["offset"], entry["size"] = place
+            entry["number"] = number  # Last: until then it is still free.
+
 
 def open_state(consumer: Consumer) -> StateReader | None:
     """Return the reader of the state of the stream that `consumer` reads; None if the stream has no room for one."""
@@ -319,13 +382,17 @@ def description_of(consumer: Consumer) -> Description | None:
         return None
 
 
-def _whole(checkpoint: npt.NDArray[np.uint8]) -> np.void | None:
-    """Return a copy of a checkpoint, or None if it is not whole."""
-    raw = checkpoint.tobytes()
-    row: np.void = np.frombuffer(raw, _CHECKPOINT_DTYPE)[0]
-    if not row["serial"] or zlib.crc32(raw[_CHECKSUMMED:]) != row["checksum"]:
-        return None
-    return row
+def _whole(area: npt.NDArray[np.uint8], dtype: np.dtype[np.void]) -> np.void | None:
+    """Return a copy of a row that begins with its checksum, or None if it is not whole."""
+    raw = area.tobytes()
+    row: np.void = np.frombuffer(raw, dtype)[0]
+    return row if zlib.crc32(raw[_CHECKSUMMED:]) == row["checksum"] else None  # Never so if nothing was ever written.
+
+
+def _write(row: npt.NDArray[np.void], area: npt.NDArray[np.uint8]) -> None:
+    """Write a row of shape ``(1,)`` with its checksum."""
+    row["checksum"] = zlib.crc32(row.tobytes()[_CHECKSUMMED:])
+    area[:] = row.view(np.uint8)
 
 
 def _damaged(what: str) -> CorruptSegmentError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
@@ -11,13 +11,14 @@ import numpy.typing as npt
 from chronostream import ring
 from chronostream._values import SECOND_NS
 from chronostream.calendar.calendar import Calendar
+from chronostream.calendar.zones import ZoneData, zone_data
 from chronostream.clock import Clock, SystemClock
-from chronostream.errors import ChronoStreamError, CorruptSegmentError
+from chronostream.errors import ChronoStreamError, CorruptSegmentError, InvalidValueError
 from chronostream.event import Frequency
 from chronostream.ring import Consumer, RingStatus
 from chronostream.stream.description import Description
 from chronostream.stream.lateness import percentile_ns
-from chronostream.stream.state import Checkpoint, Freshness, StateReader, open_state
+from chronostream.stream.state import Checkpoint, Freshness, StateReader, StreamZoneData, open_state
 
 __all__ = ["EngineStatus", "FrequencyStatus", "Lateness", "StreamStatus", "stream_status"]
 
@@ -98,6 +99,8 @@ class StreamStatus:
         error: why what its producer keeps with it cannot be read: of another version, or damaged. None if it can.
         overdue_since_ns: since when the next event of a live stream is overdue, Unix nanoseconds: its producer hangs,
             or nothing reaches its mirror. None if no event is overdue.
+        zone_data: which zone data it has, a mirror those of its source; None if that is not known.
+        zone_difference: how they differ from those that this host has on disk now; None if they agree.
     """
 
     ring: RingStatus
@@ -106,6 +109,8 @@ class StreamStatus:
     freshness: Freshness | None = None
     error: str | None = None
     overdue_since_ns: int | None = None
+    zone_data: StreamZoneData | None = None
+    zone_difference: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the same as plain values for JSON."""
@@ -129,6 +134,14 @@ class StreamStatus:
             }
         if self.engine is None:
             return plain
+        if self.zone_data is not None:
+            plain["zone_data"] = {
+                "current": str(self.zone_data.current),
+                "replaced": None if self.zone_data.replaced is None else str(self.zone_data.replaced),
+                "replaced_at_ns": self.zone_data.replaced_at_ns or None,
+                "on_disk": None if self.zone_data.on_disk is None else str(self.zone_data.on_disk),
+                "difference": self.zone_difference,
+            }
         engine = asdict(self.engine)
         engine["frequencies"] = {entry.pop("frequency").label: entry for entry in engine["frequencies"]}
         for entry in engine["frequencies"].values():
@@ -151,19 +164,29 @@ def stream_status(name: str, *, any_owner: bool = False) -> StreamStatus:
         try:
             if state is None or (description := state.description()) is None:
                 return StreamStatus(found)
+            known = state.zone_data()
+            difference = None if known is None else _difference(known.current, name)
+            status = StreamStatus(found, description, zone_data=known, zone_difference=difference)
             if description.source is not None:
                 freshness = state.freshness()
                 overdue_ns = _mirror_overdue_since_ns(freshness) if _had_time(found) else None
-                return StreamStatus(found, description, freshness=freshness, overdue_since_ns=overdue_ns)
+                return replace(status, freshness=freshness, overdue_since_ns=overdue_ns)
             checkpoint = state.checkpoint()
             if checkpoint is None:
-                return StreamStatus(found, description)
+                return status
             engine = _engine_status(state, checkpoint)
             judged = engine.condition != "quarantined" and _had_time(found)
             overdue_ns = _engine_overdue_since_ns(description.timezone, checkpoint) if judged else None
-            return StreamStatus(found, description, engine, overdue_since_ns=overdue_ns)
+            return replace(status, engine=engine, overdue_since_ns=overdue_ns)
         except CorruptSegmentError as error:
             return StreamStatus(found, description, error=str(error))
+
+
+def _difference(current: ZoneData, name: str) -> str | None:
+    try:
+        return current.difference(zone_data(current.timezone), name)
+    except InvalidValueError as error:
+        return str(error)
 
 
 def _engine_status(state: StateReader, checkpoint: Checkpoint) -> EngineStatus:

@@ -633,3 +633,57 @@ def test_without_settling_a_far_clock_is_believed_at_once() -> None:
     run = Run(settle_s=0)
     assert run.set_clock(_YEAR_S) == _seconds([1])
     assert run.notices == [NoticeKind.STEP_FORWARD, NoticeKind.QUARANTINE, NoticeKind.SETTLED, NoticeKind.GAP]
+
+
+def _barred(until_s: int, **options: Any) -> Run:
+    """Return a run whose scheduler may emit no second up to one."""
+    run = Run(**options)
+    run.options["barred_ns"] = {SECOND: (_NOON_S + until_s) * _NS}
+    run.restart()
+    return run
+
+
+def test_a_barred_boundary_is_missed_when_it_passes() -> None:
+    run = _barred(2)
+    assert run.second_by_second(1) == []
+    assert (run.notices, run.missed(), run.count(NoticeKind.BARRED)) == ([NoticeKind.BARRED], 1, 1)
+    assert run.scheduler.state.frequencies[0].floor_ns == (_NOON_S + 1) * _NS
+    assert run.second_by_second(3) == [3, 4]
+    assert (run.missed(), run.count(NoticeKind.BARRED)) == (2, 2)
+
+
+def test_a_barred_boundary_is_not_upcoming() -> None:
+    run = _barred(1)
+    assert run.deadline_s == 1
+    assert run.scheduler.upcoming() == ()
+    run.after(1)
+    assert run.scheduler.upcoming() == (Tick(SECOND, (_NOON_S + 2) * _NS),)
+
+
+def test_a_barred_boundary_that_was_late_is_not_told_as_emitted_late() -> None:
+    run = _barred(1)
+    assert run.after(1.4) == []
+    assert run.notices == [NoticeKind.BARRED]
+
+
+@pytest.mark.parametrize(
+    ("coalesce", "emitted"),
+    [("earliest", [(SECOND, 3)]), ("latest", [(SECOND, 5)]), ("all", [(SECOND, 3), (SECOND, 4), (SECOND, 5)])],
+)
+def test_of_several_boundaries_passed_the_barred_ones_are_never_emitted(
+    coalesce: str, emitted: list[tuple[Frequency, int]]
+) -> None:
+    run = _barred(2, coalesce=coalesce)
+    assert run.after(5) == emitted
+    assert run.missed() == 5 - len(emitted)
+
+
+def test_several_barred_boundaries_that_passed_are_all_missed() -> None:
+    run = _barred(9)
+    assert run.after(5) == []
+    assert (run.missed(), run.notices) == (5, [NoticeKind.BARRED])
+
+
+def test_a_bar_that_lies_below_the_floor_means_nothing() -> None:
+    run = _barred(-5)
+    assert run.second_by_second(2) == [1, 2]

@@ -54,3 +54,15 @@ def test_the_boundaries_between_are_those_of_the_zone() -> None:
 def test_a_frequency_that_the_state_does_not_know_is_refused() -> None:
     with pytest.raises(InvalidValueError, match="no day in this state: it was made for other frequencies"):
         _STATE.with_published(Frequency.DAY, 0, _UTC)
+
+
+def test_what_comes_before_an_event_that_was_published_is_open_no_more() -> None:
+    state = _STATE.behind(_HOUR_NS + Frequency.MINUTE, _UTC)
+    assert state.frequencies == (FrequencyState(Frequency.SECOND, _HOUR_NS, 7 + 3500), _HOUR)
+    later = _STATE.behind(_HOUR_NS + Frequency.DAY, _UTC)
+    assert later.frequencies[1] == FrequencyState(Frequency.HOUR, _HOUR_NS, 1)
+
+
+def test_where_nothing_is_open_before_it_the_state_stays_the_same() -> None:
+    assert _STATE.behind(100 * _NS + Frequency.SECOND, _UTC) == _STATE
+    assert _STATE.behind(0, _UTC) == _STATE

@@ -7,12 +7,21 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from chronostream.calendar.zones import ZoneData
 from chronostream.errors import CorruptSegmentError, InvalidValueError
 from chronostream.event import Frequency
 from chronostream.scheduler import Condition, FrequencyState, NoticeKind, SchedulerState, SchedulerStatus
 from chronostream.stream.description import Description, MirrorSource
 from chronostream.stream.lateness import BUCKETS, bucket_of
-from chronostream.stream.state import STATE_SIZE, Checkpoint, Freshness, Published, StateReader, StateWriter
+from chronostream.stream.state import (
+    STATE_SIZE,
+    Checkpoint,
+    Freshness,
+    Published,
+    StateReader,
+    StateWriter,
+    StreamZoneData,
+)
 from tests.ring.harness import ROOT
 
 SECOND, MINUTE, HOUR, DAY = Frequency.SECOND, Frequency.MINUTE, Frequency.HOUR, Frequency.DAY
@@ -29,7 +38,7 @@ _BOOT = bytes(range(16))
 # Where the docstring of the module puts them.
 _MAGIC, _FIRST_SECTION, _SECOND_SECTION, _MASK, _TIMEZONE = 0, 16, 32, 256, 256 + 8 + 16
 _VERSION = _FIRST_SECTION + 4
-_CHECKPOINTS, _CONDITION, _SOURCE, _FRESHNESS, _LATENESS = (512, 1024), 1536, 2048, 2560, 4096
+_CHECKPOINTS, _CONDITION, _SOURCE, _FRESHNESS, _ZONES_AT, _LATENESS = (512, 1024), 1536, 2048, 2560, 3072, 4096
 
 
 @pytest.fixture
@@ -335,3 +344,48 @@ def test_no_part_of_the_state_reaches_into_another(
     write(StateWriter(area))
     changed = np.flatnonzero(np.frombuffer(area, np.uint8))
     assert start <= changed.min() <= changed.max() < end
+
+
+_ZONES = StreamZoneData(
+    ZoneData("America/Argentina/ComodRivadavia", "0123456789abcdef", "2023b"),
+    ZoneData("America/Argentina/ComodRivadavia", "fedcba9876543210", "2023a"),
+    1 << 62,
+    ZoneData("America/Argentina/ComodRivadavia", "0" * 16, "unknown"),
+)
+
+
+@pytest.mark.parametrize("zones", [_ZONES, StreamZoneData(_ZONES.current)])
+def test_zone_data_come_back_as_they_were(area: memoryview, writer: StateWriter, zones: StreamZoneData) -> None:
+    assert StateReader(area).zone_data() is None
+    writer.save_zone_data(_ZONES)
+    writer.save_zone_data(zones)
+    assert StateReader(area.toreadonly()).zone_data() == zones
+
+
+def test_a_mirrors_zone_data_are_those_of_its_source(area: memoryview) -> None:
+    StateWriter(area).describe(_MIRROR)
+    assert StateReader(area).zone_data() == StreamZoneData(ZoneData("Europe/Berlin", "0123456789abcdef", "2025b"))
+
+
+def test_of_a_source_that_does_not_tell_there_are_none(area: memoryview) -> None:
+    StateWriter(area).describe(replace(_MIRROR, source=MirrorSource("s", "j", "who knows")))
+    assert StateReader(area).zone_data() is None
+
+
+def test_torn_zone_data_are_not_known(area: memoryview, writer: StateWriter) -> None:
+    writer.save_zone_data(_ZONES)
+    for byte in (*range(4), *range(8, 352)):
+        area[_ZONES_AT + byte] ^= 1
+        assert StateReader(area).zone_data() is None
+        area[_ZONES_AT + byte] ^= 1
+    assert StateReader(area).zone_data() == _ZONES
+
+
+def test_zone_data_are_entered_into_a_directory_without_them(area: memoryview, writer: StateWriter) -> None:
+    sections = slice(_FIRST_SECTION, _FIRST_SECTION + 15 * 16)
+    before = bytes(area[sections])
+    area[_FIRST_SECTION + 5 * 16 : _FIRST_SECTION + 6 * 16] = bytes(16)
+    assert StateReader(area).description() == _DESCRIPTION
+    assert StateReader(area).zone_data() is None
+    writer.save_zone_data(_ZONES)
+    assert (StateReader(area).zone_data(), bytes(area[sections])) == (_ZONES, before)

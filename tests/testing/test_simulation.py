@@ -86,7 +86,7 @@ def test_bad_arguments_are_refused_as_such(options: dict[str, Any], error: type[
 
 def _forget_the_floor(patch: Patch) -> None:
     real = StreamConfig.scheduler
-    patch.setattr(StreamConfig, "scheduler", lambda self, _state=None, same_boot=True: real(self, same_boot=same_boot))
+    patch.setattr(StreamConfig, "scheduler", lambda self, _state=None, **options: real(self, **options))
 
 
 def _miss_without_counting(patch: Patch) -> None:

@@ -1,0 +1,102 @@
+"""The zone data of an engine's stream: what other data than before mean for it, and whether those on disk changed.
+
+Nothing is logged here; what is worth a line is returned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from chronostream._values import utc_text
+from chronostream.calendar.calendar import Calendar
+from chronostream.calendar.sequencer import Sequencer
+from chronostream.calendar.zones import zone_data
+from chronostream.errors import InvalidValueError
+from chronostream.event import Frequency
+from chronostream.scheduler import SchedulerState
+from chronostream.stream.state import Published, StreamZoneData
+
+__all__ = ["ZoneWatch", "barred_boundaries", "behind_published", "missed_between"]
+
+# By how many days two releases of a zone's data may differ: the date line moves by one.
+_MOST_DAYS = 3
+
+
+class ZoneWatch:
+    """Compares the zone data that an engine uses with those that its stream had before, and with those on disk.
+
+    Args:
+        name: of the stream.
+        calendar: of the engine.
+        kept: what the stream has; None if that is not known.
+        now_ns: Unix time.
+
+    Attributes:
+        facts: what is to be kept with the stream.
+        difference: how the data that the stream had differ from the engine's; None if they agree, or are not known.
+        steady: whether all events of the stream were made with the engine's data, as far as is known.
+    """
+
+    def __init__(self, name: str, calendar: Calendar, kept: StreamZoneData | None, now_ns: int) -> None:
+        here = calendar.zone_data
+        self.difference = None if kept is None else kept.current.difference(here, name)
+        if kept is None:
+            self.facts = StreamZoneData(here)
+        elif self.difference is None:
+            self.facts = replace(kept, current=here, on_disk=None)
+        else:
+            self.facts = StreamZoneData(here, kept.current, now_ns)
+        self.steady = kept is not None and self.facts.replaced is None
+
+    def look(self) -> bool:
+        """Look at the data on disk; return whether `facts` changed."""
+        try:
+            found = zone_data(self.facts.current.timezone)
+        except InvalidValueError:
+            return False  # They are just being replaced, or gone.
+        on_disk = None if found.agrees(self.facts.current) else found
+        before, self.facts = self.facts, replace(self.facts, on_disk=on_disk)
+        return self.facts != before
+
+
+def behind_published(
+    state: SchedulerState, published: Mapping[Frequency, Published], calendar: Calendar
+) -> SchedulerState:
+    """Return the state in which nothing is open that comes before the last event of the stream."""
+    keys = [last.timestamp + frequency for frequency, last in published.items() if last.sequence]
+    return state.behind(max(keys), calendar) if keys else state
+
+
+def barred_boundaries(
+    state: SchedulerState, published: Mapping[Frequency, Published], calendar: Calendar, sequencer: Sequencer
+) -> dict[Frequency, int]:
+    """Return, for each frequency that has some, the last boundary above its floor whose sequence the stream has used.
+
+    With the zone data that the stream had before there is none.
+
+    Raises:
+        InvalidValueError: no change of zone data explains so many.
+    """
+    barred_ns: dict[Frequency, int] = {}
+    for known in state.frequencies:
+        used, boundary_ns = published[known.frequency].sequence, known.floor_ns
+        while used:
+            boundary_ns = calendar.next(known.frequency, boundary_ns)
+            sequence = sequencer.peek(known.frequency, boundary_ns)
+            if sequence > used:
+                break
+            if used - sequence > _MOST_DAYS:
+                label, text = known.frequency.label, utc_text(boundary_ns)
+                raise InvalidValueError(f"its last {label} event has sequence {used}, and {text} has {sequence}")
+            barred_ns[known.frequency] = boundary_ns
+    return barred_ns
+
+
+def missed_between(before: SchedulerState, after: SchedulerState) -> list[str]:
+    """Return as text how many boundaries of each frequency were missed between two states of a stream."""
+    return [
+        f"{later.missed - earlier.missed} {later.frequency.label} boundaries"
+        for earlier, later in zip(before.frequencies, after.frequencies, strict=True)
+        if later.missed > earlier.missed
+    ]
