@@ -8,6 +8,8 @@ Lebanon had announced to begin summer time at 2023-04-21 instead of 2023-03-26, 
 from __future__ import annotations
 
 import zoneinfo
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from chronostream.calendar import calendar, zones
@@ -23,3 +25,13 @@ def start_anew(*directories: Path) -> None:
     zoneinfo.ZoneInfo.clear_cache()
     calendar._shared.cache_clear()
     zones._known_zone.cache_clear()
+
+
+@contextmanager
+def zones_as_before() -> Iterator[None]:
+    """Let this process have its own zones again at the end of the block."""
+    before = zoneinfo.TZPATH
+    try:
+        yield
+    finally:
+        start_anew(*map(Path, before))

@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from chronostream.boundaries import last_boundary
+from chronostream.calendar.calendar import Calendar
+from chronostream.calendar.zones import ZoneData
 from chronostream.clock import Clock, StopFlag, SystemClock
 from chronostream.errors import InvalidTypeError, InvalidValueError, StreamExistsError
 from chronostream.event import Frequency, checked_records
@@ -20,7 +22,7 @@ from chronostream.ring import Producer
 from chronostream.scheduler import FrequencyState, SchedulerState
 from chronostream.stream.config import StreamConfig, checked_config
 from chronostream.stream.description import Description
-from chronostream.stream.state import Checkpoint, Published, StateWriter
+from chronostream.stream.state import Checkpoint, Published, StateWriter, StreamZoneData
 
 __all__ = ["fill"]
 
@@ -35,6 +37,7 @@ def fill(
     clock: Clock | None = None,
     stop: StopFlag | None = None,
     on_progress: Callable[[int], object] | None = None,
+    zone_data: ZoneData | None = None,
 ) -> int:
     """Publish events into a new stream, and close it; return how many they were.
 
@@ -49,6 +52,7 @@ def fill(
         clock: whose readings are kept with the stream; `SystemClock` if not given.
         stop: ends it early when set, after a whole part.
         on_progress: called with the number of events, each time that some were published.
+        zone_data: those that the events were made with; those of this process if None.
 
     Raises:
         InvalidTypeError: the parts are no arrays of `EVENT_DTYPE`.
@@ -73,6 +77,7 @@ def fill(
         opened.callback(producer.close, unlink=config.remove)
         state = StateWriter(producer.application)
         state.describe(Description(frequencies, config.timezone, config.sequencer))
+        state.save_zone_data(StreamZoneData(zone_data or Calendar.for_zone(config.timezone).zone_data))
         try:
             for events in chain(first, coming):
                 if stopped():

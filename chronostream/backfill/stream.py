@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -9,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from chronostream._renamed import renamed
-from chronostream._values import Instant, open_range
+from chronostream._values import Instant, open_range, utc_text
 from chronostream.backfill.expectation import CHUNK
 from chronostream.backfill.report import Report
 from chronostream.backfill.verification import verify
+from chronostream.calendar.calendar import Calendar
 from chronostream.calendar.order import in_range
 from chronostream.errors import InvalidValueError, LostError
 from chronostream.event import Frequency
@@ -20,9 +22,11 @@ from chronostream.ring import Consumer
 from chronostream.stream.config import SequencerKind
 from chronostream.stream.description import Description
 from chronostream.stream.events import require_events
-from chronostream.stream.state import open_state
+from chronostream.stream.state import StreamZoneData, open_state
 
 __all__ = ["verify_stream"]
+
+_log = logging.getLogger(__name__)
 
 
 @renamed(tz="timezone", version="producer_version", instance="instance_id")
@@ -42,6 +46,8 @@ def verify_stream(
     on_progress: Callable[[int], object] | None = None,
 ) -> Report:
     """Compare what a stream's ring holds at this moment with what it must be.
+
+    It must be what this host's zone data make of the boundaries: a warning in the log says if the stream has others.
 
     With counted sequences, boundaries that were missed leave no mark but the stream's count of them: no more than it
     says may be without an event.
@@ -76,6 +82,8 @@ def verify_stream(
         if known is None and chosen is None:
             raise InvalidValueError(f"stream {name!r} does not say what it is: give its frequencies, and its zone")
         description = known or Description(chosen or (), "UTC", "boundary")
+        if state is not None and timezone in (None, description.timezone):
+            _compare_zone_data(name, state.zone_data())
         chosen = chosen or description.frequencies
         kind: Any = description.sequencer if sequencer is None else sequencer
         is_engines = known is not None and known.source is None
@@ -106,6 +114,20 @@ def verify_stream(
             missed=missed if with_missed else None,
             limit=limit,
         )
+
+
+def _compare_zone_data(name: str, found: StreamZoneData | None) -> None:
+    """Log if the stream has other zone data than this host, or once had: its events are compared with this host's."""
+    if found is None:
+        return
+    here = Calendar.for_zone(found.current.timezone).zone_data
+    if difference := found.current.difference(here, name):
+        _log.warning("%s; what they must be follows from this host's", difference)
+    if found.replaced is not None:
+        before = (
+            f"the events of {name} before {utc_text(found.replaced_at_ns)} were made with zone data {found.replaced}"
+        )
+        _log.warning("%s; what they must be follows from this host's, %s", before, here)
 
 
 def _read(consumer: Consumer) -> Iterator[npt.NDArray[np.void]]:

@@ -225,7 +225,7 @@ class _Verifier:
             return f", expected only {', '.join(frequency.label for frequency in self._frequencies)}"
         if self._is_boundary(number, stamp):
             return " is outside the range"
-        return f" is on no boundary in {self._calendar.timezone}"
+        return f" is on no boundary in {self._calendar.timezone} by this host's zone data, {self._calendar.zone_data}"
 
     def _report(
         self, kind: FaultKind, records: Records, wrong: npt.NDArray[np.bool_], describe: Callable[[int], str]

@@ -117,7 +117,7 @@ def _check(
     for instant in stamps[ranks < 0][:1].tolist():
         raise InvalidValueError(
             f"{instant_text(instant)} is no {frequency.label} boundary in {calendar.timezone}: give the stream's time "
-            "zone (timezone=...)"
+            f"zone (timezone=...); if that is it, the stream has other zone data than this host, {calendar.zone_data}"
         )
 
 

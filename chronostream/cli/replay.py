@@ -54,7 +54,8 @@ def _replay_nats(source: dict[str, Any], config: StreamConfig, *, all_frequencie
         sequencer=origin.sequencer,  # type: ignore[arg-type]  # checked by it
     )
     with stopped_by_signals() as stop, progress(config.name) as on_progress:
-        count = fill(config, fetch(**source, frequencies=chosen), stop=stop, on_progress=on_progress)
+        parts = fetch(**source, frequencies=chosen)
+        count = fill(config, parts, stop=stop, on_progress=on_progress, zone_data=origin.zone)
         early = stop.is_set()
     return _end(config, str(count), early=early)
 

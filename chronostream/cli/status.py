@@ -48,6 +48,7 @@ def _lines(stream: StreamStatus) -> list[str]:
         lines += _mirror_lines(description, stream.freshness)
     else:
         lines.append(f"  records    {found.dtype}")
+    lines += _zone_lines(stream)
     if found.instance:
         lines.append(f"  instance   {found.instance}  version {found.version}")
     consumers = [
@@ -64,6 +65,19 @@ def _engine_lines(description: Description, engine: EngineStatus) -> list[str]:
         + (situations and f"  ({situations})"),
         *map(_frequency_line, engine.frequencies),
     ]
+
+
+def _zone_lines(stream: StreamStatus) -> list[str]:
+    known, lines = stream.zone_data, list[str]()
+    if stream.engine is not None:
+        lines.append("unknown until a producer takes the stream over" if known is None else str(known.current))
+    if known is not None and known.replaced is not None:
+        lines.append(f"{known.replaced} until {utc_text(known.replaced_at_ns)}")
+    if known is not None and known.on_disk is not None:
+        lines.append(f"{known.on_disk} on the producer's disk: restart it to use them")
+    if stream.zone_difference is not None:
+        lines.append(stream.zone_difference)
+    return [f"  zone data  {line}" for line in lines]
 
 
 def _mirror_lines(description: Description, freshness: Freshness) -> list[str]:

@@ -208,12 +208,17 @@ def _streams() -> _Result:
             problems.append(f"{name} is overdue since {since} (process {stream.ring.pid})")
         elif stream.ring.state == "live" and stream.engine and stream.engine.condition in ("held", "quarantined"):
             problems.append(f"{name} does not trust the clock ({stream.engine.condition})")
+        if stream.ring.state == "live" and stream.zone_data is not None and stream.zone_data.on_disk is not None:
+            problems.append(f"{name} runs with other zone data than are on disk, {stream.zone_data.on_disk}")
+        elif stream.ring.state == "live" and stream.zone_difference is not None:
+            problems.append(stream.zone_difference)
     count = len(result.streams) + len(result.unreadable)
     return _warn_if(
         bool(problems),
         f"{count} on this machine{': ' if problems else ''}{'; '.join(problems)}",
         "`chronostream run NAME` resumes a dead stream, `chronostream remove NAME` deletes a stream; if a stream is "
-        "overdue, its process hangs: restart it; if a stream does not trust the clock, see docs/time.md",
+        "overdue, its process hangs: restart it; if a stream does not trust the clock, or has other zone data (restart "
+        "its producer, or install the same), see docs/time.md",
     )
 
 

@@ -71,6 +71,7 @@ def test_a_live_stream_as_text(engine: Engine, name: str, capfd: Capture) -> Non
         r"  clock      running  zone Asia/Tokyo  sequence counting  \(gap 1\)",
         r"  second     last 2023-11-14T12:00:01Z sequence 1  missed 2  late p50/p99/p99\.9/max 2\.50 s( / 2\.50 s){3}",
         r"  hour       none yet  missed 0",
+        r"  zone data  Asia/Tokyo [0-9a-f]{16} \S+",
         rf"  instance   host  version {re.escape(__version__)}",
         rf"  consumer   plotter  pid {os.getpid()}  lag 1  lost 0\n",
     ]

@@ -13,17 +13,23 @@ from pathlib import Path
 
 import pytest
 
+from chronostream.backfill import FaultKind, expected, fill, verify_stream
 from chronostream.calendar.calendar import Calendar
+from chronostream.calendar.gaps import find_gaps
 from chronostream.calendar.order import order_key
+from chronostream.calendar.zones import ZoneData
+from chronostream.cli import main
 from chronostream.clock import FakeClock
-from chronostream.errors import CorruptSegmentError
+from chronostream.errors import CorruptSegmentError, InvalidValueError
 from chronostream.event import Frequency
+from chronostream.observe.doctor import examine
 from chronostream.ring import Consumer
+from chronostream.stream.events import subscribe
 from chronostream.stream.state import Published, StateReader, StreamZoneData
 from chronostream.stream.status import stream_status
 from tests.engine_harness import DAY, DAY_S, HOUR, HOUR_S, MINUTE, NS, SECOND, Run
 from tests.ring.harness import path_of
-from tests.zone_harness import BEIRUT, EARLY, LATE, start_anew
+from tests.zone_harness import BEIRUT, EARLY, LATE, start_anew, zones_as_before
 
 DAY_27 = 738606
 EARLY_TEXT, LATE_TEXT = "Asia/Beirut a9695fdb4cb90ad2 2023c", "Asia/Beirut c597ef83db7284c1 2023b"
@@ -35,9 +41,8 @@ def at(text: str) -> int:
 
 @pytest.fixture(autouse=True)
 def _zones() -> Iterator[None]:
-    before = zoneinfo.TZPATH
-    yield
-    start_anew(*map(Path, before))
+    with zones_as_before():
+        yield
 
 
 def beirut(release: Path, *frequencies: Frequency, start: str = "2023-03-25T12:00Z", **options: object) -> Run:
@@ -189,6 +194,90 @@ def test_a_barred_boundary_stays_barred_over_another_restart() -> None:
         assert run.lines == []
         assert [event.sequence for event in run.events()] == [DAY_27, DAY_27 + 1]
         assert run.missed(DAY) == 1
+
+
+def changed_stream(run: Run) -> str:
+    """Run a stream across a change of data in which each release has an event of its own; return its name."""
+    run.start()
+    hour_by_hour(run, "2023-03-26T21:30Z")
+    start_anew(LATE)
+    run.restart()
+    hour_by_hour(run, "2023-03-28T00:00Z")
+    return run.name
+
+
+def test_verify_says_that_the_zone_data_are_not_the_same(caplog: pytest.LogCaptureFixture) -> None:
+    with beirut(EARLY, DAY) as run:
+        name = changed_stream(run)
+        report = verify_stream(name)
+        assert [(fault.kind, fault.first_ns) for fault in report.faults] == [
+            (FaultKind.FOREIGN, at("2023-03-26T21:00Z")),
+            (FaultKind.ABSENT, at("2023-03-26T22:00Z")),
+        ]
+        assert f"is on no boundary in Asia/Beirut by this host's zone data, {LATE_TEXT}" in str(report.faults[0])
+        assert not verify_stream(name, allow_missed=True).counts[FaultKind.ABSENT]
+        messages = [record.getMessage() for record in caplog.records if "verify" not in record.name]
+        text = (
+            f"the events of {name} before 2023-03-26T21:30:00Z were made with zone data {EARLY_TEXT}; what they must be"
+        )
+        assert sum(text in message for message in messages) == 2
+        start_anew(EARLY)
+        verify_stream(name)
+        assert f"the events of {name} were made with {LATE_TEXT}, this host has {EARLY_TEXT}; what" in caplog.text
+
+
+def test_verify_says_nothing_of_zone_data_that_are_the_same(caplog: pytest.LogCaptureFixture) -> None:
+    with beirut(EARLY, DAY) as run:
+        run.start()
+        hour_by_hour(run, "2023-03-28T00:00Z")
+        caplog.clear()
+        assert verify_stream(run.name).ok
+        assert caplog.text == ""
+
+
+def test_find_gaps_names_the_zone_data_by_which_an_event_is_on_no_boundary() -> None:
+    with beirut(EARLY, DAY) as run:
+        with subscribe(changed_stream(run), start="oldest") as stream:
+            records = stream.read()
+        with pytest.raises(InvalidValueError, match=f"the stream has other zone data than this host, {LATE_TEXT}"):
+            find_gaps(records, BEIRUT)
+
+
+def test_a_stream_that_is_filled_has_the_zone_data_of_its_events() -> None:
+    with beirut(LATE) as run:
+        events = expected(["day"], at("2023-03-25T00:00Z"), at("2023-03-28T00:00Z"), BEIRUT)
+        fill(run.config(frequencies=["day"]), [events], clock=run.clock)
+        assert facts(run) == StreamZoneData(Calendar.for_zone(BEIRUT).zone_data)
+        path_of(run.name).unlink()
+        other = ZoneData(BEIRUT, "0" * 16, "2099z")
+        fill(run.config(frequencies=["day"]), [events], clock=run.clock, zone_data=other)
+        assert facts(run) == StreamZoneData(other)
+
+
+def test_the_status_and_doctor_tell_of_other_zone_data(capfd: pytest.CaptureFixture[str]) -> None:
+    with beirut(EARLY, DAY) as run:
+        name = changed_stream(run)
+        assert main(["status", name]) == 0
+        assert zone_lines(capfd) == [LATE_TEXT, f"{EARLY_TEXT} until 2023-03-26T21:30:00Z"]
+        assert not [line for line in streams_finding().split("; ") if name in line]
+        start_anew(EARLY)
+        difference = f"zone data differ: the events of {name} were made with {LATE_TEXT}, this host has {EARLY_TEXT}"
+        assert difference in streams_finding()
+        assert main(["status", name]) == 0
+        assert zone_lines(capfd)[2:] == [difference]
+        run.after(HOUR_S)
+        assert f"{name} runs with other zone data than are on disk, {EARLY_TEXT}" in streams_finding()
+        assert main(["status", name]) == 0
+        assert zone_lines(capfd)[2:] == [f"{EARLY_TEXT} on the producer's disk: restart it to use them", difference]
+
+
+def zone_lines(capfd: pytest.CaptureFixture[str]) -> list[str]:
+    start = "  zone data  "
+    return [line.removeprefix(start) for line in capfd.readouterr().out.splitlines() if line.startswith(start)]
+
+
+def streams_finding() -> str:
+    return next(finding.found for finding in examine() if finding.name == "streams")
 
 
 def test_the_stream_keeps_which_data_it_has_and_had() -> None:
