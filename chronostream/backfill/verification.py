@@ -27,6 +27,7 @@ __all__ = ["Records", "verify"]
 Records = npt.NDArray[np.void]
 
 _FREQUENCIES = frozenset(Frequency)
+_NOT_ASCII = 0x80
 
 
 @renamed(tz="timezone", version="producer_version", instance="instance_id")
@@ -152,7 +153,7 @@ class _Verifier:
         self._previous_key = self._latest_key = first_key
         for frequency in self._frequencies:
             start_ns = upto_ns(first_key - 1, frequency) + 1
-            self._coverages[frequency] = Coverage(self._calendar, frequency, start_ns)
+            self._coverages[frequency] = Coverage(self._calendar, frequency, start_ns, counted=not self._computed)
 
     def _take(self, records: Records) -> None:
         if not self._coverages:
@@ -197,27 +198,34 @@ class _Verifier:
         self._report(FaultKind.DUPLICATE, records, duplicate, lambda _: ", but its boundary was there before")
         if self._computed:
             sequences = self._calendar.sequences(coverage.frequency, stamps)
-            unfit[:] = False
         texts = [text or "" for text in self._texts.values()]
         expected = build_events(coverage.frequency, stamps, sequences, *texts)
         shape = len(records), len(self._words)
         words, expected_words = (each.view("<u8").reshape(shape) for each in (records, expected))
         differs = (words != expected_words)[:, self._words].any(axis=1)
-        altered = (differs | unfit) & ~duplicate
-        self._report(
-            FaultKind.ALTERED, records, altered, lambda at: f" has {self._difference(records[at], expected[at])}"
-        )
+        malformed = {field: _malformed(records, field) for field, text in self._texts.items() if text is None}
+        altered = np.logical_or.reduce([differs, unfit, *malformed.values()]) & ~duplicate
 
-    def _difference(self, found: np.void, expected: np.void) -> str:
+        def describe(at: int) -> str:
+            reasons = [f"sequence {sequences[at]}, which does not fit between its neighbours'"] if unfit[at] else []
+            reasons += self._differences(records[at], expected[at], {"seed"} if unfit[at] else set())
+            reasons += [
+                f"{field} {records[at][field]}, not UTF-8 padded with NUL"
+                for field in malformed
+                if malformed[field][at]
+            ]
+            return f" has {'; '.join(reasons) or 'bytes behind the end of a text'}"
+
+        self._report(FaultKind.ALTERED, records, altered, describe)
+
+    def _differences(self, found: np.void, expected: np.void, consequences: set[str]) -> list[str]:
+        """Return which fields are not what they must be, but for those that only follow from another one."""
         fields = [field for field in EVENT_DTYPE.names or () if self._texts.get(field, "") is not None]
-        different = [
-            f"{each} {found[each]}, expected {expected[each]}" for each in fields if found[each] != expected[each]
+        return [
+            f"{each} {found[each]}, expected {expected[each]}"
+            for each in fields
+            if found[each] != expected[each] and each not in consequences
         ]
-        if different:
-            return "; ".join(different)
-        if found.tobytes() != expected.tobytes():
-            return "bytes behind the end of a text"
-        return f"sequence {found['sequence']} does not fit between its neighbours'"
 
     def _describe_foreign(self, record: np.void) -> str:
         number, stamp = int(record["frequency"]), int(record["timestamp"])
@@ -225,6 +233,8 @@ class _Verifier:
             return f", expected only {', '.join(frequency.label for frequency in self._frequencies)}"
         if self._is_boundary(number, stamp):
             return " is outside the range"
+        if number in (Frequency.SECOND, Frequency.MINUTE):
+            return " is on no boundary"
         return f" is on no boundary in {self._calendar.timezone} by this host's zone data, {self._calendar.zone_data}"
 
     def _report(
@@ -271,3 +281,16 @@ class _Verifier:
             detail = " to ".join(event_ids(build_events(gap.frequency, stamps, sequences, "", "")).tolist())
         self._counts[FaultKind.ABSENT] += count
         self._faults.append(Fault(FaultKind.ABSENT, gap.frequency, gap.first_ns, gap.last_ns, count, detail))
+
+
+def _malformed(records: Records, field: str) -> npt.NDArray[np.bool_]:
+    """Return which records have a text that `build_events` could not have written: bool, shape ``(n,)``."""
+    dtype, start = EVENT_DTYPE.fields[field][:2]  # type: ignore[index]
+    text = records.view(np.uint8).reshape(len(records), -1)[:, start : start + dtype.itemsize]
+    malformed: npt.NDArray[np.bool_] = ((text[:, 1:] != 0) & (text[:, :-1] == 0)).any(axis=1)
+    for at in np.flatnonzero((text >= _NOT_ASCII).any(axis=1)).tolist():
+        try:
+            text[at].tobytes().decode()
+        except UnicodeDecodeError:
+            malformed[at] = True
+    return malformed

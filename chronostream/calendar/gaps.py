@@ -115,9 +115,12 @@ def _check(
             f"{instant_text(int(stamps[place]))}; give those of one stream, as they were read"
         )
     for instant in stamps[ranks < 0][:1].tolist():
+        text = f"{instant_text(instant)} is no {frequency.label} boundary"
+        if frequency in (Frequency.SECOND, Frequency.MINUTE):  # the same in every zone
+            raise InvalidValueError(f"{text}: the record is damaged")
         raise InvalidValueError(
-            f"{instant_text(instant)} is no {frequency.label} boundary in {calendar.timezone}: give the stream's time "
-            f"zone (timezone=...); if that is it, the stream has other zone data than this host, {calendar.zone_data}"
+            f"{text} in {calendar.timezone}: give the stream's time zone (timezone=...); if that is it, the stream has "
+            f"other zone data than this host, {calendar.zone_data}"
         )
 
 
@@ -136,16 +139,24 @@ class Coverage:
     Events may come out of order, and more than once. What lies between two of them costs nothing, however far apart
     they are.
 
-    Attributes:
+    Args:
+        calendar: that of the stream's zone.
         frequency: which one.
+        start_ns: where the boundaries begin, Unix nanoseconds.
+        counted: whether sequences are counted, so that `add` looks whether they fit.
+
+    Attributes:
+        frequency: the same.
         found: how many boundaries have their event.
     """
 
-    def __init__(self, calendar: Calendar, frequency: Frequency, start_ns: int) -> None:
+    def __init__(self, calendar: Calendar, frequency: Frequency, start_ns: int, *, counted: bool = False) -> None:
         self.frequency = frequency
         self.found = 0
         self._calendar = calendar
         self._start_ns = start_ns
+        self._counted = counted
+        self._fitting: tuple[int, int] | None = None  # rank and sequence of the latest event whose sequence fits
         self._reached = -1  # rank of the latest boundary that has its event
         # In order; the last one has no end. Where it starts, the latest event ends.
         self._holes = [_Hole(start_ns, _NO_END_NS, None, None)]
@@ -160,20 +171,15 @@ class Coverage:
         """Take in events that are on boundaries, shape ``(n,)`` each.
 
         Returns:
-            Which of them are duplicates, and which have a sequence that does not fit between its neighbours', were
-            it counted; both of shape ``(n,)``.
+            Which of them are duplicates, and which have a counted sequence that does not fit between its neighbours';
+            both of shape ``(n,)``.
         """
         reached = np.maximum.accumulate(np.concatenate([[self._reached], ranks]))
         skipped = ranks - reached[:-1] - 1
         late = skipped < 0
         # The place of the latest boundary's event before each event; -1 where that came with an earlier call.
         latest = np.maximum.accumulate(np.concatenate([[-1], np.where(late, -1, np.arange(len(ranks)))]))
-        known = self._holes[-1].before
-        before = np.where(latest[:-1] < 0, np.uint64(known or 0), sequences[latest[:-1]])
-        step = (sequences - before).view(np.int64)
-        unfit = ~late & ((step < 1) | (step > skipped + 1))
-        if known is None:
-            unfit &= latest[:-1] >= 0
+        unfit = self._unfit(ranks, sequences, late) if self._counted else np.zeros(len(ranks), np.bool_)
         duplicate = np.zeros(len(ranks), np.bool_)
         for at in np.flatnonzero(skipped).tolist():
             self._advance(latest[at], stamps, sequences)
@@ -181,12 +187,40 @@ class Coverage:
             hole = self._fill(int(stamps[at]), sequence)
             if hole is None:
                 duplicate[at] = True
-            elif late[at]:
+            elif late[at] and self._counted:
                 unfit[at] = not (hole.before or 0) < sequence < (hole.after or _MORE_THAN_ANY_SEQUENCE)
         self._advance(latest[-1], stamps, sequences)
         self._reached = int(reached[-1])
         self.found += len(ranks) - int(duplicate.sum())
         return duplicate, unfit
+
+    def _unfit(
+        self, ranks: npt.NDArray[np.int64], sequences: npt.NDArray[np.uint64], late: npt.NDArray[np.bool_]
+    ) -> npt.NDArray[np.bool_]:
+        """Return which events in order have a sequence that does not fit behind the one before, shape ``(n,)``.
+
+        What fits behind the latest one that did is right, too: then it is the event between them that is wrong.
+        """
+        unfit = np.zeros(len(ranks), np.bool_)
+        places = np.flatnonzero(~late)
+        rank, sequence = ranks[places], sequences[places]
+        known = self._holes[-1].before
+        if known is None:
+            before = rank[:1] - 1, sequence[:1] - np.uint64(1)  # Nothing comes before it that it had to fit behind.
+        else:
+            before = np.array([self._reached]), np.array([known], np.uint64)
+        step = np.diff(sequence, prepend=before[1]).view(np.int64)
+        wrong = (step < 1) | (step > np.diff(rank, prepend=before[0])) | (sequence == 0)
+        for at in np.flatnonzero(wrong).tolist():
+            if at and not wrong[at - 1]:
+                self._fitting = int(rank[at - 1]), int(sequence[at - 1])
+            if self._fitting is not None:
+                fitting_rank, fitting_sequence = self._fitting
+                wrong[at] = not 1 <= int(sequence[at]) - fitting_sequence <= int(rank[at]) - fitting_rank
+        for at in np.flatnonzero(~wrong)[-1:].tolist():
+            self._fitting = int(rank[at]), int(sequence[at])
+        unfit[places] = wrong
+        return unfit
 
     def count(self, end_ns: int) -> int:
         """Return how many boundaries there are up to `end_ns` (exclusive)."""

@@ -269,6 +269,102 @@ def test_a_late_counted_event_fits_into_its_gap_or_is_altered() -> None:
     assert {kind for kind, _ in _counting(_counted((0, 7), (2, 9), (1, 9)))[0]} == {_DISORDERED, _ALTERED}
 
 
+_LATEST_NS, _EARLIEST_NS = (1 << 63) - 1, -(1 << 63)
+
+
+def _numbered(sequencer: str) -> Records:
+    """Return the events of the range as a stream with this sequencer has them."""
+    records = _WHOLE.copy()
+    if sequencer == "counting":
+        for frequency in Frequency.parse_all(_ALL):
+            places = records["frequency"] == frequency
+            stamps = records["timestamp"][places]
+            records[places] = build_events(frequency, stamps, np.arange(1, len(stamps) + 1), "1", "me")
+    return records
+
+
+@pytest.mark.parametrize("sequencer", ["boundary", "counting"])
+@pytest.mark.parametrize("place", [0, 1, 62, 3000, -1])
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *(("timestamp", value) for value in (_LATEST_NS, _EARLIEST_NS, -1)),
+        *(("frequency", value) for value in (0, 5, 128, 255)),
+    ],
+)
+@pytest.mark.parametrize("given", [False, True], ids=["any range", "range"])
+def test_a_record_that_build_events_could_never_have_written_is_a_fault_of_that_record(
+    sequencer: Any, place: int, field: str, value: int, *, given: bool
+) -> None:
+    records = _numbered(sequencer)
+    assert verify(records, _ALL, timezone=_ZONE, sequencer=sequencer).ok
+    records[field][place] = value
+    range_ns = (_START_NS, _END_NS) if given else ()
+    report = verify(records, _ALL, *range_ns, timezone=_ZONE, sequencer=sequencer)
+    assert not report.ok
+    wrong = f"event {records['frequency'][place]}-{records['timestamp'][place]}-{records['sequence'][place]}"
+    named = [fault for fault in report.faults if fault.detail.startswith(wrong)]
+    assert [fault.kind for fault in named] == [_FOREIGN]
+    assert [*report.lines()][-1].startswith("FAILED")
+    assert report.as_dict()["ok"] is False
+
+
+@pytest.mark.parametrize("sequencer", ["boundary", "counting"])
+@pytest.mark.parametrize(
+    ("field", "text"),
+    [
+        ("instance_id", b"me\0too"),
+        ("instance_id", b"\0me"),
+        ("instance_id", b"\xff"),
+        ("instance_id", b"m\xc3"),
+        ("producer_version", b"\xed\xa0\x80"),
+        ("producer_version", b"\0" * 31 + b"1"),
+    ],
+)
+def test_a_text_that_build_events_could_never_have_written_is_a_fault(sequencer: Any, field: str, text: bytes) -> None:
+    records = _numbered(sequencer)
+    records[field][100] = text
+    (fault,) = verify(records, _ALL, timezone=_ZONE, sequencer=sequencer).faults
+    assert fault.kind is _ALTERED
+    assert fault.detail.endswith(f" has {field} {text!r}, not UTF-8 padded with NUL")
+
+
+@pytest.mark.parametrize("text", ["", "ünïcödé", "a" * 64])
+def test_any_text_that_build_events_writes_is_none(text: str) -> None:
+    assert verify(expected(["second"], _START_NS, _END_NS, instance_id=text), ["second"]).ok
+
+
+@pytest.mark.parametrize("sequence", [0, 1, 7, 100, (1 << 64) - 1])
+@pytest.mark.parametrize("size", [1, 2, 7])
+def test_a_counted_sequence_that_does_not_fit_is_named_as_the_reason_and_alone(sequence: int, size: int) -> None:
+    records = _counted(*((second, second + 7) for second in range(6)))
+    records["sequence"][2] = sequence
+    parts = [records[at : at + size] for at in range(0, 6, size)]
+    (fault,) = verify(parts, ["second"], sequencer="counting").faults
+    assert (fault.kind, fault.first_ns) == (_ALTERED, _START_NS + 2 * _NS)
+    assert fault.detail.endswith(f"has sequence {sequence}, which does not fit between its neighbours'")
+
+
+def test_an_event_whose_sequence_does_not_fit_may_be_wrong_in_other_ways_too() -> None:
+    records = _counted((0, 7), (1, 8), (2, 9))
+    records["sequence"][1], records["schema_version"][1] = 20, 3
+    (fault,) = verify(records, ["second"], sequencer="counting").faults
+    assert fault.detail.endswith("which does not fit between its neighbours'; schema_version 3, expected 1")
+
+
+def test_several_counted_sequences_in_a_row_that_do_not_fit_are_each_named() -> None:
+    records = _counted((0, 7), (1, 100), (2, 50), (3, 10), (4, 11))
+    assert [(fault.kind, fault.first_ns) for fault in verify(records, ["second"], sequencer="counting").faults] == [
+        (_ALTERED, _START_NS + _NS),
+        (_ALTERED, _START_NS + 2 * _NS),
+    ]
+
+
+def test_a_counted_sequence_of_0_is_none() -> None:
+    (fault,) = verify(_counted((0, 0), (1, 1)), ["second"], sequencer="counting").faults
+    assert fault.first_ns == _START_NS
+
+
 def test_counted_sequences_are_checked_across_parts() -> None:
     parts = [_counted((0, 7)), _counted((1, 9)), _counted((2, 10))]
     assert _counting(parts) == ([(_ALTERED, 1)], 0)

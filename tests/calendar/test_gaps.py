@@ -117,6 +117,8 @@ def test_days_are_those_of_the_zone() -> None:
 def test_an_instant_that_is_no_boundary_is_refused() -> None:
     with pytest.raises(InvalidValueError, match=r"12:00:00\.000000001Z is no second boundary"):
         find_gaps(seconds(1, 3, start_ns=NOON_NS + 1))
+    with pytest.raises(InvalidValueError, match=r"2262-04-11T23:47:16\.854775807Z is no minute boundary: .* damaged"):
+        find_gaps(build_events("minute", [NOON_NS, (1 << 63) - 1], [1, 2], "1", "i"))
 
 
 def test_events_from_before_1970_are_counted_as_any() -> None:
