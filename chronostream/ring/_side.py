@@ -18,7 +18,7 @@ _Result = TypeVar("_Result")
 
 
 class Released:
-    """Stands in for the memory of a released handle: every access raises the error that says why."""
+    """Stands in for the memory of a released handle: every access raises its error."""
 
     def __init__(self, error: ChronoStreamError) -> None:
         self._error = error

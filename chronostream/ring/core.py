@@ -28,10 +28,10 @@ CORES = ("native", "portable")
 
 
 class _Side(Protocol):
-    """What both sides have. A method without a text here does what the handle's method of that name says."""
+    """What both sides have. A method without a docstring here does the same as the handle's method of that name."""
 
     def release(self, error: ChronoStreamError) -> None:
-        """Let go of the memory; from now on every method raises `error`, a `ClosedError` or `ForkedError`."""
+        """Drop the memory; from now on every method raises `error`, a `ClosedError` or `ForkedError`."""
 
 
 class Writer(_Side, Protocol):

@@ -84,15 +84,8 @@ def _build(description: Any, depth: int) -> np.dtype[Any]:
             return np.dtype(description)
         case [base, [*shape]] if all(type(length) is int and length > 0 for length in shape):
             return np.dtype((_build(base, depth + 1), tuple(shape)))
-        case {"names": [*names], "formats": [*formats], "offsets": [*offsets], "itemsize": int(itemsize), **rest} if (
-            not rest
-        ):
-            structure: Any = {
-                "names": names,
-                "formats": [_build(entry, depth + 1) for entry in formats],
-                "offsets": offsets,
-                "itemsize": itemsize,
-            }
+        case {"names": [*_], "formats": [*formats], "offsets": [*_], "itemsize": int(), **rest} if not rest:
+            structure: Any = description | {"formats": [_build(entry, depth + 1) for entry in formats]}
             built: np.dtype[Any] = np.dtype(structure)
             return built
     raise InvalidValueError(f"{str(description)[:80]} is not a format")

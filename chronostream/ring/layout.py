@@ -193,7 +193,7 @@ class Layout:
                 )
         if segment_size < planned.segment_size:
             raise CorruptSegmentError(
-                f"the segment is cut off: {segment_size} bytes long, its header says {planned.segment_size}"
+                f"the segment is cut off: {segment_size} bytes long, its header requires {planned.segment_size}"
             )
         return planned
 

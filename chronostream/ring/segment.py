@@ -151,12 +151,12 @@ class Segment:
     @property
     def records(self) -> npt.NDArray[Any]:
         """All slots of the ring, shape ``(capacity,)``: position ``p`` is in slot ``p & (capacity - 1)``."""
-        if self._records is None:
-            layout = self.layout
-            self._records = np.ndarray(
-                layout.capacity, layout.dtype, self.memory, layout.records_offset, strides=(layout.record_size,)
-            )
-        return self._records
+        records = self._records
+        if records is None:
+            layout, strides = self.layout, (self.layout.record_size,)
+            records = np.ndarray(layout.capacity, layout.dtype, self.memory, layout.records_offset, strides=strides)
+            self._records = records
+        return records
 
     @property
     def table(self) -> npt.NDArray[Any]:
@@ -185,7 +185,7 @@ class Segment:
         if not self._descriptor.is_open:
             self.close(
                 ClosedError(
-                    f"the descriptor of the handle on stream {self.name!r} was closed behind its back, and its locks "
+                    f"the descriptor of the handle on stream {self.name!r} was closed by other code, and its locks "
                     "are gone: open another handle, after the code that closes descriptors (os.closerange, a daemon)"
                 )
             )

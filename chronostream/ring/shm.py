@@ -69,10 +69,7 @@ _ERRORS: dict[int | None, tuple[type[ChronoStreamError], str]] = {
     errno.EACCES: (AccessDeniedError, "Permission denied"),
     errno.EPERM: (AccessDeniedError, "Operation not permitted"),
     errno.EROFS: (AccessDeniedError, "it is mounted read-only: mount /dev/shm writable where producers run"),
-    errno.ENOSPC: (
-        OutOfSharedMemoryError,
-        "use a smaller capacity, remove unused streams, or enlarge /dev/shm",
-    ),
+    errno.ENOSPC: (OutOfSharedMemoryError, "use a smaller capacity, remove unused streams, or enlarge /dev/shm"),
     errno.EDQUOT: (OutOfSharedMemoryError, "this user's quota is used up: remove streams, or raise it"),
     errno.EFBIG: (OutOfSharedMemoryError, "a file may not be so large: use a smaller capacity, or raise `ulimit -f`"),
     errno.ENOMEM: (OutOfSharedMemoryError, "out of memory: use a smaller capacity, or raise `ulimit -v`"),
@@ -88,7 +85,7 @@ def system_errors(what: str, path: Path | None = None) -> Iterator[None]:
 
     Args:
         what: the beginning of the message: what cannot be done.
-        path: the file whose owner and mode the message tells if access is denied.
+        path: the file whose owner and mode the message names if access is denied.
     """
     try:
         yield
@@ -168,7 +165,7 @@ def open_existing(name: str, *, writable: bool, any_owner: bool = False) -> int:
         if not any_owner and (owner := _other_owner(fd)) is not None:
             raise AccessDeniedError(
                 f"the segment of stream {name!r} belongs to {owner}, this process is user {os.geteuid()}: "
-                "only a reader that says any_owner=True may trust it"
+                "only a reader can trust it, with any_owner=True"
             )
         undo.pop_all()
     return fd
@@ -186,13 +183,10 @@ def permit(fd: int, mode: int, group: str | int | None) -> None:
     if group is not None:
         try:
             gid = group if isinstance(group, int) else grp.getgrnam(group).gr_gid
-        except (KeyError, TypeError, ValueError):
-            raise InvalidValueError(f"there is no group {group!r} on this machine") from None
-        try:
             with system_errors(f"the segment cannot be given to group {group!r}"):
                 os.fchown(fd, -1, gid)
-        except OverflowError:
-            raise InvalidValueError(f"group {group} is out of the range of group numbers") from None
+        except (KeyError, TypeError, ValueError, OverflowError):
+            raise InvalidValueError(f"there is no group {group!r} on this machine") from None
     with system_errors(f"the segment cannot be given mode {mode:#o}"):
         os.fchmod(fd, mode)
 
@@ -210,7 +204,7 @@ def has_holes(fd: int, size: int) -> bool:
     if os.fstat(fd).st_blocks * _BLOCK >= size:
         return False
     # Fewer blocks prove nothing: a file system may compress.
-    with system_errors("the holes of a segment cannot be looked for"):
+    with system_errors("a segment cannot be searched for holes"):
         return os.lseek(fd, 0, os.SEEK_HOLE) < size
 
 
@@ -243,7 +237,7 @@ def same_file(fd: int, name: str) -> bool:
     """Return whether the stream's name still leads to the segment that `fd` is open on."""
     path = path_of(name)
     try:
-        with system_errors(f"the segment of stream {name!r} cannot be looked at", _DIRECTORY):
+        with system_errors(f"the status of the segment of stream {name!r} cannot be read", _DIRECTORY):
             return os.path.samestat(os.stat(path, follow_symlinks=False), os.fstat(fd))
     except FileNotFoundError:
         return False
@@ -287,12 +281,12 @@ def _other_owner(fd: int) -> str | None:
     try:
         fcntl.fcntl(fd, fcntl.F_SETFL, os.O_NOATIME)
     except PermissionError:
-        return f"a user whom this user namespace does not know and shows as {owner}"
+        return f"a user that this namespace does not know and reports as {owner}"
     return None
 
 
 def _irregular(path: Path) -> AccessDeniedError:
-    """Return the error that tells what `path` is instead of a segment, and whose it is."""
+    """Return the error for a `path` that is not a regular file: its kind and its owner."""
     found = ""
     with suppress(OSError):
         status = path.lstat()

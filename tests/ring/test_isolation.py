@@ -262,7 +262,7 @@ def test_in_a_user_namespace_no_stream_of_an_unknown_user_counts_as_ones_own(
         assert os.geteuid() == path_of(own.name).stat().st_uid == NOBODY
         for use in (own.attach, own.create, lambda: inspect(own.name), lambda: remove(own.name)):
             with pytest.raises(
-                AccessDeniedError, match=r"a user whom this user namespace does not know and shows as 65534.*any_owner"
+                AccessDeniedError, match=r"a user that this namespace does not know and reports as 65534.*any_owner"
             ):
                 use()
         assert own.attach(any_owner=True).registered
