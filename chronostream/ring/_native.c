@@ -686,25 +686,63 @@ static PyObject *reader_closed(PyObject *object, void *Py_UNUSED(closure))
     return released(&self->base) ? NULL : PyBool_FromLong(cs_closed(&self->reader));
 }
 
+/* In a free-threaded build, a call holds the lock of its handle, so that no other thread releases the memory meanwhile.
+ * With the GIL, the tables have the calls themselves. */
+#ifdef Py_GIL_DISABLED
+#define GUARDED(function, parameters, arguments)                                                                       \
+    static PyObject *guarded_##function parameters                                                                     \
+    {                                                                                                                  \
+        PyObject *result;                                                                                              \
+        Py_BEGIN_CRITICAL_SECTION(object);                                                                             \
+        result = function arguments;                                                                                   \
+        Py_END_CRITICAL_SECTION();                                                                                     \
+        return result;                                                                                                 \
+    }
+#define GUARDED_METHOD(function) GUARDED(function, (PyObject *object, PyObject *argument), (object, argument))
+#define GUARDED_GETTER(function) GUARDED(function, (PyObject *object, void *closure), (object, closure))
+GUARDED_METHOD(side_release)
+GUARDED_METHOD(writer_open)
+GUARDED_METHOD(writer_publish)
+GUARDED_METHOD(writer_publish_many)
+GUARDED_METHOD(writer_offer)
+GUARDED_METHOD(writer_claim)
+GUARDED_METHOD(writer_commit)
+GUARDED_METHOD(writer_slowest)
+GUARDED_METHOD(writer_close)
+GUARDED_METHOD(reader_read_into)
+GUARDED_METHOD(reader_peek)
+GUARDED_METHOD(reader_end_peek)
+GUARDED_METHOD(reader_wait)
+GUARDED_METHOD(reader_leave)
+GUARDED_GETTER(number_at)
+GUARDED_GETTER(reader_lag)
+GUARDED_GETTER(reader_closed)
+GUARDED(reader_read, (PyObject *object, PyObject *const *arguments, Py_ssize_t count, PyObject *keywords),
+        (object, arguments, count, keywords))
+#define CALL(function) guarded_##function
+#else
+#define CALL(function) function
+#endif
+
 /* The texts are those of the handles' methods, with a signature before them; a test compares them. */
 static PyMethodDef writer_methods[] = {
-    {"open", writer_open, METH_NOARGS, NULL},
-    {"publish", writer_publish, METH_O,
+    {"open", CALL(writer_open), METH_NOARGS, NULL},
+    {"publish", CALL(writer_publish), METH_O,
      "publish($self, record, /)\n--\n\n"
      "Publish one record: a row, a tuple, or any buffer of one record's size."},
-    {"publish_many", writer_publish_many, METH_O,
+    {"publish_many", CALL(writer_publish_many), METH_O,
      "publish_many($self, records, /)\n--\n\n"
      "Publish many records: an array of the ring's dtype, shape ``(n,)``, or a sequence of rows."},
-    {"offer", writer_offer, METH_O, NULL},
-    {"claim", writer_claim, METH_O, NULL},
-    {"commit", writer_commit, METH_VARARGS, NULL},
-    {"slowest", writer_slowest, METH_NOARGS, NULL},
-    {"close", writer_close, METH_NOARGS, NULL},
-    {"release", side_release, METH_O, NULL},
+    {"offer", CALL(writer_offer), METH_O, NULL},
+    {"claim", CALL(writer_claim), METH_O, NULL},
+    {"commit", CALL(writer_commit), METH_VARARGS, NULL},
+    {"slowest", CALL(writer_slowest), METH_NOARGS, NULL},
+    {"close", CALL(writer_close), METH_NOARGS, NULL},
+    {"release", CALL(side_release), METH_O, NULL},
     {0},
 };
 static PyGetSetDef writer_getters[] = {
-    {.name = "head", .get = number_at, .closure = (void *)offsetof(writer_object, writer.head)},
+    {.name = "head", .get = CALL(number_at), .closure = (void *)offsetof(writer_object, writer.head)},
     {0},
 };
 static PyType_Slot writer_slots[] = {
@@ -722,24 +760,24 @@ static PyType_Spec writer_spec = {
 };
 
 static PyMethodDef reader_methods[] = {
-    {"read", (PyCFunction)(void (*)(void))reader_read, METH_FASTCALL | METH_KEYWORDS,
+    {"read", (PyCFunction)(void (*)(void))CALL(reader_read), METH_FASTCALL | METH_KEYWORDS,
      "read($self, /, limit=None)\n--\n\n"
      "Return the available records, at most `limit`, as a new array, shape ``(n,)``; never blocks."},
-    {"read_into", reader_read_into, METH_O,
+    {"read_into", CALL(reader_read_into), METH_O,
      "read_into($self, out, /)\n--\n\n"
      "Copy available records to the front of `out`, an array of the ring's dtype; return how many. Never blocks."},
-    {"peek", reader_peek, METH_O, NULL},
-    {"end_peek", reader_end_peek, METH_VARARGS, NULL},
-    {"wait", reader_wait, METH_O, NULL},
-    {"leave", reader_leave, METH_NOARGS, NULL},
-    {"release", side_release, METH_O, NULL},
+    {"peek", CALL(reader_peek), METH_O, NULL},
+    {"end_peek", CALL(reader_end_peek), METH_VARARGS, NULL},
+    {"wait", CALL(reader_wait), METH_O, NULL},
+    {"leave", CALL(reader_leave), METH_NOARGS, NULL},
+    {"release", CALL(side_release), METH_O, NULL},
     {0},
 };
 static PyGetSetDef reader_getters[] = {
-    {.name = "position", .get = number_at, .closure = (void *)offsetof(reader_object, reader.position)},
-    {.name = "lost", .get = number_at, .closure = (void *)offsetof(reader_object, reader.lost)},
-    {.name = "lag", .get = reader_lag},
-    {.name = "closed", .get = reader_closed},
+    {.name = "position", .get = CALL(number_at), .closure = (void *)offsetof(reader_object, reader.position)},
+    {.name = "lost", .get = CALL(number_at), .closure = (void *)offsetof(reader_object, reader.lost)},
+    {.name = "lag", .get = CALL(reader_lag)},
+    {.name = "closed", .get = CALL(reader_closed)},
     {0},
 };
 static PyType_Slot reader_slots[] = {

@@ -3,14 +3,15 @@ from __future__ import annotations
 import copy
 import os
 import pickle
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from chronostream.errors import InvalidTypeError
+from chronostream.errors import ClosedError, InvalidTypeError
 from chronostream.ring import Consumer, Producer
-from tests.ring.harness import Handles, in_fork
+from tests.ring.harness import TIMEOUT_S, Handles, in_fork, in_thread
 
 
 def test_an_inherited_handle_shows_that_it_is_the_parents(own: Handles) -> None:
@@ -49,3 +50,32 @@ def test_a_handle_is_neither_pickled_nor_copied(own: Handles, copied: Callable[[
         handle.close()
         with pytest.raises(InvalidTypeError, match="cannot be pickled or copied"):
             copied(handle)
+
+
+def publish_and_look(producer: Producer) -> None:
+    producer.publish(1)
+    producer.publish_many([2, 3])
+    assert producer.head > 0
+
+
+@pytest.mark.parametrize(("side", "use"), [(0, publish_and_look), (1, Consumer.read)], ids=["producer", "consumer"])
+@pytest.mark.parametrize("_turn", range(20))
+def test_a_handle_that_another_thread_closes_between_its_calls_ends_them(
+    own: Handles, side: int, use: Callable[[Any], object], _turn: int
+) -> None:
+    # Without the GIL, the memory could be unmapped under a call.
+    handle = own.pair()[side]
+    begun, refusals = threading.Event(), []
+
+    def use_until_closed() -> None:
+        try:
+            while True:
+                use(handle)
+                begun.set()
+        except ClosedError as error:
+            refusals.append(error)
+
+    with in_thread(use_until_closed):
+        assert begun.wait(TIMEOUT_S)
+        handle.close()
+    assert len(refusals) == 1
