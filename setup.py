@@ -26,7 +26,7 @@ if wanted not in {None, "yes", "no"}:
 native = Extension(
     "chronostream.ring._native",
     [SOURCE],
-    depends=["chronostream/ring/protocol.h"],
+    depends=["chronostream/ring/protocol.h", "chronostream/ring/copying.h"],
     define_macros=[("Py_LIMITED_API", "0x030B0000")] if STABLE_ABI else [],
     py_limited_api=STABLE_ABI,
     optional=wanted != "yes",

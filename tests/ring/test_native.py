@@ -274,6 +274,14 @@ print("done")
     assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr
 
 
+def mutate_headers(folder: Path, right: str, wrong: str) -> None:
+    """Copy the headers to a folder, with one line of one of them made wrong."""
+    headers = {path.name: path.read_text() for path in SOURCES.glob("*.h")}
+    assert sum(header.count(right) for header in headers.values()) == 1
+    for file, header in headers.items():
+        (folder / file).write_text(header.replace(right, wrong))
+
+
 SANITIZER = ("-fsanitize=thread", "-g", "-O1")
 
 
@@ -301,18 +309,14 @@ def test_threads_get_whole_records_in_order_and_know_what_they_lost(tmp_path: Pa
     ids=["words", "head"],
 )
 def test_thread_sanitizer_finds_a_plain_access(tmp_path: Path, right: str, wrong: str) -> None:
-    header = (SOURCES / "protocol.h").read_text()
-    assert right in header
-    (tmp_path / "protocol.h").write_text(header.replace(right, wrong))
+    mutate_headers(tmp_path, right, wrong)
     program = build(ROOT / "tests/ring/protocol_threads.c", tmp_path / "threads", *SANITIZER, include=tmp_path)
     assert "ThreadSanitizer: data race" in run(program, "20000").stderr
 
 
 @needs_compiler
 def test_the_threads_notice_a_reader_that_believes_everything(tmp_path: Path) -> None:
-    header = (SOURCES / "protocol.h").read_text()
     right = "return claim > r->ring.capacity ? claim - r->ring.capacity : 0;"
-    assert right in header
-    (tmp_path / "protocol.h").write_text(header.replace(right, "return claim * 0;"))
+    mutate_headers(tmp_path, right, "return claim * 0;")
     program = build(ROOT / "tests/ring/protocol_threads.c", tmp_path / "threads", "-O2", include=tmp_path)
     assert run(program, "1000000").returncode == 1
