@@ -267,18 +267,14 @@ def _enter(segment: Segment, slot: int, label: str | None) -> None:
     entry["tail"] = FREE_TAIL
     entry["pid"] = os.getpid()
     entry["started_ns"] = time.time_ns()
-    name = _program() if label is None else label
-    encoded = name.encode(errors="replace")[: CONSUMER_DTYPE["label"].itemsize]
+    if label is None:
+        arguments = getattr(sys, "argv", None) or [""]  # An embedded interpreter may have none.
+        label = Path(arguments[0]).name or "python"
+    encoded = label.encode(errors="replace")[: CONSUMER_DTYPE["label"].itemsize]
     entry["label"] = encoded.decode(errors="ignore").encode()  # Drops half a character at the cut.
     start = LINE + slot * LINE
     assert segment.control is not None
     segment.control[start : start + LINE] = entry.tobytes()
-
-
-def _program() -> str:
-    """Return the program's name; an embedded interpreter may have none."""
-    arguments = getattr(sys, "argv", None) or [""]
-    return Path(arguments[0]).name or "python"
 
 
 def _check_choice(name: str, value: str, *choices: str) -> None:

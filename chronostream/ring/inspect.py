@@ -94,27 +94,9 @@ def inspect(name: str, *, any_owner: bool = False) -> RingStatus:
 def segment_status(segment: Segment, own_slot: int | None = None) -> RingStatus:
     """Return the status of an open segment; `own_slot` is the slot of the handle that opened it, if it has one."""
     header = segment.header
-    closed = int(header["state"]) == CLOSED
+    head = int(header["head"])
     alive = segment.producer_alive()
-    return RingStatus(
-        name=segment.name,
-        state="live" if alive and not closed else "closed" if closed else "dead",
-        pid=int(header["pid"]),
-        same_namespace=int(header["pid_namespace"]) == shm.pid_namespace(),
-        generation=int(header["generation"]),
-        started_ns=int(header["started_ns"]),
-        version=_text(header["version"]),
-        instance=_text(header["instance"]),
-        head=int(header["head"]),
-        capacity=segment.layout.capacity,
-        dtype=segment.layout.dtype,
-        segment_size=segment.layout.segment_size,
-        consumers=_consumers(segment, int(header["head"]), own_slot),
-    )
-
-
-def _consumers(segment: Segment, head: int, own_slot: int | None) -> tuple[ConsumerStatus, ...]:
-    return tuple(
+    consumers = tuple(
         ConsumerStatus(
             label=_text(entry["label"]),
             pid=int(entry["pid"]),
@@ -125,6 +107,21 @@ def _consumers(segment: Segment, head: int, own_slot: int | None) -> tuple[Consu
         )
         for slot, entry in enumerate(segment.table)
         if int(entry["tail"]) != FREE_TAIL and (slot == own_slot or segment.slot_taken(slot))
+    )
+    return RingStatus(
+        name=segment.name,
+        state="closed" if int(header["state"]) == CLOSED else "live" if alive else "dead",
+        pid=int(header["pid"]),
+        same_namespace=int(header["pid_namespace"]) == shm.pid_namespace(),
+        generation=int(header["generation"]),
+        started_ns=int(header["started_ns"]),
+        version=_text(header["version"]),
+        instance=_text(header["instance"]),
+        head=head,
+        capacity=segment.layout.capacity,
+        dtype=segment.layout.dtype,
+        segment_size=segment.layout.segment_size,
+        consumers=consumers,
     )
 
 
