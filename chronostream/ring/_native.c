@@ -30,6 +30,8 @@ typedef struct {
     PyObject *dtype_name; /* "dtype" */
 } native_state;
 
+/* --- Both sides --- */
+
 /* What both sides have. `segment` and `control` are views that keep the mapping; `release_error` ends every use. One
  * thread uses a handle, but another one may close it during a wait: hence the atomics. */
 typedef struct {
@@ -242,6 +244,8 @@ static bool converted(side *self, PyObject *function, PyObject *value, Py_buffer
     return true;
 }
 
+/* --- The producer's side --- */
+
 /* The bytes of one record; `*view` is to be released afterwards. */
 static const unsigned char *one_record(writer_object *self, PyObject *record, Py_buffer *view)
 {
@@ -419,6 +423,8 @@ static PyObject *writer_slowest(PyObject *object, PyObject *Py_UNUSED(none))
         Py_RETURN_NONE;
     return Py_BuildValue("(kK)", (unsigned long)slot, (unsigned long long)tail);
 }
+
+/* --- A consumer's side --- */
 
 static bool damaged(reader_object *self, uint64_t head)
 {
@@ -685,6 +691,8 @@ static PyObject *reader_closed(PyObject *object, void *Py_UNUSED(closure))
     reader_object *self = (reader_object *)object;
     return released(&self->base) ? NULL : PyBool_FromLong(cs_closed(&self->reader));
 }
+
+/* --- The types and the module --- */
 
 /* In a free-threaded build, a call holds the lock of its handle, so that no other thread releases the memory meanwhile.
  * With the GIL, the tables have the calls themselves. */
