@@ -22,11 +22,8 @@ class _Documented(click.Command):
 class Command(_Documented):
     """A command whose work is a function of the module of its name, called with the options that were given.
 
-    Args:
-        name: of the command and of its module.
-        help_: what it does, the first paragraph in one short sentence.
-        declare: returns its parameters; called when they are first needed, since those of a stream take a while.
-        function: the function's name, if it is not that of the command.
+    The first paragraph of `help_` is one short sentence. `declare` returns the parameters; it is called when they are
+    first needed, since those of a stream take a while to load.
     """
 
     def __init__(

@@ -28,15 +28,9 @@ class Argument(click.Argument):
 class Option(click.Option):
     """An option with a place in the help.
 
-    Args:
-        names: its flags; and the parameter of the command's function, if it is called otherwise.
-        type_: what it takes; None if it is a flag that takes nothing.
-        help_: what it means.
-        default: the text that it has if it is not given.
-        default_text: what happens without it, in words.
-        section: where the help lists it.
-        former: flags of earlier releases, still understood.
-        attributes: what else `click.Option` takes.
+    `names` are its flags, and the parameter of the command's function if that has another name. `type_` is None for a
+    flag that takes no value. `default_text` describes the default in the help. `former` are flags of earlier releases,
+    which still work.
     """
 
     def __init__(
@@ -62,12 +56,9 @@ class Option(click.Option):
 
 
 def stream_option(field: str, *, environment: bool = False, **changes: Any) -> Option:
-    """Return the flag of a field of `StreamConfig`.
+    """Return the flag of a field of `StreamConfig`, with a variable too if `environment`.
 
-    Args:
-        field: which one.
-        environment: whether a variable may give it, too.
-        changes: arguments of `Option` that differ for this command.
+    `changes` are arguments of `Option` that differ for this command.
     """
     from chronostream.stream.config import OPTIONS
 

@@ -14,11 +14,9 @@ _REFRESHES_A_SECOND = 8
 
 @contextmanager
 def progress(what: str, total: float | None = None) -> Iterator[Callable[[float], None]]:
-    """Show how far work is while the block runs; yield the function to call with each amount that is done.
+    """Show how far `what` is while the block runs; yield the function to call with each amount that is done.
 
-    Args:
-        what: the work, such as ``"verifying"``.
-        total: how much there is to do, in any unit; None if that is not known.
+    `total` is how much there is to do, in any unit; None if that is not known.
     """
     if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
         yield lambda _: None

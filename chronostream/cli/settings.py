@@ -38,16 +38,13 @@ def read_streams(path: Path) -> dict[str, Settings]:
     """
     try:
         content = path.read_bytes()
+        document = tomllib.loads(content.decode())
     except OSError as error:
         raise ConfigError(f"the configuration {path} cannot be read: {error.strerror}") from error
-    if content.startswith(_BYTE_ORDER_MARKS):
-        raise ConfigError(
-            f"the configuration {path} is not TOML: it begins with a byte-order mark; save it as UTF-8 without one"
-        )
-    try:
-        document = tomllib.loads(content.decode())
     except ValueError as error:
-        raise ConfigError(f"the configuration {path} is not TOML: {error}") from error
+        marked = content.startswith(_BYTE_ORDER_MARKS)
+        why = "it begins with a byte-order mark; save it as UTF-8 without one" if marked else error
+        raise ConfigError(f"the configuration {path} is not TOML: {why}") from error
     _check_keys(str(path), document, [_TABLE])
     tables = document.get(_TABLE, {})
     if not isinstance(tables, dict) or not tables:

@@ -152,6 +152,7 @@ def _group(_option: str, value: str | int) -> str | int:
     return int(value) if isinstance(value, str) and _GROUP_NUMBER.fullmatch(value) else value
 
 
+_TEXT = Type()
 _INTEGER = Type("integer", _integer, (int,), "a whole number such as 65536")
 DURATION = Type(
     "duration", _seconds, (str, int, float), 'a duration such as "10s" or "1h", or a number of seconds', _duration_text
@@ -163,7 +164,6 @@ SIZE = Type("size", _size)
 INSTANT = Type("instant", _instant)
 STREAM_NAME = Type(words=_stream_names)
 _OF_KINDS = {
-    "choice": Type(),
     "zone": Type("zone"),
     "integer": _INTEGER,
     "processor": _INTEGER,
@@ -171,7 +171,6 @@ _OF_KINDS = {
     "permissions": OCTAL,
     "group": Type("group", _group, (str, int)),
     "switch": Type("boolean", in_file=(bool,), expected="true or false"),
-    "text": Type(),
     "frequency": Type(
         expected='text such as "second", or a list of them',
         write=lambda frequencies: ", ".join(each.label for each in frequencies),
@@ -182,4 +181,4 @@ _OF_KINDS = {
 
 def type_of(kind: Kind) -> Type:
     """Return how the command line, and a file, give an option of this kind."""
-    return replace(_OF_KINDS[kind.name], choices=kind.choices)
+    return replace(_OF_KINDS.get(kind.name, _TEXT), choices=kind.choices)

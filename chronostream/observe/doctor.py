@@ -21,12 +21,11 @@ from chronostream.observe import host
 from chronostream.observe.host import MachineFacts
 from chronostream.observe.survey import survey
 from chronostream.ring.core import load_core
-from chronostream.stream.config import REALTIME_PRIORITY
+from chronostream.stream.config import OPTIONS, REALTIME_PRIORITY
 from chronostream.stream.state import STATE_SIZE
 
 __all__ = ["Finding", "Verdict", "examine"]
 
-_DEFAULT_CAPACITY, _DEFAULT_CONSUMERS = 65536, 64
 _FEW_STREAMS = 4
 _FEW_FILES = 100
 _SLOW_READING_NS = 1000
@@ -86,22 +85,21 @@ def examine(facts: MachineFacts | None = None) -> list[Finding]:
 
 
 def _core() -> _Result:
-    try:
-        load_core("native")
-        built = True
-    except CoreUnavailableError:
-        built = False
+    missing: dict[str, str] = {}
+    for core in ("native", ring.CORE):
+        try:
+            load_core(core)
+        except CoreUnavailableError as error:
+            missing[core] = str(error)
     build = "install a C compiler and reinstall with CHRONOSTREAM_BUILD_EXTENSION=yes"
     found = f"{ring.CORE}, Python {platform.python_version()} on {platform.machine()}"
-    try:
-        load_core(ring.CORE)
-    except CoreUnavailableError as error:
-        return Verdict.BAD, str(error), build
+    if ring.CORE in missing:
+        return Verdict.BAD, missing[ring.CORE], build
     if ring.CORE == "native":
         return Verdict.OK, found
-    if built:
-        return Verdict.WARN, f"{found}, though native is built", "unset CHRONOSTREAM_CORE"
-    return Verdict.WARN, f"{found}; native is not built", f"it is slower: {build}"
+    if "native" in missing:
+        return Verdict.WARN, f"{found}; native is not built", f"it is slower: {build}"
+    return Verdict.WARN, f"{found}, though native is built", "unset CHRONOSTREAM_CORE"
 
 
 def _kernel(facts: MachineFacts) -> _Result:
@@ -115,7 +113,8 @@ def _shared_memory(facts: MachineFacts) -> _Result:
     room = facts.room()
     if room is None:
         return Verdict.BAD, f"there is no {facts.shm}", f"mount a tmpfs on {facts.shm}"
-    need = ring.Layout.plan(EVENT_DTYPE, _DEFAULT_CAPACITY, STATE_SIZE, _DEFAULT_CONSUMERS).segment_size
+    capacity, consumers = (OPTIONS[field].default for field in ("capacity", "max_consumers"))
+    need = ring.Layout.plan(EVENT_DTYPE, capacity, STATE_SIZE, consumers).segment_size
     found = f"{_mebibytes(room.free)} of {_mebibytes(room.size)} free in {facts.shm}"
     if not room.writable:
         return Verdict.BAD, f"{found}, not writable for user {os.geteuid()}", "make it mode 1777"

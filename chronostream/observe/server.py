@@ -57,10 +57,8 @@ def listen(address: str, port: int, metrics: WSGIApplication) -> Server:
     except OSError as error:
         raise InvalidValueError(f"there is no address {address!r} to answer on: {error.strerror}") from error
 
-    class _Server(Server):
-        address_family = family
-
+    server_class = type("Server", (Server,), {"address_family": family})
     try:
-        return make_server(str(host), port, answer, _Server, _Handler)
+        return make_server(str(host), port, answer, server_class, _Handler)
     except OSError as error:
         raise ChronoStreamError(f"cannot answer on {address}, port {port}: {error.strerror or error}") from error
