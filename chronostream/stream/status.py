@@ -159,6 +159,8 @@ def stream_status(name: str, *, any_owner: bool = False) -> StreamStatus:
         LayoutMismatchError: it was made by another version of the layout.
         AccessDeniedError: it is another user's and `any_owner` is false, or its mode keeps this process out.
     """
+    # Before anything else is read: if this process stalls in between, nothing seems overdue that was not.
+    realtime_ns, boottime_ns = _CLOCK.both_ns()
     with Consumer.attach(name, register=False, any_owner=any_owner) as consumer:
         found, state, description = consumer.status(), open_state(consumer), None
         try:
@@ -169,15 +171,15 @@ def stream_status(name: str, *, any_owner: bool = False) -> StreamStatus:
             status = StreamStatus(found, description, zone_data=known, zone_difference=difference)
             if description.source is not None:
                 freshness = state.freshness()
-                overdue_ns = _mirror_overdue_since_ns(freshness) if _had_time(found) else None
+                overdue_ns = _mirror_overdue_since_ns(freshness, realtime_ns) if _had_time(found) else None
                 return replace(status, freshness=freshness, overdue_since_ns=overdue_ns)
             checkpoint = state.checkpoint()
             if checkpoint is None:
                 return status
             engine = _engine_status(state, checkpoint)
             judged = engine.condition != "quarantined" and _had_time(found)
-            overdue_ns = _engine_overdue_since_ns(description.timezone, checkpoint) if judged else None
-            return replace(status, engine=engine, overdue_since_ns=overdue_ns)
+            next_ns = _overdue_boundary_ns(description.timezone, checkpoint, realtime_ns, boottime_ns)
+            return replace(status, engine=engine, overdue_since_ns=next_ns if judged else None)
         except CorruptSegmentError as error:
             return StreamStatus(found, description, error=str(error))
 
@@ -213,8 +215,8 @@ def _had_time(found: RingStatus) -> bool:
     return found.state == "live" and not 0 <= _CLOCK.realtime_ns() - found.started_ns <= _OVERDUE_NS
 
 
-def _engine_overdue_since_ns(timezone: str, checkpoint: Checkpoint) -> int | None:
-    """Return which boundary an engine should have emitted; None if it may still be in time.
+def _overdue_boundary_ns(timezone: str, checkpoint: Checkpoint, realtime_ns: int, boottime_ns: int) -> int | None:
+    """Return which boundary an engine should have emitted by now; None if it may still be in time.
 
     Both clocks must have passed it. The wall clock alone would make an event overdue when the clock is set forward, and
     the boot clock alone while the clock is behind.
@@ -227,15 +229,13 @@ def _engine_overdue_since_ns(timezone: str, checkpoint: Checkpoint) -> int | Non
         next_ns = min(calendar.next(known.frequency, known.floor_ns) for known in saved.frequencies)
     except ChronoStreamError:  # There is no later one, or this process has no data of the zone.
         return None
-    realtime_ns, boottime_ns = _CLOCK.both_ns()
     due_boottime_ns = saved.boottime_ns + max(0, next_ns - saved.realtime_ns)
     late_ns = min(realtime_ns - next_ns, boottime_ns - due_boottime_ns)
     return next_ns if late_ns > _OVERDUE_NS else None
 
 
-def _mirror_overdue_since_ns(freshness: Freshness) -> int | None:
+def _mirror_overdue_since_ns(freshness: Freshness, realtime_ns: int) -> int | None:
     """Return since when a mirror lacks an event, or when it last looked if it hangs itself; None if neither."""
     if freshness.stale_since_ns is not None:
         return freshness.stale_since_ns
-    hangs = _CLOCK.realtime_ns() - freshness.checked_ns > _OVERDUE_NS
-    return freshness.checked_ns if hangs else None
+    return freshness.checked_ns if realtime_ns - freshness.checked_ns > _OVERDUE_NS else None

@@ -16,7 +16,7 @@ from chronostream.ring import Consumer, Producer
 from chronostream.ring.layout import HEADER_DTYPE
 from chronostream.scheduler import NoticeKind
 from chronostream.stream.description import Description
-from chronostream.stream.state import STATE_SIZE, StateWriter, description_of
+from chronostream.stream.state import STATE_SIZE, Checkpoint, StateReader, StateWriter, description_of
 from chronostream.stream.status import Lateness, stream_status
 from tests.engine_harness import DAY, DAY_S, HOUR, NOON_S, NS, SECOND, START_NS, Run
 from tests.mirror_harness import DESCRIPTION, FRESH, mirrored
@@ -256,6 +256,21 @@ def test_nothing_is_overdue_because_of_the_clock_or_without_a_producer(
         run.after(1)
         happens(run)
         assert overdue(run) is None
+
+
+def test_a_reader_that_stalls_finds_nothing_overdue(monkeypatch: pytest.MonkeyPatch) -> None:
+    read = StateReader.checkpoint
+    with watched(monkeypatch) as stalled:
+
+        def stall(state: StateReader) -> Checkpoint | None:
+            checkpoint = read(state)
+            stalled.after(60)
+            return checkpoint
+
+        stalled.start()
+        stalled.look()
+        monkeypatch.setattr(StateReader, "checkpoint", stall)
+        assert overdue(stalled) is None
 
 
 def test_a_held_stream_is_overdue_once_the_clock_has_passed_its_next_boundary(monkeypatch: pytest.MonkeyPatch) -> None:
