@@ -112,7 +112,7 @@ _COMMANDS = [
 
         A stream is live; overdue, if it is live and its next event does not come; closed by its producer, and kept;
         dead, if its producer died without closing it; broken; or denied to this user. `chronostream status` says why.
-        LOST is what its present consumers have lost together.
+        LOST counts the losses of its present consumers.
         """,
         lambda: [FORMAT, ANY_OWNER],
         "list_",

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import pty
+import termios
 from pathlib import Path
 
 from tests.process_harness import Programs
@@ -13,6 +14,19 @@ with progress("counting", {total}) as done:
     for _ in range(10):
         done(10)
 print("result")
+"""
+
+LONG_WORK = """
+import os, sys, time
+from chronostream.cli.progress import progress
+with progress("counting") as done:
+    os.write(1, b"started\\n")
+    sys.stdin.readline()
+    end_s = time.monotonic() + 0.5  # some refreshes
+    while time.monotonic() < end_s:
+        done(1)
+        time.sleep(0.001)
+    os.write(1, b"counted\\n")
 """
 
 
@@ -54,6 +68,21 @@ def test_a_terminal_that_can_do_nothing_gets_none(programs: Programs) -> None:
 def test_a_pipe_gets_none(programs: Programs) -> None:
     program = programs.python("-c", WORK.format(total=100))
     assert (program.out.rest(), program.err.rest(), program.wait()) == ("result\n", "", 0)
+
+
+def test_the_work_goes_on_while_the_terminal_is_stopped(programs: Programs) -> None:
+    terminal, slave = pty.openpty()
+    try:
+        program = programs.python("-c", LONG_WORK, stderr=slave, env=os.environ | {"TERM": "xterm-256color"})
+        assert program.out.line() == "started"
+        termios.tcflow(slave, termios.TCOOFF)  # as Ctrl-S does
+        program.write("\n")
+        assert program.out.line() == "counted"
+        termios.tcflow(slave, termios.TCOON)
+        assert program.wait() == 0
+    finally:
+        os.close(terminal)
+        os.close(slave)
 
 
 def test_a_replay_shows_one(programs: Programs, name: str) -> None:
