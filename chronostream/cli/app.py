@@ -14,26 +14,26 @@ from chronostream.version import __version__
 __all__ = ["CONNECTION", "FROM_NATS", "app"]
 
 _SERVERS = "URL of a NATS server, nats://HOST:PORT; several with commas in between."
-_URL, _NAME = Type("url"), Type("name")
+_URL, _PLAIN_NAME = Type("url"), Type("name")
 _COUNT = click.IntRange(1, (1 << 63) - 1)
 _DIRECTORY, _FILE = click.Path(file_okay=False, path_type=Path), click.Path(dir_okay=False, path_type=Path)
 _FOR_HELP = "Stop after this long, such as 10s."
 
-NAME = Argument("name", STREAM_NAME, "Name of the stream.")
-FORMAT = Option("--format format_", click.Choice(["text", "json"]), "Text for people, or JSON for programs.", "text")
-ANY_OWNER = Option("--any-owner", None, "Also accept a stream that another user owns.")
-WAIT = Option("--wait wait_s", DURATION, "Wait up to this long, such as 10s, until the stream exists.")
-RANGE = (
+_NAME = Argument("name", STREAM_NAME, "Name of the stream.")
+_FORMAT = Option("--format format_", click.Choice(["text", "json"]), "Text for people, or JSON for programs.", "text")
+_ANY_OWNER = Option("--any-owner", None, "Also accept a stream that another user owns.")
+_WAIT = Option("--wait wait_s", DURATION, "Wait up to this long, such as 10s, until the stream exists.")
+_RANGE = (
     Option("--from start_ns", INSTANT, "Start of the range: ISO 8601 such as 2024-01-31T12:00Z, or Unix nanoseconds."),
     Option("--to end_ns", INSTANT, "End of the range (exclusive)."),
 )
-JETSTREAM = Option(
+_JETSTREAM = Option(
     "--stream", Type("stream"), "Name of the JetStream stream.", default_text="CHRONOSTREAM_ and the stream's name"
 )
 FROM_NATS = (
     Option("--from-nats", _URL, "Take the events from JetStream, by the URL of a NATS server."),
-    Option("--nats-name", _NAME, "Name of the stream there.", default_text="NAME"),
-    JETSTREAM,
+    Option("--nats-name", _PLAIN_NAME, "Name of the stream there.", default_text="NAME"),
+    _JETSTREAM,
 )
 # Secrets come from files: everybody on the machine can read the command line.
 CONNECTION = tuple(
@@ -92,7 +92,7 @@ _COMMANDS = [
         reported on stderr.
         """,
         lambda: [
-            NAME,
+            _NAME,
             Option(
                 "--from start",
                 click.Choice(["next", "oldest"]),
@@ -101,9 +101,9 @@ _COMMANDS = [
             ),
             stream_option("frequencies", default_text="all"),
             Option("--count", _COUNT, "End after this many events."),
-            WAIT,
-            FORMAT,
-            ANY_OWNER,
+            _WAIT,
+            _FORMAT,
+            _ANY_OWNER,
         ],
     ),
     Command(
@@ -114,7 +114,7 @@ _COMMANDS = [
         dead, if its producer died without closing it; broken; or denied to this user. `chronostream status` says why.
         LOST counts the losses of its present consumers.
         """,
-        lambda: [FORMAT, ANY_OWNER],
+        lambda: [_FORMAT, _ANY_OWNER],
         "list_",
     ),
     Command(
@@ -126,8 +126,8 @@ _COMMANDS = [
         """,
         lambda: [
             Argument("name", STREAM_NAME, "Name of the stream; all streams without it.", required=False),
-            FORMAT,
-            ANY_OWNER,
+            _FORMAT,
+            _ANY_OWNER,
         ],
     ),
     Command(
@@ -148,7 +148,7 @@ _COMMANDS = [
                 "--window window_s", DURATION, "Rates, losses and the last column of lateness cover this time.", "10s"
             ),
             Option("--once", None, "Print one picture and end, as in a pipe."),
-            ANY_OWNER,
+            _ANY_OWNER,
         ],
     ),
     Command(
@@ -161,7 +161,7 @@ _COMMANDS = [
         Needs pyarrow: pip install 'chronostream[arrow]'.
         """,
         lambda: [
-            NAME,
+            _NAME,
             Option("--to directory", _DIRECTORY, "Directory of the files; made if it does not exist.", required=True),
             Option(
                 "--every every_s", DURATION, "The longest time that records wait for their file, such as 10m.", "1h"
@@ -180,9 +180,9 @@ _COMMANDS = [
                 "oldest",
             ),
             Option("--for for_s", DURATION, _FOR_HELP),
-            WAIT,
-            FORMAT,
-            ANY_OWNER,
+            _WAIT,
+            _FORMAT,
+            _ANY_OWNER,
         ],
     ),
     Command(
@@ -194,8 +194,8 @@ _COMMANDS = [
         events come from JetStream instead of being computed, and --from and --to may be left out.
         """,
         lambda: [
-            Argument("name", _NAME, "Name of the new stream."),
-            *RANGE,
+            Argument("name", _PLAIN_NAME, "Name of the new stream."),
+            *_RANGE,
             stream_option("frequencies", default_text="second, or the source's"),
             stream_option("timezone", default_text="UTC, or the source's"),
             Option("--speed", Type("speed"), "Times as fast as the clock, such as 1x or 60x; or max.", "max"),
@@ -213,13 +213,13 @@ _COMMANDS = [
         and that absent ones were counted as missed.
         """,
         lambda: [
-            NAME,
-            *RANGE,
+            _NAME,
+            *_RANGE,
             *(stream_option(field, default_text="the stream's") for field in ("frequencies", "timezone", "sequencer")),
             Option("--allow-missed", None, "Accept as many absent events as the producer counted as missed."),
             Option("--limit", click.IntRange(0, (1 << 63) - 1), "Most faults to print; all are counted.", "1000"),
-            FORMAT,
-            ANY_OWNER,
+            _FORMAT,
+            _ANY_OWNER,
             *FROM_NATS,
             *CONNECTION,
         ],
@@ -232,10 +232,10 @@ _COMMANDS = [
         not deliver all events, the exit status is 1.
         """,
         lambda: [
-            NAME,
+            _NAME,
             Option("--to", _URL, _SERVERS, required=True),
-            Option("--as as_", _NAME, "Name of the stream there.", default_text="NAME"),
-            JETSTREAM,
+            Option("--as as_", _PLAIN_NAME, "Name of the stream there.", default_text="NAME"),
+            _JETSTREAM,
             Option(
                 "--encoding", Type(choices=("json", "record")), "Payload: JSON, or the record of 128 bytes.", "json"
             ),
@@ -251,8 +251,8 @@ _COMMANDS = [
                 former=["--patience"],
             ),
             Option("--accept-zone-data", None, "Accept the zone data of this host from now on."),
-            WAIT,
-            ANY_OWNER,
+            _WAIT,
+            _ANY_OWNER,
             *CONNECTION,
         ],
     ),
@@ -265,9 +265,9 @@ _COMMANDS = [
         """,
         lambda: [
             Argument("url", _URL, _SERVERS),
-            Argument("name", _NAME, "Name of the stream there."),
-            Option("--as as_", _NAME, "Name of the ring on this host.", default_text="NAME"),
-            JETSTREAM,
+            Argument("name", _PLAIN_NAME, "Name of the stream there."),
+            Option("--as as_", _PLAIN_NAME, "Name of the ring on this host.", default_text="NAME"),
+            _JETSTREAM,
             stream_option("capacity"),
             Option(
                 "--stale-after stale_after_s",
@@ -291,7 +291,7 @@ _COMMANDS = [
         lambda: [
             Option("--port", click.IntRange(0, 65535), "TCP port to answer on; 0 for any that is free.", "9464"),
             Option("--address", Type("address"), "Address to answer on; 0.0.0.0 for all of this machine.", "127.0.0.1"),
-            ANY_OWNER,
+            _ANY_OWNER,
         ],
     ),
     Command(
@@ -304,7 +304,7 @@ _COMMANDS = [
         Each finding has a verdict and, unless all is well, advice. If one is bad, streams do not work, and the exit
         status is 1.
         """,
-        lambda: [FORMAT],
+        lambda: [_FORMAT],
     ),
     Command(
         "remove",
@@ -312,7 +312,7 @@ _COMMANDS = [
 
         While its producer lives, this is refused with exit status 3, unless --force stops the producer first.
         """,
-        lambda: [NAME, Option("--force", None, "If its producer is live, stop it first.")],
+        lambda: [_NAME, Option("--force", None, "If its producer is live, stop it first.")],
     ),
 ]
 
