@@ -8,6 +8,7 @@ from chronostream import ring
 from chronostream._values import utc_text
 from chronostream.cli.figures import duration_text, print_result, print_streams, size_text
 from chronostream.observe.survey import survey
+from chronostream.scheduler import Condition
 from chronostream.stream.description import Description
 from chronostream.stream.state import Freshness
 from chronostream.stream.status import EngineStatus, FrequencyStatus, StreamStatus, stream_status
@@ -63,6 +64,7 @@ def _engine_lines(description: Description, engine: EngineStatus) -> list[str]:
     return [
         f"  clock      {engine.condition}  zone {description.timezone}  sequence {description.sequencer}"
         + (situations and f"  ({situations})"),
+        *(f"  advice     {advice}" for advice in [Condition(engine.condition).advice] if advice),
         *map(_frequency_line, engine.frequencies),
     ]
 

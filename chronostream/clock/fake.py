@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from chronostream._values import checked_int, checked_seconds
+from chronostream.clock.credibility import ClockTrust
 from chronostream.clock.protocol import StopFlag, Wake, checked_deadline
 from chronostream.errors import ChronoStreamError, InvalidTypeError, InvalidValueError
 
@@ -71,6 +72,11 @@ class FakeClock:
     def boot_id(self) -> bytes:
         """Return the boot id given at the start."""
         return self._boot_id
+
+    def doubt(self, trust: ClockTrust, realtime_ns: int) -> str:
+        """Return an empty text: a test means every reading."""
+        del trust, realtime_ns
+        return ""
 
     def wait(self, deadline_ns: int, stop: StopFlag, *, while_spinning: Callable[[], object] | None = None) -> Wake:
         """Wait as `Clock.wait` does. `while_spinning` is called once, before the sleep."""

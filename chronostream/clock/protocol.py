@@ -6,6 +6,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Protocol
 
 from chronostream._values import checked_int
+from chronostream.clock.credibility import ClockTrust
 from chronostream.errors import InvalidTypeError
 
 if TYPE_CHECKING:
@@ -49,6 +50,9 @@ class Clock(Protocol):
 
     def boot_id(self) -> bytes:
         """Return the 16 bytes that identify this boot: compare readings of `boottime_ns` only within one boot."""
+
+    def doubt(self, trust: ClockTrust, realtime_ns: int) -> str:
+        """Return why not to believe a reading that no earlier one confirms; an empty text believes it."""
 
     def wait(self, deadline_ns: int, stop: StopFlag, *, while_spinning: Callable[[], object] | None = None) -> Wake:
         """Wait until the wall clock reads `deadline_ns`, the clock is set, or `stop` is set.

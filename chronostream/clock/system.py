@@ -16,6 +16,7 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self, get_args
 
+from chronostream.clock.credibility import ClockTrust, doubt
 from chronostream.clock.protocol import StopFlag, Wake, checked_deadline
 from chronostream.clock.stop import Stop
 from chronostream.clock.timerfd import NEVER_NS, WallTimer
@@ -116,6 +117,10 @@ class SystemClock:
             return uuid.UUID(_BOOT_ID.read_text("ascii").strip()).bytes
         except OSError:
             return _NO_BOOT_ID
+
+    def doubt(self, trust: ClockTrust, realtime_ns: int) -> str:
+        """Return why not to believe this reading, by its date and by what the kernel says; empty: believe it."""
+        return doubt(trust, realtime_ns)
 
     def wait(self, deadline_ns: int, stop: StopFlag, *, while_spinning: Callable[[], object] | None = None) -> Wake:
         """Wait until the wall clock reads `deadline_ns`, the clock is set, or `stop` is: see `Clock.wait`.

@@ -21,6 +21,7 @@ from chronostream.observe import host
 from chronostream.observe.host import MachineFacts
 from chronostream.observe.survey import survey
 from chronostream.ring.core import load_core
+from chronostream.scheduler import Condition
 from chronostream.stream.config import OPTIONS, REALTIME_PRIORITY
 from chronostream.stream.state import STATE_SIZE
 
@@ -206,7 +207,8 @@ def _streams() -> _Result:
             since = utc_text(stream.overdue_since_ns)
             problems.append(f"{name} is overdue since {since} (process {stream.ring.pid})")
         elif stream.ring.state == "live" and stream.engine and stream.engine.condition in ("held", "quarantined"):
-            problems.append(f"{name} does not trust the clock ({stream.engine.condition})")
+            condition = Condition(stream.engine.condition)
+            problems.append(f"{name} does not trust the clock ({condition.value}): {condition.advice}")
         if stream.ring.state == "live" and stream.zone_data is not None and stream.zone_data.on_disk is not None:
             problems.append(f"{name} runs with other zone data than are on disk, {stream.zone_data.on_disk}")
         elif stream.ring.state == "live" and stream.zone_difference is not None:
@@ -216,8 +218,8 @@ def _streams() -> _Result:
         bool(problems),
         f"{count} on this machine{': ' if problems else ''}{'; '.join(problems)}",
         "`chronostream run NAME` resumes a dead stream, `chronostream remove NAME` deletes a stream; if a stream is "
-        "overdue, its process hangs: restart it; if a stream does not trust the clock, or has other zone data (restart "
-        "its producer, or install the same), see docs/time.md",
+        "overdue, its process hangs: restart it; if a stream has other zone data, restart its producer, or install the "
+        "same; docs/time.md tells when a stream does not trust the clock",
     )
 
 

@@ -5,7 +5,6 @@ Each function reads the system when it is called, and returns None where the sys
 
 from __future__ import annotations
 
-import ctypes
 import os
 import platform
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from chronostream._values import SECOND_NS
 from chronostream.clock import SystemClock
+from chronostream.clock.credibility import ClockSync, clock_sync
 from chronostream.stream.config import REALTIME_PRIORITY
 
 __all__ = [
@@ -27,8 +27,6 @@ __all__ = [
     "sleeps_by",
 ]
 
-_UNSYNCHRONISED = 0x40  # STA_UNSYNC of <sys/timex.h>
-_TIME_ERROR = 5
 _SAMPLES, _READINGS = 20, 100
 
 
@@ -90,43 +88,6 @@ class Room:
     free: int
     files_left: int | None
     writable: bool
-
-
-@dataclass(frozen=True, slots=True)
-class ClockSync:
-    """What the kernel knows about the clock's error.
-
-    Attributes:
-        synchronised: whether a time service adjusts the clock.
-        largest_error_s: the maximum error in seconds.
-    """
-
-    synchronised: bool
-    largest_error_s: float
-
-
-class _TimeX(ctypes.Structure):
-    """The first fields of ``struct timex``, with room for the others."""
-
-    _fields_ = (
-        ("modes", ctypes.c_uint),
-        ("offset", ctypes.c_long),
-        ("frequency", ctypes.c_long),
-        ("largest_error_us", ctypes.c_long),
-        ("estimated_error_us", ctypes.c_long),
-        ("status", ctypes.c_int),
-        ("rest", ctypes.c_char * 256),
-    )
-
-
-def clock_sync() -> ClockSync | None:
-    """Ask the kernel whether a time service adjusts the clock (`adjtimex(2)`); this changes nothing."""
-    answer = _TimeX()
-    state = ctypes.CDLL(None).adjtimex(ctypes.byref(answer))
-    if state < 0:
-        return None  # Some sandboxes forbid the call.
-    synchronised = state != _TIME_ERROR and not answer.status & _UNSYNCHRONISED
-    return ClockSync(synchronised, answer.largest_error_us / 1e6)
 
 
 def reading_ns() -> int:

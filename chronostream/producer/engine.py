@@ -31,7 +31,7 @@ from chronostream.errors import (
 )
 from chronostream.event import EVENT_DTYPE, Event, Frequency, build_mixed_events, to_events
 from chronostream.producer.zones import ZoneWatch, barred_boundaries, behind_published, missed_between
-from chronostream.scheduler import FrequencyState, SchedulerState, Tick
+from chronostream.scheduler import SchedulerState, Step, Tick
 from chronostream.stream.config import StreamConfig, checked_config
 from chronostream.stream.description import Description
 from chronostream.stream.state import Checkpoint, Published, StateWriter
@@ -109,6 +109,7 @@ class Engine:
         self._look_at_ns = clock.boottime_ns() + _LOOK_EVERY_NS
         self._prepared: _Batch | None = None
         self._published_at: tuple[int, int, int] | None = None  # both clocks before it, and the wall clock behind
+        self._saved: Checkpoint | None = None
         self._closed = False
         try:
             if ring is None:
@@ -177,24 +178,17 @@ class Engine:
         if self._published_at is None:
             self._publish_when_due()
         if self._prepared is not None and self._published_at is not None:
-            *readings, visible_ns = self._published_at
+            realtime_ns, boottime_ns, visible_ns = self._published_at
             self._count(self._prepared, visible_ns)
             for tick in self._prepared.ticks:
                 self._sequencer.assign(tick.frequency, tick.boundary_ns)
-            step = self._scheduler.step(*readings)
+            step = self._scheduler.step(realtime_ns, boottime_ns)
         else:
-            readings = list(self._clock.both_ns())
-            step = self._scheduler.step(*readings)
+            realtime_ns, boottime_ns = self._clock.both_ns()
+            step = self._look(realtime_ns, boottime_ns)
             self._emit_ticks(step.ticks)
-        # The first step of a boot is saved, too: only then do readings of its boot clock compare with what is saved.
-        if step.ticks or step.notices or self._saved.boot_id != self._boot_id:
-            self._save(self._scheduler.state, self._boot_id)
-        if step.notices:
-            self._state.save_status(self._scheduler.status())
-        for notice in step.notices:
-            _log.log(notice.kind.level, "%s: %s", self.config.name, notice.message)
+        self._keep(step)
         self._prepare()
-        realtime_ns, boottime_ns = readings
         if boottime_ns >= self._look_at_ns and step.deadline_ns - realtime_ns > _LOOK_AWAY_NS:
             self._look_at_ns = boottime_ns + _LOOK_EVERY_NS
             self._look_at_zone_data()
@@ -209,7 +203,8 @@ class Engine:
 
     def __repr__(self) -> str:
         frequencies = ", ".join(each.label for each in self._frequencies)
-        state = "closed" if self._closed else f"open, {self._saved.position} events"
+        position = 0 if self._saved is None else self._saved.position
+        state = "closed" if self._closed else f"open, {position} events"
         return f"<Engine {self.config.name!r}: {frequencies} in {self.config.timezone}, {state}>"
 
     def __enter__(self) -> Self:
@@ -217,6 +212,21 @@ class Engine:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _look(self, realtime_ns: int, boottime_ns: int) -> Step:
+        """Take a step of the scheduler at these readings, unless there is a reason to doubt the clock."""
+        return self._scheduler.step(realtime_ns, boottime_ns, self._clock.doubt(self.config.trust, realtime_ns))
+
+    def _keep(self, step: Step) -> None:
+        """Save and log what a step came to. A stream whose clock is not believed has no checkpoint, and begins anew."""
+        # The first step of a boot is saved, too: only then do readings of its boot clock compare with what is saved.
+        new = self._saved is None or self._saved.boot_id != self._boot_id
+        if self._scheduler.has_begun and (step.ticks or step.notices or new):
+            self._save(self._scheduler.state, self._boot_id)
+        if step.notices:
+            self._state.save_status(self._scheduler.status())
+        for notice in step.notices:
+            _log.log(notice.kind.level, "%s: %s", self.config.name, notice.message)
 
     def _prepare(self) -> None:
         """Build what the deadline will bring, so that only a comparison and the publish are left to do then."""
@@ -244,6 +254,8 @@ class Engine:
 
         A takeover counts in what it finds in the ring behind the checkpoint, so nothing there may be overwritten yet.
         """
+        if self._saved is None:
+            return  # The stream has not begun, so nothing is due.
         state = self._saved.scheduler
         for start in range(0, len(ticks), self._ring.capacity):
             if start:
@@ -289,14 +301,18 @@ class Engine:
         self._zones = ZoneWatch(self.config.name, self._calendar, self._state.zone_data(), self._clock.realtime_ns())
         state, barred_ns = self._go_on(state)
         self._scheduler = self.config.scheduler(state, same_boot=boot_id == self._boot_id, barred_ns=barred_ns)
+        first = self._look(*self._clock.both_ns()) if state is None else None
         if found is None:
             self._state.describe(wanted)
-        self._save(state, boot_id)
+        if state is not None:
+            self._save(state, boot_id)
         self._state.save_zone_data(self._zones.facts)  # Behind it: whoever finds the old ones reports the change again.
         self._state.save_status(self._scheduler.status())
+        if first is not None:
+            self._keep(first)
 
-    def _restore(self) -> tuple[SchedulerState, bytes]:
-        """Return where the stream ended, and in which boot; a new stream begins now."""
+    def _restore(self) -> tuple[SchedulerState | None, bytes]:
+        """Return where the stream ended, None for a new one, and in which boot."""
         checkpoint = self._state.checkpoint()
         if checkpoint is None:
             if self._ring.head:
@@ -304,10 +320,8 @@ class Engine:
                     f"stream {self.config.name!r} has events but no whole checkpoint: remove it (`chronostream remove "
                     f"{self.config.name}`), and start it anew"
                 )
-            realtime_ns, boottime_ns = self._clock.both_ns()
             self._published = dict.fromkeys(self._frequencies, Published())
-            floors = tuple(FrequencyState(frequency, realtime_ns, 0) for frequency in self._frequencies)
-            return SchedulerState(realtime_ns, boottime_ns, floors), self._boot_id
+            return None, self._boot_id
         self._published = checkpoint.published
         try:
             state = self._counted_in(checkpoint.scheduler, self._published_since(checkpoint.position))
@@ -330,8 +344,10 @@ class Engine:
             _log.warning("%s: the producer before this one died having missed %s", self.config.name, ", ".join(missed))
         return state
 
-    def _go_on(self, restored: SchedulerState) -> tuple[SchedulerState, dict[Frequency, int]]:
+    def _go_on(self, restored: SchedulerState | None) -> tuple[SchedulerState | None, dict[Frequency, int]]:
         """Return from which state to go on after other zone data, and up to which boundaries none may be emitted."""
+        if restored is None:
+            return None, {}
         state, barred_ns = restored, dict[Frequency, int]()
         if not self._zones.steady:
             try:

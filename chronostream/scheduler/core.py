@@ -45,7 +45,8 @@ class Scheduler:
         max_step_s: how far the clock may go forward, beyond what the boot clock confirms, and be believed at once.
         max_hold_s: how long a hold may last before the condition says ``HELD``.
         settle_s: how long a clock that went further must stay there until it is believed.
-        state: where an earlier run ended; None starts a new stream, whose floor is the time of the first step.
+        state: where an earlier run ended; None starts a new stream, whose floor is the time of the first step without
+            a doubt.
         same_boot: whether `state` is of this boot. If not, nothing confirms how much time passed since.
         barred_ns: for a frequency, up to which boundary above its floor none may be emitted: once it passed it is
             missed. That is so where the zone data changed, and the stream has used the boundary's sequence already.
@@ -91,21 +92,26 @@ class Scheduler:
         self._is_held = False
         self._counts: Counter[NoticeKind] = Counter()
 
-    def step(self, realtime_ns: int, boottime_ns: int) -> Step:
+    def step(self, realtime_ns: int, boottime_ns: int, doubt: str = "") -> Step:
         """Return what is due at these readings of both clocks, and when to look again.
 
         Args:
             realtime_ns: the wall clock, Unix nanoseconds. It may go anywhere within int64.
             boottime_ns: the clock that nobody can set, read at the same instant. It never goes back.
+            doubt: why the wall clock may be wrong, for the log. With a doubt, a new stream does not begin, and a
+                quarantine does not settle.
 
         Raises:
             InvalidValueError: the next boundary is outside int64.
         """
         realtime_ns = checked_ns("realtime_ns", realtime_ns)
         boottime_ns = checked_ns("boottime_ns", boottime_ns)
-        if not self._timers:
-            self._begin(realtime_ns, boottime_ns)
-        notices = self._trust.judge(realtime_ns, boottime_ns, self._floor_ns)
+        if not self.has_begun and doubt:
+            notices = self._trust.doubt_first(realtime_ns, boottime_ns, doubt)
+        else:
+            if not self._timers:
+                self._begin(realtime_ns, boottime_ns)
+            notices = self._trust.judge(realtime_ns, boottime_ns, self._floor_ns, doubt)
         ticks: tuple[Tick, ...] = ()
         settling_ns = self._trust.settling_ns
         if settling_ns is not None:
@@ -133,11 +139,16 @@ class Scheduler:
         return believed and self._deadline_ns <= realtime_ns < self._deadline_ns + SECOND_NS
 
     @property
+    def has_begun(self) -> bool:
+        """Whether the stream has a floor: of its state, or since the first step without a doubt."""
+        return bool(self._timers) or self._restored is not None
+
+    @property
     def state(self) -> SchedulerState:
         """The state to continue from after a restart.
 
         Raises:
-            ChronoStreamError: a new stream has none before its first step.
+            ChronoStreamError: a new stream has none before its first step without a doubt.
         """
         if not self._timers:
             if self._restored is None:
@@ -156,7 +167,7 @@ class Scheduler:
         else:
             condition = Condition.HELD if self._is_held else Condition.HOLDING
         missed = dict.fromkeys(self.frequencies, 0)
-        if self._timers or self._restored is not None:
+        if self.has_begun:
             missed = {kept.frequency: kept.missed for kept in self.state.frequencies}
         return SchedulerStatus(condition, missed, {kind: self._counts[kind] for kind in NoticeKind})
 
@@ -222,7 +233,7 @@ class Scheduler:
             notices.append(Notice(NoticeKind.HOLD, message))
         if not self._is_held and max(behind_ns, boottime_ns - self._held_since_ns) > self._max_hold_ns:
             self._is_held = True
-            notices.append(Notice(NoticeKind.HELD, f"{message}: set it right, or wait"))
+            notices.append(Notice(NoticeKind.HELD, f"{message}: {Condition.HELD.advice}"))
         return True
 
 

@@ -44,9 +44,9 @@ class NoticeKind(Enum):
     RELEASED = "released", logging.INFO
     """A hold is over."""
     QUARANTINE = "quarantine", logging.WARNING
-    """The clock is further ahead than `max_step_s`, unconfirmed: nothing is emitted until it has settled."""
+    """The clock is further ahead than `max_step_s`, unconfirmed, or a new stream's clock is in doubt."""
     RETURNED = "returned", logging.INFO
-    """A quarantine ended because the clock came back."""
+    """A quarantine ended because the clock came back, or is no longer in doubt."""
     SETTLED = "settled", logging.WARNING
     """A quarantine ended because the clock stayed where it is, and is believed now."""
     BARRED = "barred", logging.INFO
@@ -89,7 +89,18 @@ class Condition(Enum):
     HELD = "held"
     """The clock is before the floor for longer than `max_hold_s`: somebody should look at it."""
     QUARANTINED = "quarantined"
-    """The clock is far ahead, and not believed yet."""
+    """The clock is far ahead, or a new stream's clock is in doubt: it is not believed yet."""
+
+    @property
+    def advice(self) -> str:
+        """What to do; empty if nothing is."""
+        return _ADVICE.get(self, "")
+
+
+_ADVICE = {
+    Condition.HELD: "set the clock right, or wait; if it is right, `chronostream remove` the stream and start it again",
+    Condition.QUARANTINED: "set the clock right; if it is right, wait until it has settled, or use --trust any",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from chronostream._values import seconds_text, utc_text
-from chronostream.scheduler.step import Notice, NoticeKind
+from chronostream._values import SECOND_NS, seconds_text, utc_text
+from chronostream.scheduler.step import Condition, Notice, NoticeKind
 
 if TYPE_CHECKING:
     from chronostream.scheduler.state import SchedulerState
@@ -53,8 +53,11 @@ class Trust:
 
     @property
     def settling_ns(self) -> int | None:
-        """How much longer a quarantined clock must stay where it is; None while the clock is believed."""
-        return None if self._settles_at_ns is None else self._settles_at_ns - self._boottime_ns
+        """When to look at a quarantined clock again: once it has stayed; None while the clock is believed."""
+        if self._settles_at_ns is None:
+            return None
+        remaining_ns = self._settles_at_ns - self._boottime_ns
+        return remaining_ns if remaining_ns > 0 else SECOND_NS  # With a doubt, staying is not enough.
 
     def reference(self) -> tuple[int, int]:
         """Return what the wall clock should read at the last judgement, and what the boot clock read."""
@@ -64,8 +67,17 @@ class Trust:
         """Return whether these readings would be believed at once."""
         return realtime_ns - boottime_ns - self._trusted_ns <= self._max_step_ns
 
-    def judge(self, realtime_ns: int, boottime_ns: int, floor_ns: int) -> list[Notice]:
-        """Take readings of both clocks into account and return what they show; `quarantined` is the verdict."""
+    def doubt_first(self, realtime_ns: int, boottime_ns: int, doubt: str) -> list[Notice]:
+        """Do not believe the first reading of a new stream; return what there is to log."""
+        notices = [] if self.quarantined else [_doubted(utc_text(realtime_ns), doubt)]
+        self._settles_at_ns = self._boottime_ns = boottime_ns
+        return notices
+
+    def judge(self, realtime_ns: int, boottime_ns: int, floor_ns: int, doubt: str) -> list[Notice]:
+        """Take readings of both clocks into account and return what they show; `quarantined` is the verdict.
+
+        With a `doubt`, which says why the wall clock may be wrong, a quarantine does not end by settling.
+        """
         notices: list[Notice] = []
         offset_ns = realtime_ns - boottime_ns
         moved_ns = offset_ns - self._offset_ns
@@ -78,27 +90,33 @@ class Trust:
 
         ahead_ns = offset_ns - self._trusted_ns
         if ahead_ns > self._max_step_ns:
-            self._settle(ahead_ns, notices, moved=moved)
+            self._settle(ahead_ns, notices, doubt, moved=moved)
             return notices
         if self._settles_at_ns is not None:
             self._settles_at_ns = None
             notices.append(
-                Notice(NoticeKind.RETURNED, f"the clock came back to {utc_text(realtime_ns)}: quarantine over")
+                Notice(NoticeKind.RETURNED, f"the clock reads {utc_text(realtime_ns)} and is believed: quarantine over")
             )
         # Before the floor nothing is due anyway, and a clock that then returns to its place must find it believed.
         if realtime_ns >= floor_ns:
             self._trusted_ns = offset_ns
         return notices
 
-    def _settle(self, ahead_ns: int, notices: list[Notice], *, moved: bool) -> None:
+    def _settle(self, ahead_ns: int, notices: list[Notice], doubt: str, *, moved: bool) -> None:
         now = utc_text(self._offset_ns + self._boottime_ns)
         if self._settles_at_ns is None:
             ahead = seconds_text(ahead_ns)
             text = f"the clock reads {now}, {ahead} more than is confirmed: nothing is emitted until it has stayed"
-            notices.append(Notice(NoticeKind.QUARANTINE, text))
+            notices.append(_doubted(now, doubt) if doubt else Notice(NoticeKind.QUARANTINE, text))
         if self._settles_at_ns is None or moved:
             self._settles_at_ns = self._boottime_ns + self._settle_ns
-        if self._boottime_ns >= self._settles_at_ns:
+        if self._boottime_ns >= self._settles_at_ns and not doubt:
             self._settles_at_ns = None
             self._trusted_ns = self._offset_ns
             notices.append(Notice(NoticeKind.SETTLED, f"the clock stayed and is believed at {now}: quarantine over"))
+
+
+def _doubted(now: str, doubt: str) -> Notice:
+    """Return the notice that the clock, which reads `now`, is not to be believed, however long it stays there."""
+    text = f"the clock reads {now}, {doubt}: nothing is emitted; {Condition.QUARANTINED.advice}"
+    return Notice(NoticeKind.QUARANTINE, text)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from chronostream.clock.credibility import ClockTrust
 from chronostream.errors import InvalidTypeError
 from chronostream.event import EVENT_DTYPE, Frequency
 from chronostream.ring import Layout, Producer, segment_name
@@ -39,7 +40,7 @@ REALTIME_PRIORITY = 40
 _STREAM, _CLOCK, _ACCESS, _PROCESS = Section
 _INSTANCE, _VERSION = (text(EVENT_DTYPE[field].itemsize) for field in ("instance_id", "producer_version"))
 SequencerKind = Literal["counting", "boundary"]
-_SEQUENCER, _COALESCE = choice(*get_args(SequencerKind)), choice(*get_args(Coalesce))
+_SEQUENCER, _COALESCE, _TRUST = (choice(*get_args(kind)) for kind in (SequencerKind, Coalesce, ClockTrust))
 
 
 def default_instance() -> str:
@@ -88,6 +89,14 @@ class StreamConfig:
         "max-hold", DURATION, 300, _CLOCK, "How long the clock may be behind before the status says 'held'."
     )
     settle_s: float = option("settle", DURATION, 10, _CLOCK, "How long the clock must be stable after a larger jump.")
+    trust: ClockTrust = option(
+        "trust",
+        _TRUST,
+        "plausible",
+        _CLOCK,
+        "Which clock to believe that no earlier reading confirms: one with a plausible date, one that a time service "
+        "has synchronized, or any.",
+    )
     max_consumers: int = option(None, INTEGER, 64, _ACCESS, "Slots for registered consumers.")
     mode: int = option("mode", PERMISSIONS, 0o600, _ACCESS, "Permissions of the segment, octal.")
     group: str | int | None = option("group", GROUP, None, _ACCESS, "Group of the segment, by name or number.")

@@ -16,9 +16,10 @@ from chronostream.clock import Clock, SystemClock
 from chronostream.errors import ChronoStreamError, CorruptSegmentError, InvalidValueError
 from chronostream.event import Frequency
 from chronostream.ring import Consumer, RingStatus
+from chronostream.scheduler import Condition
 from chronostream.stream.description import Description
 from chronostream.stream.lateness import percentile_ns
-from chronostream.stream.state import Checkpoint, Freshness, StateReader, StreamZoneData, open_state
+from chronostream.stream.state import Checkpoint, Freshness, Published, StateReader, StreamZoneData, open_state
 
 __all__ = ["EngineStatus", "FrequencyStatus", "Lateness", "StreamStatus", "stream_status"]
 
@@ -174,12 +175,11 @@ def stream_status(name: str, *, any_owner: bool = False) -> StreamStatus:
                 overdue_ns = _mirror_overdue_since_ns(freshness, realtime_ns) if _had_time(found) else None
                 return replace(status, freshness=freshness, overdue_since_ns=overdue_ns)
             checkpoint = state.checkpoint()
-            if checkpoint is None:
-                return status
-            engine = _engine_status(state, checkpoint)
-            judged = engine.condition != "quarantined" and _had_time(found)
-            next_ns = _overdue_boundary_ns(description.timezone, checkpoint, realtime_ns, boottime_ns)
-            return replace(status, engine=engine, overdue_since_ns=next_ns if judged else None)
+            engine = _engine_status(state, description, checkpoint)
+            if engine is None or checkpoint is None or engine.condition == "quarantined" or not _had_time(found):
+                return replace(status, engine=engine)
+            overdue_ns = _overdue_boundary_ns(description.timezone, checkpoint, realtime_ns, boottime_ns)
+            return replace(status, engine=engine, overdue_since_ns=overdue_ns)
         except CorruptSegmentError as error:
             return StreamStatus(found, description, error=str(error))
 
@@ -191,21 +191,31 @@ def _difference(current: ZoneData, name: str) -> str | None:
         return str(error)
 
 
-def _engine_status(state: StateReader, checkpoint: Checkpoint) -> EngineStatus:
+def _engine_status(
+    state: StateReader, description: Description, checkpoint: Checkpoint | None
+) -> EngineStatus | None:
     condition, counts = state.condition()
+    if checkpoint is not None:
+        known = [
+            (each.frequency, each.missed, checkpoint.published[each.frequency])
+            for each in checkpoint.scheduler.frequencies
+        ]
+    elif condition is Condition.QUARANTINED:  # A new stream, whose clock is not believed yet.
+        known = [(frequency, 0, Published()) for frequency in description.frequencies]
+    else:
+        return None
     return EngineStatus(
         condition=condition.value,
         counts={kind.label: count for kind, count in counts.items()},
         frequencies=tuple(
             FrequencyStatus(
-                frequency=known.frequency,
+                frequency=frequency,
                 last_timestamp=last.timestamp if last.sequence else None,
                 last_sequence=last.sequence or None,
-                missed=known.missed,
-                lateness=Lateness.from_counts(*state.lateness(known.frequency)),
+                missed=missed,
+                lateness=Lateness.from_counts(*state.lateness(frequency)),
             )
-            for known in checkpoint.scheduler.frequencies
-            for last in [checkpoint.published[known.frequency]]
+            for frequency, missed, last in known
         ),
     )
 

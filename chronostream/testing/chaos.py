@@ -102,10 +102,27 @@ class Chaos:
         if stays:
             self._host.run_to_deadline()
             return
-        for _ in range(self._chance.randint(0, 3)):
-            self._host.advance(self._chance.randrange(2 * SECOND_NS))
-            self._host.step()
+        self._look_a_few_times(2 * SECOND_NS)
         self._set(-ns)
+
+    def wait_in_doubt(self) -> None:
+        """Let a new stream look at a clock that is in doubt, and maybe die."""
+        self._look_a_few_times(self._unit_ns)
+        if self._happens(2):
+            self._host.die(self._chance.choice(_DEATHS))
+            self._be_away()
+            self._come_back()
+            self._look_a_few_times(self._unit_ns)
+
+    def begin(self, off_ns: int) -> None:
+        """Set a clock right that was off by `off_ns`, so that the stream begins."""
+        self._host.begin(off_ns)
+        self._start_ns -= off_ns
+
+    def _look_a_few_times(self, most_ns: int) -> None:
+        for _ in range(self._chance.randint(0, 3)):
+            self._host.advance(self._chance.randrange(most_ns))
+            self._host.step()
 
     def _die(self) -> None:
         self._kill()

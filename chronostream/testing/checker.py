@@ -110,6 +110,10 @@ class Checker:
     def _check_state(self) -> None:
         state = StateReader(self._host.engine.ring.application)
         checkpoint, (condition, _) = state.checkpoint(), state.condition()
+        if self._host.clock.is_doubted and any(self.events.values()):
+            raise Violation("there are events of a clock that was in doubt from the start")
+        if self._host.clock.is_doubted and condition is Condition.QUARANTINED:
+            return
         if checkpoint is None:
             raise Violation("there is no whole checkpoint")
         for known in checkpoint.scheduler.frequencies:

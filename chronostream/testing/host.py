@@ -17,11 +17,12 @@ import numpy.typing as npt
 from chronostream import ring
 from chronostream._values import SECOND_NS
 from chronostream.clock import FakeClock
+from chronostream.clock.credibility import ClockTrust
 from chronostream.event import EVENT_DTYPE
 from chronostream.producer.engine import Engine
 from chronostream.stream.config import StreamConfig
 
-__all__ = ["Death", "Emitted", "SimulatedHost"]
+__all__ = ["Death", "Emitted", "SimulatedClock", "SimulatedHost"]
 
 _BOOT_ID_SIZE = 16
 _MILLION = 1_000_000
@@ -48,6 +49,16 @@ class _Died(BaseException):
     """Ends an engine's step; a `BaseException`, so that no handler in the engine catches it."""
 
 
+class SimulatedClock(FakeClock):
+    """A clock that is in doubt at times."""
+
+    is_doubted = False
+
+    def doubt(self, trust: ClockTrust, realtime_ns: int) -> str:
+        """Return why not to believe this reading; empty: believe it."""
+        return super().doubt(trust, realtime_ns) or ("not set yet" if self.is_doubted else "")
+
+
 class Emitted:
     """Published records, shape ``(n,)``, and for each the Unix nanoseconds at which it became visible."""
 
@@ -64,6 +75,7 @@ class SimulatedHost:
         config: the stream.
         start_ns: the first reading of the clock, Unix nanoseconds.
         chance: source of boot ids and of the exact points of death.
+        off_ns: how wrong the clock is at first; unless 0, it is in doubt until `begin`.
 
     Attributes:
         deadline_ns: when the engine is to be stepped next, Unix nanoseconds.
@@ -75,10 +87,12 @@ class SimulatedHost:
         deaths: the number of deaths at each point.
     """
 
-    def __init__(self, config: StreamConfig, start_ns: int, chance: random.Random) -> None:
+    def __init__(self, config: StreamConfig, start_ns: int, chance: random.Random, off_ns: int = 0) -> None:
         self.config = config
         self._chance = chance
-        self.clock = FakeClock(start_ns, boottime_ns=chance.randrange(10**15), boot_id=self._new_boot_id())
+        boottime_ns = chance.randrange(10**15)
+        self.clock = SimulatedClock(start_ns + off_ns, boottime_ns=boottime_ns, boot_id=self._new_boot_id())
+        self.clock.is_doubted = off_ns != 0
         self.elapsed_ns = 0
         self.drift_ppm = 0
         self.born_ns = start_ns
@@ -118,6 +132,13 @@ class SimulatedHost:
         """Set the clock, forward or back."""
         self.clock.step(by_ns)
         self.calm_since_ns = None
+
+    def begin(self, off_ns: int) -> None:
+        """Set a clock right that was in doubt by `off_ns`: now the stream begins."""
+        self.set_clock(-off_ns)
+        self.clock.is_doubted = False
+        self.born_ns = self.clock.realtime_ns()
+        self.step()
 
     def run_to_deadline(self, late_ns: int = 0) -> None:
         """Let time pass until the clock reads `late_ns` after the deadline, and step the engine."""
@@ -160,7 +181,8 @@ class SimulatedHost:
     def reboot(self, off_ns: int) -> None:
         """Reboot, with the clock off by `off_ns`. The engine must have been stopped or killed before."""
         realtime_ns = self.clock.realtime_ns() + off_ns
-        self.clock = FakeClock(realtime_ns, boottime_ns=self._chance.randrange(10**11), boot_id=self._new_boot_id())
+        boottime_ns = self._chance.randrange(10**11)
+        self.clock = SimulatedClock(realtime_ns, boottime_ns=boottime_ns, boot_id=self._new_boot_id())
         self.calm_since_ns = None
 
     def emitted(self) -> Emitted:

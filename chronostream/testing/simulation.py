@@ -44,6 +44,8 @@ ZONES = (
 
 _DAY_NS = PERIOD_NS[Frequency.DAY]
 _STARTS_S = range(94_694_400, 2_051_222_400)  # 1973 to 2034
+# A clock without a battery starts in the past or anywhere.
+_FIRST_OFF_NS = (0, 0, -40 * 366 * _DAY_NS, 70 * 366 * _DAY_NS)
 _MAX_DAYS = 150 * 366  # From the latest start, this is still within int64 nanoseconds.
 _FREQUENCIES = ((1,), (1, 2), (1, 2, 3, 4), (2, 3), (3, 4), (4,))
 # Check after this many publishes, and after each action with this probability.
@@ -192,10 +194,15 @@ def _run(plan: Plan, number: int, on_progress: Callable[[float], object] | None)
     """Run one host from start to end."""
     chance = random.Random(f"{plan.seed} host {number}")  # noqa: S311 - must be repeatable
     start_s = random.Random(f"{plan.seed} start").choice(_STARTS_S)  # noqa: S311 - likewise; equal on all hosts
-    host = SimulatedHost(_config(plan, number), start_s * SECOND_NS + chance.randrange(SECOND_NS), chance)
+    start_ns, off_ns = start_s * SECOND_NS + chance.randrange(SECOND_NS), chance.choice(_FIRST_OFF_NS)
+    host = SimulatedHost(_config(plan, number), start_ns, chance, off_ns)
     try:
         checker = Checker(host)
         chaos = Chaos(host, PERIOD_NS[plan.frequencies[0]], chance)
+        if off_ns:
+            chaos.wait_in_doubt()
+            checker.check()
+            chaos.begin(off_ns)
         end_ns, reported_ns = plan.days * _DAY_NS, 0
         while host.elapsed_ns < end_ns:
             chaos.act()

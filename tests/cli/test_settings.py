@@ -25,6 +25,7 @@ catch-up-window = "2h"
 max-step = 600
 max-hold = 0.5
 settle = "3s"
+trust = "synced"
 mode = "640"
 group = 0
 remove = true
@@ -66,6 +67,7 @@ def test_each_key_sets_what_its_flag_sets(tmp_path: Path) -> None:
         max_step_s=600,
         max_hold_s=0.5,
         settle_s=3,
+        trust="synced",
         mode=0o640,
         group=0,
         remove=True,

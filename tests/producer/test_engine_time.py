@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from chronostream.boundaries import count_boundaries
-from chronostream.clock import FakeClock
+from chronostream.clock import FakeClock, credibility
+from chronostream.clock.credibility import ClockTrust
 from chronostream.scheduler import NoticeKind
 from tests.engine_harness import DAY, DAY_S, HOUR, HOUR_S, MINUTE, NOON_S, NS, SECOND, START_NS, YEAR_S, Emitted, Run
 
@@ -104,7 +105,7 @@ def test_row_step_back_beyond_max_hold_is_held_and_logged_as_an_error(run: Run) 
     [text] = [text for level, text in run.lines if level == logging.ERROR]
     assert text == (
         f"{run.name}: the clock is 300.500 s before 2023-11-14T12:00:01Z, until when nothing is due: "
-        "set it right, or wait"
+        "set the clock right, or wait; if it is right, `chronostream remove` the stream and start it again"
     )
     assert run.after(301) == []
     assert run.after(1) == _seconds(2)
@@ -235,6 +236,76 @@ def test_row_leap_smear_is_nothing_special() -> None:
             run.clock.advance(60 * NS + 694_444)
             assert run.look() == [(MINUTE, 60 * minute)]
             assert run.lines == []
+
+
+class DoubtedClock(FakeClock):
+    """A clock that is not believed before it is set to a time after noon."""
+
+    def doubt(self, trust: ClockTrust, realtime_ns: int) -> str:
+        del trust
+        return "" if START_NS <= realtime_ns < START_NS + YEAR_S * NS else "not set yet"
+
+
+@pytest.mark.parametrize("first_s", [0, 4_000_000_000], ids=["1970", "2096"])
+@pytest.mark.parametrize("end", [Run.die, Run.stop], ids=["killed", "stopped"])
+def test_row_first_reading_in_doubt_emits_nothing_and_misses_nothing(first_s: int, end: Callable[[Run], None]) -> None:
+    with Run(SECOND, HOUR) as run:
+        run.clock = DoubtedClock(first_s * NS)
+        for _ in range(2):  # The second engine knows no more than the first.
+            run.start()
+            assert run.second_by_second(5) == []
+            assert (run.status().condition, run.facts()) == ("quarantined", {"quarantine": 1})
+            assert [(level, "not set yet" in text) for level, text in run.lines] == [(logging.WARNING, True)]
+            assert [(each.last_sequence, each.missed) for each in run.status().frequencies] == [(None, 0), (None, 0)]
+            end(run)
+        run.start()
+        assert run.set_clock(START_NS / NS - run.clock.realtime_ns() / NS) == []
+        assert run.second_by_second(3) == _seconds(1, 2, 3)
+        assert run.status().condition == "running"
+        assert (run.facts()["quarantine"], run.facts()["returned"], run.missed(), run.missed(HOUR)) == (1, 1, 0, 0)
+        lateness = run.status().frequencies[0].lateness
+        assert lateness is not None
+        assert lateness.max_ns == NS // 2
+        run.check_accounts()
+        assert run.restart() == []
+        assert run.after(1) == _seconds(4)
+
+
+def test_row_quarantine_in_doubt_does_not_settle() -> None:
+    with Run() as run:
+        run.clock = DoubtedClock(START_NS)
+        run.start()
+        run.after(1)
+        assert run.set_clock(70 * YEAR_S) == []
+        assert run.second_by_second(60) == []
+        assert run.set_clock(-70 * YEAR_S) == _seconds(2)
+        assert run.facts() == {"step_forward": 1, "step_back": 1, "quarantine": 1, "returned": 1, "late": 1, "gap": 1}
+
+
+@pytest.mark.parametrize(
+    ("trust", "first_s", "condition"),
+    [
+        ("plausible", 0, "quarantined"),
+        ("plausible", 4_000_000_000, "quarantined"),
+        ("plausible", 1_800_000_000, "running"),
+        ("synced", 1_800_000_000, "quarantined"),
+        ("any", 0, "running"),
+        ("any", 4_000_000_000, "running"),
+    ],
+)
+def test_row_first_reading_is_believed_as_configured(
+    monkeypatch: pytest.MonkeyPatch, trust: ClockTrust, first_s: int, condition: str
+) -> None:
+    class UnsynchronizedClock(FakeClock):
+        def doubt(self, trust: ClockTrust, realtime_ns: int) -> str:
+            return credibility.doubt(trust, realtime_ns)
+
+    monkeypatch.setattr(credibility, "clock_sync", lambda: None)
+    with Run(trust=trust) as run:
+        run.clock = UnsynchronizedClock(first_s * NS)
+        run.start()
+        run.look()
+        assert run.status().condition == condition
 
 
 def test_row_first_start_has_its_floor_at_now_even_on_a_boundary() -> None:

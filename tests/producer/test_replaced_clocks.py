@@ -11,8 +11,9 @@ from chronostream.producer.engine import Engine
 from chronostream.ring import Consumer
 from chronostream.stream.config import StreamConfig
 from chronostream.stream.status import stream_status
+from chronostream.version import EARLIEST_NS
 from tests.process_harness import Programs
-from tests.ring.harness import path_of
+from tests.ring.harness import TIMEOUT_S, path_of
 from tests.ring.test_replaced_clocks import FAKETIME
 
 _RATES = (0.9995, 1.0005, 0.916667, 1.083333, 0.9, 1.1)
@@ -43,7 +44,37 @@ engine.run(stop, each_turn=lambda: engine.ring.head >= end and stop.set())
 """
 
 
-@pytest.mark.skipif(FAKETIME is None and "CI" not in os.environ, reason="libfaketime is not installed")
+_needs_faketime = pytest.mark.skipif(FAKETIME is None and "CI" not in os.environ, reason="libfaketime is not installed")
+
+
+@_needs_faketime
+@pytest.mark.parametrize("date", ["1970-01-02", "2000-01-01"])
+def test_a_producer_that_starts_in_the_past_waits_in_quarantine_unless_told_to_believe_any_clock(
+    name: str, programs: Programs, date: str
+) -> None:
+    assert FAKETIME is not None, "CI needs libfaketime (apt install faketime)"
+    fake = os.environ | {"LD_PRELOAD": str(FAKETIME), "FAKETIME": f"@{date} 00:00:00", "TZ": "UTC"}
+    waiting = programs.chronostream("run", name, env=fake)
+    lines = [waiting.err.line(), waiting.err.line()]
+    [doubt] = [line for line in lines if "WARNING" in line]
+    assert f"the clock reads {date}T00:00:0" in doubt
+    assert "before 2026-01-01T00:00:00Z, when this version of ChronoStream did not exist: nothing is emitted" in doubt
+    status = programs.chronostream("status", name)
+    assert status.wait() == 0
+    assert "  clock      quarantined  zone UTC" in (text := status.out.rest())
+    assert "  advice     set the clock right" in text
+    assert waiting.stop()[0] == 0
+    engine = stream_status(name).engine
+    assert engine is not None
+    assert [(each.last_sequence, each.missed) for each in engine.frequencies] == [(None, 0)]
+    believing = programs.run(name, "--trust", "any", env=fake)
+    with Consumer.attach(name, register=False) as consumer:
+        assert consumer.wait(TIMEOUT_S)
+        assert consumer.read(1)["timestamp"].tolist()[0] < EARLIEST_NS
+    assert believing.stop()[0] == 0
+
+
+@_needs_faketime
 def test_a_clock_slewed_in_either_direction_from_hours_ahead_settles_and_is_nothing_special(
     name: str, programs: Programs
 ) -> None:

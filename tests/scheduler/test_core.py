@@ -456,6 +456,57 @@ def test_a_small_step_back_before_the_floor_is_a_hold_although_it_could_be_slewi
     assert run.second_by_second(2) == [2]
 
 
+def test_a_new_stream_begins_once_its_clock_is_not_in_doubt_and_has_missed_nothing() -> None:
+    scheduler = Scheduler([SECOND, DAY])
+    waiting = [scheduler.step(second * _NS, second * _NS, "not set yet") for second in range(20)]
+    assert [step.ticks for step in waiting] == [()] * 20
+    assert [step.deadline_ns for step in waiting] == [second * _NS for second in range(1, 21)]
+    [notice] = [notice for step in waiting for notice in step.notices]
+    assert notice.kind is NoticeKind.QUARANTINE
+    assert notice.message.startswith("the clock reads 1970-01-01T00:00:00Z, not set yet: nothing is emitted; set the ")
+    assert (scheduler.status().condition, scheduler.has_begun) == (Condition.QUARANTINED, False)
+    begun = scheduler.step(_NOON_S * _NS + 1, 20 * _NS)
+    assert (begun.ticks, begun.deadline_ns) == ((), (_NOON_S + 1) * _NS)
+    assert [notice.kind for notice in begun.notices] == [NoticeKind.RETURNED]
+    assert (scheduler.status().condition, scheduler.status().missed) == (Condition.RUNNING, {SECOND: 0, DAY: 0})
+    assert scheduler.step((_NOON_S + 1) * _NS, 21 * _NS).ticks == (Tick(SECOND, (_NOON_S + 1) * _NS),)
+
+
+def test_a_quarantine_does_not_settle_as_long_as_the_clock_is_in_doubt() -> None:
+    run = Run()
+    run.set_clock(70 * _YEAR_S)
+    for _ in range(30):
+        run.clock.advance(_NS)
+        step = run.scheduler.step(*run.clock.both_ns(), "not set")
+        assert step.ticks == ()
+        assert step.deadline_ns > run.clock.realtime_ns()
+    assert run.condition() is Condition.QUARANTINED
+    assert run.after(1) == _seconds([1])
+
+
+def test_a_quarantine_that_begins_in_doubt_says_why() -> None:
+    run = Run()
+    run.clock.step(70 * _YEAR_S * _NS)
+    step = run.scheduler.step(*run.clock.both_ns(), "after 2036")
+    assert [notice.kind for notice in step.notices] == [NoticeKind.STEP_FORWARD, NoticeKind.QUARANTINE]
+    assert "Z, after 2036: nothing is emitted; set the clock right" in step.notices[1].message
+
+
+def test_a_doubt_does_not_stop_a_stream_whose_clock_goes_on() -> None:
+    run = Run()
+    restored = Scheduler([SECOND], state=run.scheduler.state)
+    run.clock.advance(_NS)
+    for scheduler in (run.scheduler, restored):
+        assert scheduler.step(*run.clock.both_ns(), "not set").ticks == (Tick(SECOND, (_NOON_S + 1) * _NS),)
+
+
+def test_a_hold_of_years_says_how_to_begin_anew() -> None:
+    run = Run()
+    run.set_clock(-70 * _YEAR_S)
+    assert run.notices[-1] is NoticeKind.HELD
+    assert "if it is right, `chronostream remove` the stream and start it again" in run.last.notices[-1].message
+
+
 # What the table rests on.
 
 

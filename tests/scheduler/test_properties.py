@@ -206,6 +206,25 @@ def test_no_clock_is_believed_far_ahead_unless_it_was_seen_to_stay(start_ns: int
             assert run.scheduler.state.frequencies == before.frequencies
 
 
+@settings(max_examples=100)
+@given(_STARTS_NS, _SOME_FREQUENCIES, _WILD_MOVES, st.integers(-50 * _YEAR_NS, 80 * _YEAR_NS), _WILD_MOVES)
+def test_whatever_a_clock_in_doubt_did_a_stream_begins_as_though_it_had_been_right(
+    start_ns: int, frequencies: tuple[Frequency, ...], doubted: list[Move], off_ns: int, moves: list[Move]
+) -> None:
+    run, witness = Run(start_ns, frequencies), Run(start_ns, frequencies)
+    run.scheduler = Scheduler(frequencies)
+    run.clock.step(off_ns)
+    for move in [("step", 0), *doubted]:
+        run.move_unseen(("step", 0) if move[0] == "restart" else move)
+        run.last = run.scheduler.step(*run.clock.both_ns(), "not set")
+        assert run.last.ticks == ()
+    run.clock.step(start_ns - run.clock.realtime_ns())
+    run.look()
+    for move in moves:
+        assert run.move(move).ticks == witness.move(move).ticks
+    assert run.scheduler.state.frequencies == witness.scheduler.state.frequencies
+
+
 _SLEWS = st.lists(
     st.tuples(
         st.sampled_from((500, 83_333, 100_000)) | st.integers(0, 100_000), st.booleans(), st.integers(1, 6 * _NS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shlex
 import subprocess
 import sys
@@ -51,7 +52,7 @@ def test_what_is_given_changes_nothing_else() -> None:
 
 def test_no_stream_is_left_behind() -> None:
     simulate(3, days=0.001)
-    assert not [name for name in ring.list_names() if name.startswith("simulation-")]
+    assert not [name for name in ring.list_names() if name.startswith(f"simulation-{os.getpid()}-")]
 
 
 def test_engines_may_log_again_afterwards() -> None:
@@ -109,9 +110,7 @@ def _number_from_the_first_boundary_on(patch: Patch) -> None:
 
 def _look_a_second_ahead(patch: Patch) -> None:
     real = Scheduler.step
-    patch.setattr(
-        Scheduler, "step", lambda self, realtime_ns, boottime_ns: real(self, realtime_ns + 10**9, boottime_ns)
-    )
+    patch.setattr(Scheduler, "step", lambda self, now_ns, *rest: real(self, now_ns + self.has_begun * 10**9, *rest))
 
 
 def _leave_out_what_was_not_saved(patch: Patch) -> None:
@@ -122,7 +121,8 @@ def _save_before_publishing(patch: Patch) -> None:
     real = engine.Engine._emit_ticks
 
     def emit(self: engine.Engine, ticks: Any) -> None:
-        self._save(self._scheduler.state, self._boot_id)
+        if self._scheduler.has_begun:
+            self._save(self._scheduler.state, self._boot_id)
         real(self, ticks)
 
     patch.setattr(engine.Engine, "_emit_ticks", emit)
