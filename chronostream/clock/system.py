@@ -13,6 +13,7 @@ import select
 import threading
 import time
 import uuid
+from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self, get_args
 
@@ -46,6 +47,8 @@ _LEAD_GROWTH, _LEAD_DECAY = 1.25, 0.995
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _NO_BOOT_ID = bytes(16)
+# Each line is a clock, and the seconds and nanoseconds by which it is shifted in this process's time namespace.
+_TIME_OFFSETS = Path("/proc/self/timens_offsets")
 
 # Two readings within this time count as one instant; after so many attempts, the last pair is taken.
 _ONE_INSTANT_NS = 100_000
@@ -109,14 +112,23 @@ class SystemClock:
         return realtime_ns, boottime_ns
 
     def boot_id(self) -> bytes:
-        """Return the kernel's random id of this boot, 16 bytes; all zero where the system has none.
+        """Return 16 bytes that stay the same as long as readings of `boottime_ns` compare.
 
-        Ids of zero do not tell two boots apart; a `boottime_ns` that went back still does.
+        They are the kernel's random id of this boot, and the offset of this time namespace, if it has one. They
+        are all zero where the system has no such id: then only a `boottime_ns` that went back shows another boot.
         """
         try:
-            return uuid.UUID(_BOOT_ID.read_text("ascii").strip()).bytes
+            boot_id = uuid.UUID(_BOOT_ID.read_text("ascii").strip()).bytes
         except OSError:
             return _NO_BOOT_ID
+        try:
+            # The offsets, not the namespace's number: the kernel gives that to another one when this one is gone.
+            offsets = [line.split()[1:] for line in _TIME_OFFSETS.read_text("ascii").splitlines()]
+        except OSError:
+            return boot_id  # Before Linux 5.6, there are no time namespaces.
+        if not any(int(offset) for clock in offsets for offset in clock):
+            return boot_id
+        return blake2b(repr(offsets).encode(), key=boot_id, digest_size=len(boot_id)).digest()
 
     def doubt(self, trust: ClockTrust, realtime_ns: int) -> str:
         """Return why not to believe this reading, by its date and by what the kernel says; empty: believe it."""

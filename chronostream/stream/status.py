@@ -191,9 +191,7 @@ def _difference(current: ZoneData, name: str) -> str | None:
         return str(error)
 
 
-def _engine_status(
-    state: StateReader, description: Description, checkpoint: Checkpoint | None
-) -> EngineStatus | None:
+def _engine_status(state: StateReader, description: Description, checkpoint: Checkpoint | None) -> EngineStatus | None:
     condition, counts = state.condition()
     if checkpoint is not None:
         known = [

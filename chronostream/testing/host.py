@@ -179,9 +179,12 @@ class SimulatedHost:
         self.step()
 
     def reboot(self, off_ns: int) -> None:
-        """Reboot, with the clock off by `off_ns`. The engine must have been stopped or killed before."""
+        """Reboot, with the clock off by `off_ns`, or go to another time namespace, where the boot clock reads anything.
+
+        The engine must have been stopped or killed before.
+        """
         realtime_ns = self.clock.realtime_ns() + off_ns
-        boottime_ns = self._chance.randrange(10**11)
+        boottime_ns = self._chance.randrange(self._chance.choice((10**11, 10**18)))
         self.clock = SimulatedClock(realtime_ns, boottime_ns=boottime_ns, boot_id=self._new_boot_id())
         self.calm_since_ns = None
 

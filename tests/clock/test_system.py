@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
+import subprocess
+import sys
 import threading
 import time
 import uuid
@@ -16,6 +19,7 @@ import pytest
 from chronostream.clock import Stop, SystemClock, Wake, system, timerfd
 from chronostream.clock.system import Strategy
 from chronostream.errors import ClosedError, InvalidValueError
+from tests.ring.harness import needs_root
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -95,6 +99,48 @@ def test_the_boot_id_is_zero_where_the_system_has_none(
 ) -> None:
     monkeypatch.setattr(system, "_BOOT_ID", tmp_path / "missing")
     assert clock.boot_id() == bytes(16)
+
+
+def test_the_boot_id_is_the_kernels_where_the_system_has_no_time_namespaces(
+    clock: SystemClock, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    plain = clock.boot_id()
+    monkeypatch.setattr(system, "_TIME_OFFSETS", tmp_path / "missing")
+    assert clock.boot_id() == plain
+
+
+def test_the_boot_id_is_another_one_where_the_boot_clock_is_shifted(
+    clock: SystemClock, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    offsets = tmp_path / "timens_offsets"
+    monkeypatch.setattr(system, "_TIME_OFFSETS", offsets)
+    ids = []
+    for shift in ("0         0", "1000000         0", "-5 0", "0 1", "1000000         0"):
+        offsets.write_text(f"monotonic           0         0\nboottime      {shift}\n")
+        ids.append(clock.boot_id())
+    assert [len(boot_id) for boot_id in ids] == [16] * 5
+    assert ids[4] == ids[1]
+    assert len(set(ids)) == 4
+    monkeypatch.undo()
+    assert clock.boot_id() == ids[0]
+
+
+_BOOT_OF_A_PROCESS = "from chronostream import SystemClock; print(SystemClock().boot_id().hex())"
+
+
+@needs_root
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="there is no unshare here")
+def test_a_process_in_another_time_namespace_has_another_boot_only_if_its_clock_is_shifted(clock: SystemClock) -> None:
+    ids = []
+    for shift in ([], ["--boottime", "1000000"], ["--boottime", "2000000"], ["--boottime", "1000000"]):
+        command = ["unshare", "-T", *shift, sys.executable, "-c", _BOOT_OF_A_PROCESS]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.stderr.startswith("unshare:"):
+            pytest.skip(f"no time namespace of its own here: {done.stderr}")
+        ids.append(done.stdout.strip())
+    assert ids[0] == clock.boot_id().hex()
+    assert ids[3] == ids[1]
+    assert len(set(ids)) == 3
 
 
 def test_the_strategy_can_be_chosen(clock: SystemClock) -> None:

@@ -196,6 +196,17 @@ def test_row_restart_after_a_reboot_believes_a_short_absence_and_quarantines_a_l
     assert run.status().condition == "quarantined"
 
 
+@pytest.mark.parametrize("shift_s", [-900, 1_000_000])
+def test_row_restart_in_another_time_namespace_is_no_step_of_the_clock(run: Run, shift_s: int) -> None:
+    run.after(1)
+    realtime_ns, boottime_ns = run.clock.both_ns()
+    run.clock = FakeClock(realtime_ns, boottime_ns=boottime_ns + shift_s * NS, boot_id=b"a time namespace")
+    run.clock.advance(NS)
+    assert run.restart() == _seconds(2)
+    assert run.second_by_second(2) == _seconds(3, 4)
+    assert (set(run.facts()) <= {"late"}, run.missed()) == (True, 0)
+
+
 def _slew(run: Run, ppm: int) -> Emitted:
     """Let a second pass on a slewed wall clock, look, and return what is emitted."""
     boot_ns = NS * 1_000_000 // (1_000_000 + ppm)

@@ -1,8 +1,11 @@
-"""An engine in a process whose wall clock runs too fast or too slow, by libfaketime, beside the real boot clock."""
+"""Producers in processes whose clocks are replaced: the wall clock by libfaketime, the boot clock by a namespace."""
 
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+import sys
 
 import pytest
 
@@ -13,7 +16,7 @@ from chronostream.stream.config import StreamConfig
 from chronostream.stream.status import stream_status
 from chronostream.version import EARLIEST_NS
 from tests.process_harness import Programs
-from tests.ring.harness import TIMEOUT_S, path_of
+from tests.ring.harness import TIMEOUT_S, needs_root, path_of
 from tests.ring.test_replaced_clocks import FAKETIME
 
 _RATES = (0.9995, 1.0005, 0.916667, 1.083333, 0.9, 1.1)
@@ -101,3 +104,29 @@ def test_a_clock_slewed_in_either_direction_from_hours_ahead_settles_and_is_noth
     finally:
         for stream in names:
             path_of(stream).unlink(missing_ok=True)
+
+
+@needs_root
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="there is no unshare here")
+@pytest.mark.parametrize("shift_s", [1_000_000, 2_000_000_000])
+def test_a_producer_in_another_time_namespace_sees_no_step_of_the_clock(name: str, shift_s: int) -> None:
+    code = f"""
+from chronostream import StreamConfig
+from chronostream.producer.engine import Engine
+with Engine(StreamConfig(name={name!r}, capacity=64)) as engine:
+    engine.step()
+"""
+    with Engine(StreamConfig(name=name, capacity=64)) as engine:
+        engine.step()
+    command = ["unshare", "-T", "--boottime", str(shift_s), sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+    if done.stderr.startswith("unshare:"):
+        pytest.skip(f"no time namespace of its own here: {done.stderr}")
+    assert done.returncode == 0, done.stderr
+    for _ in range(2):  # And again, when the next one is outside.
+        status = stream_status(name).engine
+        assert status is not None
+        kinds = ("step_forward", "step_back", "quarantine", "hold")
+        assert (status.condition, [status.counts[kind] for kind in kinds]) == ("running", [0, 0, 0, 0])
+        with Engine(StreamConfig(name=name, capacity=64)) as engine:
+            engine.step()
