@@ -34,10 +34,7 @@ def print_streams(format_: str, plain: Sequence[object], lines: Iterable[str]) -
 
 def duration_text(ns: float) -> str:
     """Return a duration with three figures, such as ``12.3 µs``."""
-    for unit, unit_ns in _DURATIONS:
-        if ns >= unit_ns:
-            return f"{_three_figures(ns / unit_ns)} {unit}"
-    return f"{ns:.0f} ns"
+    return _scaled(ns, _DURATIONS) or f"{ns:.0f} ns"
 
 
 def age_text(seconds: float) -> str:
@@ -53,10 +50,7 @@ def age_text(seconds: float) -> str:
 
 def rate_text(per_second: float) -> str:
     """Return a rate with three figures, such as ``1.25 M/s``."""
-    for prefix, factor in _RATES:
-        if per_second >= factor:
-            return f"{_three_figures(per_second / factor)} {prefix}/s"
-    return f"{_three_figures(per_second)}/s"
+    return f"{_scaled(per_second, _RATES) or _three_figures(per_second)}/s"
 
 
 def size_text(size: int) -> str:
@@ -65,6 +59,11 @@ def size_text(size: int) -> str:
         if size >= 1 << power:
             return f"{size / (1 << power):.1f} {unit}"
     return f"{size >> 10} KiB"
+
+
+def _scaled(value: float, units: Iterable[tuple[str, float]]) -> str:
+    """Return a value with three figures in the first unit that it reaches; empty if it reaches none."""
+    return next((f"{_three_figures(value / factor)} {unit}" for unit, factor in units if value >= factor), "")
 
 
 def _three_figures(value: float) -> str:
