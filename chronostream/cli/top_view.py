@@ -37,6 +37,8 @@ _POWERS = range(10, 33, 2)
 _CAUTION, _DANGER = 0.5, 0.9
 _LATE_NS = 100_000_000
 _DURATION_WIDTH = len("99.9 ms")
+_Column = tuple[str, JustifyMethod, int, int]
+"""Title, alignment and least width of a column, and from which width of the terminal on it is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,32 +189,31 @@ def _what(stream: StreamStatus) -> str:
 
 
 def _frequencies(frequencies: Iterable[FrequencyChange], now_ns: int, window_s: float, width: int) -> Table:
-    grid = _Grid(width)
-    grid.add_column("EVENT", 10 if width >= _NARROW else 0, right=False)
-    grid.add_column("LAST", 9, right=False)
-    grid.add_column("SEQUENCE", 11, from_width=_NARROW)
-    grid.add_column("MISSED", 7)
-    for title, from_width in (("LATE p50", _MEDIUM), ("p99", _MEDIUM), ("p99.9", _WIDE), ("MAX", _MEDIUM)):
-        grid.add_column(title, _DURATION_WIDTH, from_width=from_width)
-    grid.add_column(f"MAX {window_s:g} s", _DURATION_WIDTH, from_width=_WIDE)
-    grid.add_column("1µs  SHAPE  4s", len(_POWERS) + 1, right=False, from_width=_WIDE)
+    rows: list[list[RenderableType]] = []
     for frequency in frequencies:
-        now = frequency.now
+        now, late = frequency.now, frequency.now.lateness
         missed = _count_and_news(now.missed, frequency.missed, "yellow")
-        if now.last_timestamp is None or now.last_sequence is None or now.lateness is None:
-            grid.add_row(now.frequency.label, Text("none yet", "dim"), "", missed)
+        if now.last_timestamp is None or now.last_sequence is None or late is None:
+            rows.append([now.frequency.label, Text("none yet", "dim"), "", missed])
             continue
-        late = now.lateness
-        grid.add_row(
-            now.frequency.label,
-            age_text((now_ns - now.last_timestamp) / SECOND_NS) + (" ago" if width >= _NARROW else ""),
-            f"{now.last_sequence:,}",
-            missed,
-            *map(_late, (late.p50_ns, late.p99_ns, late.p99_9_ns, late.max_ns)),
-            _late(frequency.recent.max_ns) if frequency.recent else Text("-", "dim"),
-            Text(shape_text(late.counts), "cyan"),
-        )
-    return grid.table
+        ago = age_text((now_ns - now.last_timestamp) / SECOND_NS) + (" ago" if width >= _NARROW else "")
+        figures = [_late(ns) for ns in (late.p50_ns, late.p99_ns, late.p99_9_ns, late.max_ns)]
+        recent = _late(frequency.recent.max_ns) if frequency.recent else Text("-", "dim")
+        shape = Text(shape_text(late.counts), "cyan")
+        rows.append([now.frequency.label, ago, f"{now.last_sequence:,}", missed, *figures, recent, shape])
+    columns: list[_Column] = [
+        ("EVENT", "left", 10 if width >= _NARROW else 0, 0),
+        ("LAST", "left", 9, 0),
+        ("SEQUENCE", "right", 11, _NARROW),
+        ("MISSED", "right", 7, 0),
+        ("LATE p50", "right", _DURATION_WIDTH, _MEDIUM),
+        ("p99", "right", _DURATION_WIDTH, _MEDIUM),
+        ("p99.9", "right", _DURATION_WIDTH, _WIDE),
+        ("MAX", "right", _DURATION_WIDTH, _MEDIUM),
+        (f"MAX {window_s:g} s", "right", _DURATION_WIDTH, _WIDE),
+        ("1µs  SHAPE  4s", "left", len(_POWERS) + 1, _WIDE),
+    ]
+    return _table(width, columns, rows)
 
 
 def _late(ns: int) -> Text:
@@ -221,24 +222,24 @@ def _late(ns: int) -> Text:
 
 def _consumers(consumers: Iterable[ConsumerChange], capacity: int, width: int) -> RenderableType:
     wide = width >= _WIDE
-    cells = 20 if wide else 8
-    grid = _Grid(width)
-    grid.add_column("CONSUMER", 24 if wide else 16 if width >= _NARROW else 10, right=False, fixed=True)
-    grid.add_column("PID", 7, from_width=_MEDIUM)
-    grid.add_column("READS", 8, from_width=_MEDIUM)
-    grid.add_column("LAG", cells + 2, right=False, from_width=_NARROW)
-    grid.add_column("" if width >= _NARROW else "LAG", 16 if wide else 10 if width >= _NARROW else 6)
-    grid.add_column("LOST", 10)
+    label_width, cells, lag_width = (24, 20, 16) if wide else (16, 8, 10) if width >= _NARROW else (10, 0, 6)
+    rows: list[list[RenderableType]] = []
     for consumer in consumers:
-        grid.add_row(
-            Text(printable_text(consumer.now.label) or "unnamed", "" if consumer.now.label else "dim"),
-            str(consumer.now.pid),
-            "" if consumer.rate is None else rate_text(consumer.rate),
-            _bar(consumer.fill, cells),
-            f"{consumer.now.lag:,} of {capacity:,}" if wide else f"{consumer.now.lag:,}",
-            _count_and_news(consumer.now.lost, consumer.lost, "red"),
-        )
-    return grid.table if grid.table.rows else Text("no registered consumers", "dim")
+        label = Text(printable_text(consumer.now.label) or "unnamed", "" if consumer.now.label else "dim")
+        label.truncate(label_width, overflow="ellipsis")
+        rate = "" if consumer.rate is None else rate_text(consumer.rate)
+        lag = f"{consumer.now.lag:,} of {capacity:,}" if wide else f"{consumer.now.lag:,}"
+        lost = _count_and_news(consumer.now.lost, consumer.lost, "red")
+        rows.append([label, str(consumer.now.pid), rate, _bar(consumer.fill, cells), lag, lost])
+    columns: list[_Column] = [
+        ("CONSUMER", "left", label_width, 0),
+        ("PID", "right", 7, _MEDIUM),
+        ("READS", "right", 8, _MEDIUM),
+        ("LAG", "left", cells + 2, _NARROW),
+        ("" if width >= _NARROW else "LAG", "right", lag_width, 0),
+        ("LOST", "right", 10, 0),
+    ]
+    return _table(width, columns, rows) if rows else Text("no registered consumers", "dim")
 
 
 def _bar(fill: float, cells: int) -> Text:
@@ -255,28 +256,14 @@ def _count_and_news(count: int, news: int, colour: str) -> Text:
     return text
 
 
-class _Grid:
-    """A table for a terminal of some width, which leaves out the columns that do not fit.
-
-    Attributes:
-        table: what to draw.
-    """
-
-    def __init__(self, width: int) -> None:
-        self.table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bright_black")
-        self._width = width
-        self._fits: list[bool] = []
-
-    def add_column(
-        self, title: str, min_width: int, *, right: bool = True, fixed: bool = False, from_width: int = 0
-    ) -> None:
-        """Add a column that is shown on terminals of `from_width` and more; a `fixed` one grows with no cell."""
-        self._fits.append(self._width >= from_width)
-        if self._fits[-1]:
-            width = min_width if fixed else None
-            justify: JustifyMethod = "right" if right else "left"
-            self.table.add_column(title, justify=justify, no_wrap=True, min_width=min_width, width=width)
-
-    def add_row(self, *cells: RenderableType) -> None:
-        """Add a row with a cell for each column, those that are left out too."""
-        self.table.add_row(*compress(cells, self._fits))
+def _table(width: int, columns: Iterable[_Column], rows: Iterable[Iterable[RenderableType]]) -> Table:
+    """Return a table of those columns for which the terminal is wide enough."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bright_black")
+    fits = []
+    for title, justify, min_width, from_width in columns:
+        fits.append(width >= from_width)
+        if fits[-1]:
+            table.add_column(title, justify=justify, no_wrap=True, min_width=min_width)
+    for row in rows:
+        table.add_row(*compress(row, fits))
+    return table
