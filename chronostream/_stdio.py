@@ -80,16 +80,14 @@ def waiting_stdout() -> Iterator[None]:
     stream.flush()
     raw = _Waiting(getattr(stream.buffer, "raw", None) or stream.buffer)
     buffered = stream.line_buffering
-    with io.TextIOWrapper(io.BufferedWriter(raw), stream.encoding, "backslashreplace", line_buffering=buffered) as out:
-        sys.stdout = out
-        try:
-            yield
-        finally:
-            try:
-                out.flush()
-            except OSError:
-                discard_unwritten(1)
-            sys.stdout = stream
+    out = io.TextIOWrapper(io.BufferedWriter(raw), stream.encoding, "backslashreplace", line_buffering=buffered)
+    sys.stdout = out
+    try:
+        yield
+    finally:
+        sys.stdout = stream
+        with suppress(OSError):  # What could not be written was reported when it was printed.
+            out.close()
 
 
 class _Waiting(io.RawIOBase):

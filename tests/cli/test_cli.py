@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any
 
 import click
@@ -218,6 +219,13 @@ def test_without_an_output_nothing_is_printed(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(sys, "stdout", None)
     assert main(["top", "--once", "--interval", "50ms"]) == 0
     sys.stdout.close()
+
+
+def test_an_output_that_takes_nothing_is_status_1(capfd: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        assert refused(capfd, "--version") == (1, "chronostream: [Errno 28] No space left on device\n")
+        assert sys.stdout is full
 
 
 def test_any_output_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
