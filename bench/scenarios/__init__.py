@@ -6,7 +6,7 @@ from bench.scenario import Scenario
 from bench.scenarios.calls import CALLS
 from bench.scenarios.cost import PUBLISH_BATCH, PUBLISH_ONE, READ_BATCH, READ_ONE, SCALE, SIZES
 from bench.scenarios.latency import IDLE, LATENCY_BLOCK, LATENCY_SPIN
-from bench.scenarios.own import BACKFILL, CALENDAR
+from bench.scenarios.own import BACKFILL, CALENDAR, RECORDING
 from bench.scenarios.startup import IMPORTS, STARTUP
 from bench.scenarios.tick import TICK
 from bench.scenarios.transport import ONE_TO_MANY, ONE_TO_ONE, OVERRUN
@@ -31,6 +31,7 @@ SCENARIOS: dict[str, Scenario] = {
         TICK,
         BACKFILL,
         CALENDAR,
+        RECORDING,
         CALLS,
         STARTUP,
         IMPORTS,

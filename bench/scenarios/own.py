@@ -1,29 +1,35 @@
-"""Scenarios without peers: events of the past, and the calendar."""
+"""Scenarios without peers: events of the past, the calendar, and recorded files."""
 
 from __future__ import annotations
 
 import os
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from itertools import repeat
+from pathlib import Path
 from typing import Any
 
 from bench.peer import Contender
 from bench.results import Sample
 from bench.scenario import Metric, Scenario
-from chronostream.backfill import replay
+from chronostream._extras import require
+from chronostream.backfill import expected, replay
 from chronostream.boundaries import boundaries, next_boundary
 from chronostream.calendar.sequencer import BoundarySequencer
-from chronostream.event import build_events
+from chronostream.event import EVENT_DTYPE, build_events
+from chronostream.recorder.encodings import encoding_options
+from chronostream.tables import to_arrow
 
-__all__ = ["BACKFILL", "CALENDAR", "ChronoStream"]
+__all__ = ["BACKFILL", "CALENDAR", "RECORDING", "ChronoStream"]
 
 _ZONE = "America/New_York"
 _CAPACITY = 65536
 _TURNS = 7
 _CALLS = 2_000
+_DAY_S = 86_400
 
 
 class ChronoStream(Contender):
@@ -67,6 +73,25 @@ def calendar() -> Sample:
     )
 
 
+def recording(count: int) -> Sample:
+    """Write and read a Parquet file of `count` seconds, with the recorder's encodings and with pyarrow's defaults."""
+    pa, parquet = require("pyarrow", "chronostream[arrow]"), require("pyarrow.parquet", "chronostream[arrow]")
+    begin_ns = int(datetime(2026, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000_000
+    end_ns = begin_ns + count * 1_000_000_000
+    events = expected(("second",), begin_ns, end_ns, producer_version="1.0.0", instance_id="bench")
+    table = pa.Table.from_batches([to_arrow(events)])
+    with tempfile.TemporaryDirectory() as directory:
+
+        def measure(options: dict[str, Any]) -> tuple[int, float, float]:
+            path = Path(directory, "file.parquet")
+            writing_ns = _median_ns(lambda: parquet.write_table(table, path, compression="zstd", **options))
+            return path.stat().st_size, writing_ns, _median_ns(lambda: parquet.read_table(path))
+
+        default, ours = measure({}), measure(encoding_options(EVENT_DTYPE))
+    size, writing, reading = (mine / theirs for mine, theirs in zip(ours, default, strict=True))
+    return Sample({"bytes": float(ours[0]), "size": size, "writing": writing, "reading": reading})
+
+
 def _median_ns(work: Callable[[], Any]) -> float:
     costs = []
     for _ in range(_TURNS):
@@ -97,5 +122,18 @@ CALENDAR = Scenario(
         Metric("first_ns", "the same, the first time", "ns"),
     ),
     measure=lambda bench, _contender, _case: bench.alone(calendar),
+    draw=None,
+)
+RECORDING = Scenario(
+    name="recording",
+    title="A recorded day of seconds: the recorder's encodings, and what they are of pyarrow's defaults (both zstd).",
+    contenders="own",
+    metrics=(
+        Metric("bytes", "bytes", "count"),
+        Metric("size", "size, of the default's", "share"),
+        Metric("writing", "time to write, of the default's", "share"),
+        Metric("reading", "time to read, of the default's", "share"),
+    ),
+    measure=lambda bench, _contender, _case: bench.alone(recording, min(_DAY_S, bench.effort.events)),
     draw=None,
 )

@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from chronostream._extras import require
 from chronostream.errors import InvalidTypeError, RecordingError
+from chronostream.recorder.encodings import encoding_options
 from chronostream.tables import arrow_schema, to_arrow
 
 __all__ = ["Metadata", "RecordedFile", "UnfinishedFile", "digest", "locked", "recorded_files"]
@@ -148,7 +149,9 @@ class UnfinishedFile:
         self._buffered: list[npt.NDArray[Any]] = []
         self._buffered_bytes = 0
         self._file = self._temporary.open("wb")
-        self._writer = parquet.ParquetWriter(self._file, arrow_schema(dtype), compression="zstd")
+        self._writer = parquet.ParquetWriter(
+            self._file, arrow_schema(dtype), compression="zstd", **encoding_options(dtype)
+        )
 
     @property
     def is_full(self) -> bool:
