@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from enum import Enum
 from typing import Any
 
@@ -26,6 +26,8 @@ class FaultKind(Enum):
     """Its boundary is right, but something else in it is not."""
     DISORDERED = "disordered"
     """It comes after a later one."""
+    UNREADABLE = "unreadable"
+    """A message in JetStream is no event at all; its time is when JetStream stored it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,16 @@ class Report:
     counts: dict[FaultKind, int]
     faults: tuple[Fault, ...]
     faults_left: int
+
+    def with_unreadable(self, faults: Sequence[Fault], limit: int) -> Report:
+        """Return the report with more faults, of kind ``UNREADABLE``; at most `limit` are described in all."""
+        described = sorted((*self.faults, *faults), key=lambda fault: fault.first_ns)
+        return replace(
+            self,
+            counts=self.counts | {FaultKind.UNREADABLE: len(faults)},
+            faults=tuple(described[:limit]),
+            faults_left=self.faults_left + len(described[limit:]),
+        )
 
     @property
     def ok(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,11 +13,11 @@ from chronostream._renamed import renamed
 from chronostream._values import Instant, checked_seconds, open_range
 from chronostream.bridges.connection import Connection, ConnectionOptions
 from chronostream.bridges.jetstream import Origin, stream_for
-from chronostream.bridges.reader import JetStreamReader
+from chronostream.bridges.reader import JetStreamReader, Part
 from chronostream.calendar.order import in_range, key_before
 from chronostream.event import Frequency
 
-__all__ = ["fetch", "fetch_origin"]
+__all__ = ["audit", "fetch", "fetch_origin"]
 
 
 @renamed(patience_s="timeout_s")
@@ -48,7 +49,17 @@ def fetch(
     chosen = None if frequencies is None else Frequency.parse_all(frequencies)
     low_ns, high_ns = open_range(start_ns, end_ns)
     after = None if low_ns is None else key_before(low_ns)
-    return _iterate(_read(_reader(connection, name, stream, timeout_s, after), high_ns), chosen)
+    return _records(_reader(connection, name, stream, timeout_s, after=after), high_ns, chosen)
+
+
+def audit(
+    connection: ConnectionOptions, name: str, *, stream: str | None = None, timeout_s: float = 5
+) -> Iterator[Part]:
+    """Yield all that JetStream holds at the start, as it is stored; arguments and errors as for `fetch`.
+
+    Unlike `fetch` it keeps events that are duplicates or out of order, and says which messages are no events.
+    """
+    return _iterate(_parts(_reader(connection, name, stream, timeout_s, audit=True)))
 
 
 @renamed(patience_s="timeout_s")
@@ -68,37 +79,41 @@ def fetch_origin(
 
 
 def _reader(
-    connection: ConnectionOptions, name: str, stream: str | None, timeout_s: float, after: int | None = None
+    connection: ConnectionOptions, name: str, stream: str | None, timeout_s: float, **options: Any
 ) -> JetStreamReader:
     timeout_s = checked_seconds("timeout_s", timeout_s)
     nats = Connection(connection, f"chronostream history {name}", timeout_s=timeout_s)
-    return JetStreamReader(nats, stream_for(name, stream), name, after=after)
+    return JetStreamReader(nats, stream_for(name, stream), name, **options)
 
 
-async def _read(reader: JetStreamReader, end_ns: int | None) -> AsyncIterator[npt.NDArray[np.void]]:
+async def _parts(reader: JetStreamReader) -> AsyncIterator[Part]:
     try:
         await reader.open()
         await reader.end_with_last()
         async for part in reader.parts():
-            records = part.records[in_range(part.records, None, end_ns)]
-            yield records
-            if len(records) < len(part.records):
-                return
+            yield part
     finally:
         await reader.connection.close()
 
 
-def _iterate(
-    parts: AsyncIterator[npt.NDArray[np.void]], frequencies: tuple[Frequency, ...] | None
+def _records(
+    reader: JetStreamReader, end_ns: int | None, frequencies: tuple[Frequency, ...] | None
 ) -> Iterator[npt.NDArray[np.void]]:
+    for part in _iterate(_parts(reader)):
+        inside = in_range(part.records, None, end_ns)
+        chosen = inside if frequencies is None else inside & np.isin(part.records["frequency"], frequencies)
+        if chosen.any():
+            yield part.records[chosen]
+        if not inside.all():
+            return
+
+
+def _iterate(parts: AsyncIterator[Part]) -> Iterator[Part]:
     """Yield the items of an asynchronous iterator, which runs only while the caller waits for one."""
 
-    async def next_part() -> npt.NDArray[np.void] | None:
+    async def next_part() -> Part | None:
         return await anext(parts, None)
 
     with asyncio.Runner() as runner:
-        while (records := runner.run(next_part())) is not None:
-            if frequencies is not None:
-                records = records[np.isin(records["frequency"], frequencies)]
-            if len(records):
-                yield records
+        while (part := runner.run(next_part())) is not None:
+            yield part

@@ -140,7 +140,7 @@ class Mirror:
         async for part in reader.parts():
             ring.publish_many(part.records)
             self._sequence = part.sequence
-            self._skipped += part.skipped
+            self._skipped += len(part.skipped)
 
     async def _watch(self, reader: JetStreamReader, ring: Producer) -> None:
         """Say how fresh the stream is, over and over; end with an error once the ring was removed."""

@@ -24,7 +24,7 @@ from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from nats.js.errors import NotFoundError
 
-from chronostream._values import SECOND_NS
+from chronostream._values import SECOND_NS, instant_ns
 from chronostream.bridges.connection import TRANSIENT_ERRORS, Connection
 from chronostream.bridges.encoding import ZONE, all_subjects, decode
 from chronostream.bridges.jetstream import Origin, find_stream, last_message, seek
@@ -33,7 +33,7 @@ from chronostream.calendar.order import order_key
 from chronostream.errors import BridgeError
 from chronostream.event import Event, to_records
 
-__all__ = ["JetStreamReader", "Part"]
+__all__ = ["JetStreamReader", "Part", "Skipped"]
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -44,22 +44,34 @@ _HEARTBEAT_S = 0.5
 _SILENCE_S = 4 * _HEARTBEAT_S
 _FORGET_S = 30.0
 _HEARTBEAT, _REQUEST_ENDED = "100", ("404", "408", "409")
-_SHORT_ACK = 9  # The number of tokens in a reply subject without a domain.
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A message that is not among the events of a part.
+
+    Attributes:
+        stored_ns: when JetStream stored it, Unix nanoseconds.
+        reason: which message it is, and why it was skipped.
+    """
+
+    stored_ns: int
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Some consecutive events.
+    """Some consecutive messages.
 
     Attributes:
-        records: an array of `EVENT_DTYPE`, shape ``(n,)``, in order; may be empty.
+        records: their events, an array of `EVENT_DTYPE`, shape ``(n,)``; may be empty.
         sequence: of the last message.
-        skipped: the number of messages that were no events or out of order.
+        skipped: the messages that are no events or out of order.
     """
 
     records: npt.NDArray[np.void]
     sequence: int
-    skipped: int
+    skipped: tuple[Skipped, ...]
 
 
 class JetStreamReader:
@@ -71,6 +83,7 @@ class JetStreamReader:
         name: the ChronoStream stream's name.
         after: the order key after which the events begin; None for the `newest`, or all.
         newest: without `after`, the number of the newest events to begin with.
+        audit: yield the events as they are stored, also those out of order, and look at messages on any subject.
 
     Attributes:
         connection: to NATS.
@@ -80,7 +93,14 @@ class JetStreamReader:
     """
 
     def __init__(
-        self, connection: Connection, stream: str, name: str, *, after: int | None = None, newest: int | None = None
+        self,
+        connection: Connection,
+        stream: str,
+        name: str,
+        *,
+        after: int | None = None,
+        newest: int | None = None,
+        audit: bool = False,
     ) -> None:
         self.connection = connection
         self.origin: Origin | None = None
@@ -89,7 +109,10 @@ class JetStreamReader:
         self._stream = stream
         self._name = name
         self._newest = newest
+        self._audit = audit
         self._subjects = all_subjects(name)
+        if audit:
+            self._subjects = ">"
         self._sequence = 0
         self._zone: str | None = None
         self._backoff = Backoff()
@@ -160,26 +183,32 @@ class JetStreamReader:
         if self.after is not None:
             return await seek(js, self._stream, self._subjects, self.after, hint=self._sequence + 1)
         newest = 0 if self._newest is None else info.state.last_seq - self._newest + 1
-        return max(info.state.first_seq, 1, newest)
+        return max(info.state.first_seq, self._sequence + 1, newest)
 
-    def _part(self, messages: list[tuple[int, Msg]]) -> Part:
+    def _part(self, messages: list[Msg]) -> Part:
         events: list[Event] = []
-        for sequence, message in messages:
+        skipped: list[Skipped] = []
+        for message in messages:
             try:
                 event = decode(message.subject, message.headers, message.data)
-                if self.after is not None and order_key(event) <= self.after:
+                if not self._audit and self.after is not None and order_key(event) <= self.after:
                     raise BridgeError(f"event {event.id} comes after a later one")
             except BridgeError as error:
-                _log.error("%s: skipped message %d of %s: %s", self._name, sequence, self._stream, error)
+                stored = message.metadata
+                reason = f"message {stored.sequence.stream} of {self._stream}: {error}"
+                skipped.append(Skipped(instant_ns("timestamp", stored.timestamp), reason))
+                if not self._audit:
+                    _log.error("%s: skipped %s", self._name, reason)
                 continue
-            self.after = order_key(event)
+            if not self._audit:
+                self.after = order_key(event)
             self._check_zone((message.headers or {}).get(ZONE))
             events.append(event)
-        self._sequence = messages[-1][0]
-        return Part(to_records(events), self._sequence, len(messages) - len(events))
+        self._sequence = messages[-1].metadata.sequence.stream
+        return Part(to_records(events), self._sequence, tuple(skipped))
 
     def _check_zone(self, zone: str | None) -> None:
-        if zone != self._zone:
+        if zone is not None and zone != self._zone:
             if self._zone is not None:
                 _log.warning("%s: events now have zone data %s, before %s", self._name, zone, self._zone)
             self._zone = zone
@@ -232,8 +261,8 @@ class _Inbox:
         )
         self._next = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{name}"
 
-    async def receive(self) -> list[tuple[int, Msg]]:
-        """Return the messages that have arrived, with their sequences; wait at most until the next heartbeat.
+    async def receive(self) -> list[Msg]:
+        """Return the messages that have arrived; wait at most until the next heartbeat.
 
         Raises:
             TimeoutError: neither a message nor a heartbeat arrived.
@@ -248,19 +277,20 @@ class _Inbox:
                 "idle_heartbeat": int(_HEARTBEAT_S * SECOND_NS),
             }
             await self._client.publish(self._next, json.dumps(request).encode(), reply=f"{self._inbox}.{self._request}")
-        await asyncio.wait_for(self._arrived.wait(), _SILENCE_S)
+        async with asyncio.timeout(_SILENCE_S):
+            await self._arrived.wait()
         self._arrived.clear()
-        received: list[tuple[int, Msg]] = []
+        received: list[Msg] = []
         while self._messages:
             message = self._messages.popleft()
-            status = (message.headers or {}).get("Status")
-            if status is None:
-                received.append((self._sequence_of(message), message))
+            if message.reply:
+                self._last += 1
+                if message.metadata.sequence.consumer != self._last:
+                    raise nats.errors.Error("messages were lost in transit")
+                received.append(message)
                 self._requested -= 1
-            elif status != _HEARTBEAT:
-                _check_status(status, (message.headers or {}).get("Description", ""))
-                if message.subject == f"{self._inbox}.{self._request}":
-                    self._requested = 0
+            else:
+                self._check_status(message)
         return received
 
     async def close(self) -> None:
@@ -272,16 +302,13 @@ class _Inbox:
         self._messages.append(message)
         self._arrived.set()
 
-    def _sequence_of(self, message: Msg) -> int:
-        tokens = message.reply.split(".")
-        stream, consumer = tokens[5:7] if len(tokens) == _SHORT_ACK else tokens[7:9]
-        if int(consumer) != self._last + 1:
-            raise nats.errors.Error(f"{int(consumer) - self._last - 1} messages were lost in transit")
-        self._last += 1
-        return int(stream)
-
-
-def _check_status(status: str, description: str) -> None:
-    """Raise unless the status only ends a request."""
-    if status not in _REQUEST_ENDED or any(word in description for word in ("Deleted", "Shutdown", "Leadership")):
-        raise nats.errors.Error(f"the consumer on the server ended: {status} {description}")
+    def _check_status(self, message: Msg) -> None:
+        """Take a heartbeat, or the end of a request; raise if the consumer ended."""
+        headers = message.headers or {}
+        status, description = headers.get("Status"), headers.get("Description", "")
+        if status == _HEARTBEAT:
+            return
+        if status not in _REQUEST_ENDED or any(word in description for word in ("Deleted", "Shutdown", "Leadership")):
+            raise nats.errors.Error(f"the consumer on the server ended: {status} {description}")
+        if message.subject == f"{self._inbox}.{self._request}":
+            self._requested = 0

@@ -209,8 +209,8 @@ _COMMANDS = [
         """Compare a stream with the events that it must have.
 
         It looks at what the ring, or JetStream, holds. Absent, foreign, duplicate, altered and misplaced events are
-        faults: each is printed, and the exit status is 1. Of counted sequences it checks that they follow each other,
-        and that absent ones were counted as missed.
+        faults, and so are messages in JetStream that are no events: each is printed, and the exit status is 1. Of
+        counted sequences it checks that they follow each other, and that absent ones were counted as missed.
         """,
         lambda: [
             _NAME,

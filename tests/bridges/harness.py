@@ -21,9 +21,19 @@ from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig
 from nats.js.errors import NotFoundError
 
-from chronostream import BoundarySequencer, Engine, FakeClock, Frequency, StreamConfig, build_events, event_ids
+from chronostream import (
+    BoundarySequencer,
+    Engine,
+    FakeClock,
+    Frequency,
+    StreamConfig,
+    build_events,
+    event_ids,
+    to_events,
+)
 from chronostream.boundaries import boundaries
 from chronostream.bridges.connection import ConnectionOptions
+from chronostream.bridges.encoding import ENCODING, SCHEMA, Encoding, encode
 from chronostream.bridges.jetstream import stream_for
 from chronostream.bridges.relay import Relay, RelayReport
 from chronostream.errors import StreamNotFoundError
@@ -174,6 +184,25 @@ def boundary_events(
 
 HELD_S = 2500
 HELD = boundary_events(("second", "minute"), START_NS + 1, START_NS + HELD_S * S + 1)
+
+
+HEADERS = {SCHEMA: "1", ENCODING: "json"}
+
+
+def payload(place: int) -> bytes:
+    """Return what a relay publishes of one of the events of `HELD`."""
+    record = HELD[place : place + 1]
+    return encode(record, to_events(record), Encoding.JSON)[0]
+
+
+def publish(url: str, name: str, *messages: tuple[bytes, dict[str, str]], frequency: str = "second") -> None:
+    """Publish payloads with their headers, as somebody else than a relay does it."""
+
+    async def run(js: JetStreamContext) -> None:
+        for payload, headers in messages:
+            await js.publish(f"chronostream.{name}.{frequency}", payload, headers=headers)
+
+    in_jetstream(url, run)
 
 
 def ids_between(start_s: int, end_s: int, *frequencies: str) -> list[str]:

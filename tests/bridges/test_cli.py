@@ -9,14 +9,17 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from chronostream import EVENT_DTYPE, event_ids
+from chronostream import EVENT_DTYPE, Frequency, event_ids
 from chronostream.bridges.jetstream import stream_for
 from chronostream.cli import main
 from chronostream.cli.nats import run_until_signal
 from chronostream.ring import Consumer, inspect
 from tests.bridges.harness import (
+    HEADERS,
+    HELD,
     START_NS,
     S,
     Server,
@@ -26,6 +29,8 @@ from tests.bridges.harness import (
     head_of,
     ids_between,
     in_jetstream,
+    payload,
+    publish,
     stored,
     stored_ids,
 )
@@ -206,3 +211,48 @@ def test_a_hole_in_jetstream_is_a_fault(url: str, name: str, command: Command) -
     in_jetstream(url, lambda js: js.delete_msg(stream_for(name), 7))
     status, printed = command("verify", name, "--from-nats", url)
     assert (status, ids_between(7, 8)[0] in printed) == (1, True)
+
+
+def test_what_a_reader_skips_is_a_fault_too(url: str, name: str, command: Command) -> None:
+    fill(url, name, 59, frequencies=("second", "minute"))  # with the minute, 60 events
+    seconds = [
+        (payload(2), HEADERS),  # two duplicates, which are out of order too
+        (payload(3), HEADERS),
+        (payload(61), HEADERS),  # an event that follows a hole of one
+        (b"rubbish", HEADERS),
+        (payload(5), {}),
+        (payload(5).replace(b'"seed":', b'"seed":1'), HEADERS),
+    ]
+    publish(url, name, *seconds)
+    publish(url, name, (b"rubbish", {}), frequency="week")
+    status, printed = command("verify", name, "--from-nats", url, "--format", "json")
+    report = json.loads(printed)
+    assert (status, report["ok"], report["found"]) == (1, False, 61)
+    assert report["counts"] == {
+        "absent": 1,
+        "foreign": 0,
+        "duplicate": 2,
+        "altered": 0,
+        "disordered": 1,
+        "unreadable": 4,
+    }
+    status, printed = command("verify", name, "--from-nats", url, "--to", str(START_NS + 60 * S))
+    assert status == 1
+    for number, reason in ((64, "is not JSON"), (65, "header Chronostream-Schema is None"), (66, "seed")):
+        assert f": message {number} of {stream_for(name)}: the message on chronostream.{name}.second" in printed
+        assert reason in printed
+    assert f"message 67 of {stream_for(name)}: the message on chronostream.{name}.week is not an event" in printed
+    assert "FAILED: " in printed
+    assert "60 of 60 events, 2 duplicate, 1 disordered, 4 unreadable" in printed
+
+
+def test_an_event_of_a_frequency_that_the_stream_does_not_have_is_foreign(
+    url: str, name: str, command: Command
+) -> None:
+    fill(url, name, 30)
+    minute = int(np.flatnonzero(HELD["frequency"] == Frequency.MINUTE)[0])
+    publish(url, name, (payload(minute), HEADERS), frequency="minute")
+    for frequencies in ((), ("--frequency", "second")):
+        status, printed = command("verify", name, "--from-nats", url, *frequencies)
+        assert (status, "1 foreign" in printed) == (1, True)
+    assert command("verify", name, "--from-nats", url, "--limit", "0")[1].startswith("… and 1 more\nFAILED")

@@ -7,20 +7,29 @@ from typing import Any
 import pytest
 from nats.js import JetStreamContext
 
-from chronostream import event_ids, to_events
+from chronostream import event_ids
 from chronostream.bridges import reader as reader_module
 from chronostream.bridges.connection import Connection
-from chronostream.bridges.encoding import ENCODING, SCHEMA, ZONE, Encoding, encode
+from chronostream.bridges.encoding import ZONE
 from chronostream.bridges.jetstream import stream_for
 from chronostream.bridges.reader import JetStreamReader
 from chronostream.calendar.order import order_keys
 from chronostream.errors import BridgeError
-from tests.bridges.harness import HELD, Server, fill, ids_between, in_jetstream, options_of
+from tests.bridges.harness import (
+    HEADERS,
+    HELD,
+    Server,
+    fill,
+    ids_between,
+    in_jetstream,
+    options_of,
+    payload,
+    publish,
+)
 from tests.ring.harness import TIMEOUT_S
 
 IDS = event_ids(HELD).tolist()
 ORDERS = order_keys(HELD).tolist()
-HEADERS = {SCHEMA: "1", ENCODING: "json"}
 
 
 def read(
@@ -119,22 +128,6 @@ def test_messages_lost_on_the_way_are_read_again(url: str, held: str, monkeypatc
 
     monkeypatch.setattr(reader_module._Inbox, "_on_message", lossy)
     assert read(url, held, len(IDS)) == IDS
-
-
-def publish(url: str, name: str, *messages: tuple[bytes, dict[str, str]]) -> None:
-    """Publish payloads with their headers, as somebody else than a relay does it."""
-
-    async def run(js: JetStreamContext) -> None:
-        for payload, headers in messages:
-            await js.publish(f"chronostream.{name}.second", payload, headers=headers)
-
-    in_jetstream(url, run)
-
-
-def payload(place: int) -> bytes:
-    """Return what is published of one of the events."""
-    record = HELD[place : place + 1]
-    return encode(record, to_events(record), Encoding.JSON)[0]
 
 
 def test_a_message_that_is_no_event_or_out_of_order_is_skipped_and_logged(
