@@ -24,15 +24,10 @@ def raw_size(layout: Layout) -> int:
 
 
 def record_bytes(record: Any, layout: Layout) -> memoryview:
-    """Return one record as the bytes of its dtype, without the padding of its slot.
+    """Return one record as the bytes of its dtype, without its slot's padding, or raise `RecordError`.
 
-    Args:
-        record: a row of the ring's dtype, a tuple (of a structure) or a scalar that numpy converts, or any buffer of
-            its size. In a ring of texts or bytes a shorter one is a record, too.
-        layout: the ring's layout.
-
-    Raises:
-        RecordError: it is none of these, or a value does not fit its field.
+    It is a row, a tuple, a scalar that numpy converts, or any buffer of its size; in a ring of texts or bytes a shorter
+    one, too.
     """
     dtype = layout.dtype
     if isinstance(record, np.generic) and record.dtype.newbyteorder() == dtype:
@@ -62,14 +57,9 @@ def record_bytes(record: Any, layout: Layout) -> memoryview:
 
 
 def records_bytes(records: Any, layout: Layout) -> memoryview:
-    """Return records as their bytes in the ring, padding included.
+    """Return records as their bytes in the ring, padding included, or raise `RecordError`.
 
-    Args:
-        records: an array of the ring's dtype, shape ``(n,)``; a sequence of rows; or a buffer of whole records.
-        layout: the ring's layout.
-
-    Raises:
-        RecordError: they are none of these, or a value does not fit its field.
+    They are an array of the ring's dtype, shape ``(n,)``, a sequence of rows, or a buffer of whole records.
     """
     dtype = layout.dtype
     if isinstance(records, bytes | bytearray | memoryview):
