@@ -191,7 +191,7 @@ async def test_one_thread_serves_all_waits_of_a_handle(name: str) -> None:
 async def test_no_thread_is_started_while_there_is_something_to_read(name: str) -> None:
     with event_ring(name) as producer:
         producer.publish_many(seconds(1, 5))
-        producer.close(unlink=False)
+        producer.close(remove=False)
         async with aio.subscribe(name, start="oldest") as events:
             assert [(await anext(events)).sequence for _ in range(5)] == [1, 2, 3, 4, 5]
             assert waiters() == []

@@ -232,7 +232,7 @@ def raw(name: str, only: Callable[..., None]) -> Iterator[tuple[str, ...]]:
     with contextlib.ExitStack() as opened:
 
         def create(name: str, dtype: Any, size: int = 0) -> Producer:
-            made = Producer.create(name, dtype, 8, application_size=size, version=ODD, instance=ODD)
+            made = Producer.create(name, dtype, 8, application_size=size, producer_version=ODD, instance_id=ODD)
             opened.enter_context(made)
             opened.enter_context(Consumer.attach(name, label=ODD))
             return made
@@ -288,6 +288,6 @@ def test_no_command_writes_a_text_of_a_segment_raw(raw: tuple[str, ...], tmp_pat
 
 def test_no_command_writes_a_text_of_a_stream_raw_that_it_does_not_take_over(raw: tuple[str, ...]) -> None:
     for name in raw:
-        Producer.create(f"{name}-dead", "<i8", 8, version=ODD, instance=ODD).close(unlink=False)
+        Producer.create(f"{name}-dead", "<i8", 8, producer_version=ODD, instance_id=ODD).close(remove=False)
         assert "requested was" in shown("run", f"{name}-dead")
         assert shown("remove", f"{name}-dead") == f"stream '{name}-dead' removed\n"

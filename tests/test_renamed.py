@@ -12,6 +12,7 @@ from chronostream.boundaries import check_zone, count_boundaries, last_boundary,
 from chronostream.bridges.connection import ConnectionOptions
 from chronostream.bridges.history import fetch
 from chronostream.bridges.relay import Relay
+from chronostream.ring import inspect as inspect_ring
 
 NS = 1_000_000_000
 NOWHERE = ConnectionOptions(servers=("nats://127.0.0.1:1",))
@@ -97,3 +98,16 @@ def test_a_stream_is_verified_under_the_former_keywords_too(name: str) -> None:
     with pytest.warns(DeprecationWarning, match="is called") as warned:
         assert verify_stream(name, **old).found == 5
     assert len(warned) == 3
+
+
+def test_a_producer_takes_its_former_keywords_too(name: str) -> None:
+    old: dict[str, Any] = {"version": "1", "instance": "me"}
+    with pytest.warns(DeprecationWarning, match="is called") as warned:
+        producer = cs.Producer.create(name, "<i8", 8, **old)
+    assert len(warned) == 2
+    status = inspect_ring(name)
+    assert (status.version, status.instance) == ("1", "me")
+    with pytest.warns(DeprecationWarning, match="'unlink' is called 'remove'"):
+        producer.close(**{"unlink": False})
+    assert inspect_ring(name).state == "closed"
+    cs.remove(name)

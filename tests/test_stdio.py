@@ -123,7 +123,7 @@ def test_what_a_reader_lost_is_no_data(programs: Programs, name: str) -> None:
     reader.send_signal(signal.SIGSTOP)
     wait_until(lambda: psutil.Process(reader.pid).status() == psutil.STATUS_STOPPED)
     feed.publish(20)
-    feed.ring.close(unlink=False)
+    feed.ring.close(remove=False)
     reader.send_signal(signal.SIGCONT)
     assert reader.wait() == 0
     assert [event["sequence"] for event in [before, *events_of(reader.out.rest())]] == [0, *range(13, 21)]

@@ -74,7 +74,7 @@ def fill(
         clock = opened.enter_context(SystemClock()) if clock is None else clock
         reached_ns = clock.realtime_ns() if range_ns is None else range_ns[0] - 1
         producer = config.open_ring(_refuse_takeover)
-        opened.callback(producer.close, unlink=config.remove)
+        opened.callback(producer.close, remove=config.remove)
         state = StateWriter(producer.application)
         state.describe(Description(frequencies, config.timezone, config.sequencer))
         state.save_zone_data(StreamZoneData(zone_data or Calendar.for_zone(config.timezone).zone_data))

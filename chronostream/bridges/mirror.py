@@ -101,7 +101,7 @@ class Mirror:
         reader = JetStreamReader(self._link, self._stream, self._name, newest=self._config.capacity)
         ring = self._open_ring(await reader.open())
         with contextlib.ExitStack() as closing:
-            closing.callback(ring.close, unlink=False)
+            closing.callback(ring.close, remove=False)
             self._opened = True
             reader.after = _last_key(ring)
             _log.info("ready: stream %r mirrors %r, process %d", self._local_name, self._name, os.getpid())

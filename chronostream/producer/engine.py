@@ -197,7 +197,7 @@ class Engine:
     def close(self) -> None:
         """Mark the stream closed; delete it if its configuration says so. Twice is fine."""
         self._closed = True
-        self._ring.close(unlink=self.config.remove)
+        self._ring.close(remove=self.config.remove)
         if self._own_clock is not None:
             self._own_clock.close()
 

@@ -9,7 +9,8 @@ from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 
-from chronostream.errors import BusyError, ChronoStreamError
+from chronostream._exclusive import Exclusive
+from chronostream.errors import ChronoStreamError
 from chronostream.ring.layout import WAKE_SEQ, Layout
 
 __all__ = ["Released", "Side"]
@@ -29,7 +30,7 @@ class Released:
     __setitem__ = __getitem__
 
 
-class Side:
+class Side(Exclusive):
     """The segment's words and bytes, and the error of a released handle.
 
     Signal handlers, finalizers and trace functions run between two lines and may use the handle: see `_exclusively`.
@@ -44,7 +45,6 @@ class Side:
         self._halfwords: memoryview[int] | Released = words.cast("I")
         self._wake_address = np.frombuffer(memory, np.uint8, 1).ctypes.data + WAKE_SEQ
         self._release_error: ChronoStreamError | None = None
-        self._busy = False
 
     def release(self, error: ChronoStreamError) -> None:
         self._release_error = error
@@ -55,18 +55,9 @@ class Side:
             raise copy(self._release_error)
 
     def _exclusively(self, step: Callable[..., _Result], *arguments: Any) -> _Result:
-        """Run a step of the protocol; raise `BusyError` if another step of this handle has not ended."""
+        """Run a step of the protocol, unless another one has not ended, or the handle was released."""
         self._check()
-        if self._busy:
-            raise BusyError(
-                "the handle is in the middle of another call, which a signal handler, a finalizer or a trace function "
-                "interrupted: use it after that call, or use another handle"
-            )
-        try:
-            self._busy = True  # Any call that came between the check and here has ended.
-            return step(*arguments)
-        finally:
-            self._busy = False
+        return super()._exclusively(step, *arguments)
 
     def _full_fence(self) -> None:
         allocate_lock().acquire()  # A new lock: no fork and no signal handler finds it locked.

@@ -11,6 +11,7 @@ from typing import Any, NoReturn, Self, SupportsIndex
 import numpy as np
 import numpy.typing as npt
 
+from chronostream._renamed import renamed
 from chronostream._values import checked_int, encode_text
 from chronostream.errors import CorruptSegmentError, InvalidTypeError, InvalidValueError, StreamRemovedError
 from chronostream.ring import shm
@@ -47,6 +48,7 @@ class Producer(Handle):
         self._claiming = False
 
     @classmethod
+    @renamed(version="producer_version", instance="instance_id")
     def create(
         cls,
         name: str,
@@ -58,8 +60,8 @@ class Producer(Handle):
         always_wake: bool = False,
         mode: int = 0o600,
         group: str | int | None = None,
-        version: str = "",
-        instance: str = "",
+        producer_version: str = "",
+        instance_id: str = "",
         core: str | None = None,
         before_live: Callable[[Self], object] | None = None,
     ) -> Self:
@@ -74,8 +76,8 @@ class Producer(Handle):
             always_wake: wake consumers on each publish, so that those that may only read can block, too.
             mode: permissions of the segment; without write permission, a reader cannot register.
             group: its group, by name or number.
-            version: version text of the producer for the status, at most 32 bytes of UTF-8.
-            instance: name of the producer for the status, at most 64 bytes of UTF-8.
+            producer_version: version text of the producer for the status, at most 32 bytes of UTF-8.
+            instance_id: name of the producer for the status, at most 64 bytes of UTF-8.
             core: ``"native"`` or ``"portable"`` instead of `chronostream.ring.CORE`.
             before_live: called with the producer before consumers can attach to a new stream, to fill the application
                 area; and before a takeover changes the stream, to check it. Its exceptions reach the caller; a new
@@ -93,7 +95,7 @@ class Producer(Handle):
         kind: Any = _NativeProducer if cls is Producer and implementation.NAME == "native" else cls
         if before_live is not None and not callable(before_live):
             raise InvalidTypeError(f"before_live is {type(before_live).__name__}, expected a function of the producer")
-        identity = _identity(version, instance)
+        identity = _identity(producer_version, instance_id)
         layout = Layout.plan(dtype, capacity, application_size, max_consumers)
         segment = Segment.own(name, layout, identity, mode=mode, group=group)
         with ExitStack() as undo:
@@ -187,11 +189,12 @@ class Producer(Handle):
         if not self._segment.named():
             raise StreamRemovedError(f"stream {self.name!r} was removed while its producer was running: start it anew")
 
-    def close(self, *, unlink: bool = True) -> None:
+    @renamed(unlink="remove")
+    def close(self, *, remove: bool = True) -> None:
         """Mark the stream closed, wake all consumers, and close the handle; a second call does nothing.
 
         Args:
-            unlink: also delete the stream. Attached consumers drain it and end either way; consumers can still attach
+            remove: also delete the stream. Attached consumers drain it and end either way; consumers can still attach
                 to a stream that is kept, and the next producer takes it over.
 
         Raises:
@@ -203,7 +206,7 @@ class Producer(Handle):
         self._segment.verify()  # Without the lock, the stream may already be another producer's.
         with ExitStack() as steps:
             steps.callback(self._segment.close)
-            if unlink:
+            if remove:
                 steps.callback(self._segment.unlink)
             self._writer.close()
 
@@ -251,15 +254,15 @@ class _NativeProducer(Producer):
         self.publish, self.publish_many = self._writer.publish, self._writer.publish_many
 
 
-def _identity(version: str, instance: str) -> bytes:
+def _identity(producer_version: str, instance_id: str) -> bytes:
     """Return the header's line that identifies the producer, in the first generation of a stream."""
     header = np.zeros((), HEADER_DTYPE)
     header["generation"] = 1
     header["pid"] = os.getpid()
     header["pid_namespace"] = shm.pid_namespace()
     header["started_ns"] = time.time_ns()
-    for field, text in (("version", version), ("instance", instance)):
-        header[field] = encode_text(field, text, HEADER_DTYPE[field].itemsize)
+    header["version"] = encode_text("producer_version", producer_version, HEADER_DTYPE["version"].itemsize)
+    header["instance"] = encode_text("instance_id", instance_id, HEADER_DTYPE["instance"].itemsize)
     line: bytes = header.tobytes()[IDENTITY]
     return line
 

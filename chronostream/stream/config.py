@@ -148,8 +148,8 @@ class StreamConfig:
             always_wake=True,  # A few records a second cost nothing, and who may only read can block too.
             mode=self.mode,
             group=self.group,
-            version=self.producer_version,
-            instance=self.instance_id,
+            producer_version=self.producer_version,
+            instance_id=self.instance_id,
             before_live=before_live,
         )
 

@@ -185,7 +185,7 @@ def test_a_stream_of_another_kind_is_status_1(name: str, capfd: Capture) -> None
 def test_what_the_output_cannot_spell_is_escaped(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     out = io.TextIOWrapper(io.BytesIO(), encoding="latin-1")
     monkeypatch.setattr(sys, "stdout", out)
-    with Producer.create(name, EVENT_DTYPE, 8, instance="łódź"):
+    with Producer.create(name, EVENT_DTYPE, 8, instance_id="łódź"):
         assert main(["status", name]) == 0
     out.seek(0)
     assert "\\u0142ód\\u017a" in out.read()

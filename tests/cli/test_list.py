@@ -77,7 +77,7 @@ def test_losses_of_all_consumers_are_added_up(name: str, capfd: pytest.CaptureFi
 
 
 def test_a_broken_stream_is_one_line_too(name: str, capfd: pytest.CaptureFixture[str]) -> None:
-    Producer.create(name, "<i8", 8).close(unlink=False)
+    Producer.create(name, "<i8", 8).close(remove=False)
     overwrite(name, 12, b"\xff" * 4)
     assert line(capfd, name) == [name, "broken", *["-"] * 6]
 

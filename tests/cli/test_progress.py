@@ -93,7 +93,7 @@ def test_a_replay_shows_one(programs: Programs, name: str) -> None:
 def test_a_recording_shows_one_below_its_log(programs: Programs, name: str, tmp_path: Path) -> None:
     with event_ring(name) as producer:
         producer.publish_many(seconds(1, 20))
-        producer.close(unlink=False)
+        producer.close(remove=False)
     shown = shown_on_a_terminal(
         programs, "-m", "chronostream", "record", name, "--to", str(tmp_path), "--format", "json"
     )

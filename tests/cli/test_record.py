@@ -24,7 +24,7 @@ def closed_ring(name: str, capacity: int = 64, first: int = 1) -> None:
     """Make a closed stream of twenty events, from this sequence on."""
     producer = event_ring(name, capacity)
     producer.publish_many(seconds(first, 20))
-    producer.close(unlink=False)
+    producer.close(remove=False)
 
 
 @contextmanager
@@ -106,7 +106,7 @@ def test_a_signal_finishes_the_file(
 def test_files_are_cut_by_size(name: str, tmp_path: Path) -> None:
     producer = Producer.create(name, "<i8", 1 << 17)
     producer.publish_many(np.random.default_rng(1).integers(0, 1 << 62, 1 << 17))
-    producer.close(unlink=False)
+    producer.close(remove=False)
     assert main(["record", name, "--to", str(tmp_path), "--max-size", "100kB", "--no-daily"]) == 0
     assert len(recorded_files(tmp_path, name)) > 1
 

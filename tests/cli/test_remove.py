@@ -29,7 +29,7 @@ def test_a_stream_without_a_producer_is_removed_whatever_its_condition(
     name: str, capfd: Capture, condition: str, force: list[str]
 ) -> None:
     if condition == "closed":
-        Feed(name).ring.close(unlink=False)
+        Feed(name).ring.close(remove=False)
     elif condition == "dead":
         Feed(name).die()
     else:

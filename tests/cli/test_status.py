@@ -90,7 +90,7 @@ def test_a_closed_stream_a_dead_producer_and_a_ring_of_something_else_are_told_a
     name: str, capfd: Capture, only: Any
 ) -> None:
     closed, dead, plain = (f"{name}-{kind}" for kind in ("closed", "dead", "plain"))
-    Feed(closed).ring.close(unlink=False)
+    Feed(closed).ring.close(remove=False)
     Feed(dead).die()
     only(closed, dead, plain)
     try:
@@ -162,7 +162,7 @@ def test_a_producer_that_hangs_is_named_while_it_does(name: str, capfd: Capture)
 
 def test_what_another_program_wrote_cannot_steer_the_terminal(name: str, capfd: Capture) -> None:
     with (
-        Producer.create(name, "<f8", 8, instance="\x1b[2Jhöst", version="1\n2"),
+        Producer.create(name, "<f8", 8, instance_id="\x1b[2Jhöst", producer_version="1\n2"),
         ring.Consumer.attach(name, label="a\x1b]0;b\x07"),
     ):
         text = shown(capfd, name)

@@ -50,7 +50,7 @@ def ids(lines: list[str]) -> list[str]:
 def test_json_is_one_object_a_line_with_exactly_the_eight_fields(feed: Feed, capfd: Capture) -> None:
     feed.publish()
     feed.publish(frequency=Frequency.DAY)
-    feed.ring.close(unlink=False)
+    feed.ring.close(remove=False)
     status, lines, err = tail(capfd, feed.name, "--from", "oldest", "--format", "json")
     assert (status, err) == (0, "")
     assert [list(json.loads(line)) for line in lines] == [FIELDS, FIELDS]
@@ -69,7 +69,7 @@ def test_json_is_one_object_a_line_with_exactly_the_eight_fields(feed: Feed, cap
 def test_text_is_one_line_for_each_event(feed: Feed, capfd: Capture) -> None:
     feed.publish()
     feed.publish(frequency=Frequency.MINUTE)
-    feed.ring.close(unlink=False)
+    feed.ring.close(remove=False)
     assert tail(capfd, feed.name, "--from", "oldest")[1] == [
         "1970-01-01T00:00:00Z  second  1-0-0  seed 0",
         "1970-01-01T00:00:01Z  minute  2-1000000000-1  seed 1000000001",
@@ -79,14 +79,14 @@ def test_text_is_one_line_for_each_event(feed: Feed, capfd: Capture) -> None:
 def test_only_the_wanted_frequencies_are_printed(feed: Feed, capfd: Capture) -> None:
     for frequency in Frequency.SECOND, Frequency.MINUTE, Frequency.HOUR:
         feed.publish(frequency=frequency)
-    feed.ring.close(unlink=False)
+    feed.ring.close(remove=False)
     options = ["--from", "oldest", "--format", "json", "--frequency", "minute", "-f", "hour"]
     assert ids(tail(capfd, feed.name, *options)[1]) == ["2-1000000000-1", "3-2000000000-2"]
 
 
 def test_what_is_there_already_is_not_printed_unless_asked_for(feed: Feed, capfd: Capture) -> None:
     feed.publish(3)
-    feed.ring.close(unlink=False)
+    feed.ring.close(remove=False)
     assert tail(capfd, feed.name) == (0, [], "")
 
 
@@ -94,7 +94,7 @@ def test_what_is_there_already_is_not_printed_unless_asked_for(feed: Feed, capfd
 def test_it_ends_after_so_many_events_or_with_the_stream(feed: Feed, capfd: Capture, count: int, printed: int) -> None:
     feed.publish(6)
     if count > printed:
-        feed.ring.close(unlink=False)
+        feed.ring.close(remove=False)
     status, lines, err = tail(capfd, feed.name, "--from", "oldest", "--count", str(count))
     assert (status, len(lines), err) == (0, printed, "")
 
@@ -134,7 +134,7 @@ def test_a_non_blocking_pipe_gets_every_line(name: str, programs: Programs) -> N
     """The shell, or the program that reads, may have made it so."""
     feed = Feed(name, 1024)
     feed.publish(1000)
-    feed.ring.close(unlink=False)
+    feed.ring.close(remove=False)
     read_fd, write_fd = os.pipe()
     with os.fdopen(read_fd, "rb") as pipe:
         size = fcntl.fcntl(write_fd, fcntl.F_SETPIPE_SZ, mmap.PAGESIZE)
@@ -155,7 +155,7 @@ def test_it_waits_for_a_stream_that_is_not_there_yet(name: str, capfd: Capture) 
     def make() -> None:
         feed = Feed(name)
         feed.publish(2)
-        feed.ring.close(unlink=False)
+        feed.ring.close(remove=False)
 
     thread = threading.Timer(0.05, make)
     thread.start()

@@ -57,7 +57,7 @@ def test_a_stream_that_carries_something_else_now_has_no_rate(name: str) -> None
 def test_a_takeover_is_the_same_stream(name: str) -> None:
     with Producer.create(name, "<i8", 64) as producer:
         producer.publish_many(range(5))
-        producer.close(unlink=False)
+        producer.close(remove=False)
     before = at(10, name)
     with Producer.create(name, "<i8", 64) as producer:
         producer.publish(1)

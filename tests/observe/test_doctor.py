@@ -217,7 +217,7 @@ def test_streams_in_trouble_are_named(name: str) -> None:
         held.clock.step(-1000 * NS)
         held.look()
         well.start()
-        Producer.create(name, "<i8", 8).close(unlink=False)
+        Producer.create(name, "<i8", 8).close(remove=False)
         overwrite(name, 12, b"\xff" * 4)
         result = finding("streams")
         assert result.verdict is Verdict.WARN

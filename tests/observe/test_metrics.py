@@ -146,7 +146,7 @@ def test_a_label_may_hold_any_text(name: str) -> None:
 
 
 def test_a_broken_stream_is_told_as_such_and_fails_no_other(run: Run, name: str) -> None:
-    Producer.create(name, "<i8", 8).close(unlink=False)
+    Producer.create(name, "<i8", 8).close(remove=False)
     overwrite(name, 12, b"\xff" * 4)
     found = scraped(run.name, name)
     assert values(found["chronostream_state"], stream=name, state="broken") == [1]
@@ -175,7 +175,7 @@ def test_a_stream_that_is_gone_is_not_told_any_more(run: Run) -> None:
     registry = CollectorRegistry()
     registry.register(StreamCollector([run.name]))
     assert run.name in generate_latest(registry).decode()
-    run.engine.ring.close(unlink=True)
+    run.engine.ring.close(remove=True)
     assert run.name not in generate_latest(registry).decode()
 
 

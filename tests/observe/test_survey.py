@@ -25,7 +25,7 @@ def test_only_those_that_were_asked_for_are_looked_at_and_each_once(run: Run, na
 
 
 def test_a_broken_stream_hides_no_other_and_says_why(run: Run, name: str) -> None:
-    Producer.create(name, "<i8", 8).close(unlink=False)
+    Producer.create(name, "<i8", 8).close(remove=False)
     overwrite(name, 12, b"\xff" * 4)  # the size of the dtype's text
     found = survey([name, run.name])
     assert [stream.ring.name for stream in found.streams] == [run.name]

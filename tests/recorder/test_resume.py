@@ -53,7 +53,7 @@ def test_the_next_generation_of_a_stream_is_the_same_recording(name: str, tmp_pa
         with event_ring(name) as producer:
             producer.publish_many(event)
             report = record(name, tmp_path)
-            producer.close(unlink=False)
+            producer.close(remove=False)
         assert report.files[0].metadata().generation == generation
     assert positions(recorded_files(tmp_path, name)) == [(1, 0, 9), (1, 10, 19)]
 
@@ -63,7 +63,7 @@ def test_a_generation_whose_predecessor_is_overwritten_is_the_same_recording(nam
         with event_ring(name, 8) as producer:
             producer.publish_many(seconds(first, count))
             report = record(name, tmp_path)
-            producer.close(unlink=False)
+            producer.close(remove=False)
     assert (report.lost, report.recreated) == ([range(4, 16)], False)
     assert positions(recorded_files(tmp_path, name)) == [(1, 0, 3), (1, 16, 23)]
 
@@ -92,7 +92,7 @@ def test_a_stream_recreated_in_a_later_generation_is_known_by_its_records(name: 
             producer.publish_many(seconds(101, 10))
             if producer.taken_over:
                 report = record(name, tmp_path)
-            producer.close(unlink=False)
+            producer.close(remove=False)
     assert report.recreated
     assert positions(report.files) == [(2, 0, 19)]
 
@@ -101,7 +101,7 @@ def test_a_stream_with_fewer_records_was_recreated_whatever_its_generation(name:
     with event_ring(name) as producer:
         producer.publish_many(seconds(1, 10))
         record(name, tmp_path)
-    event_ring(name).close(unlink=False)
+    event_ring(name).close(remove=False)
     with event_ring(name) as producer:
         producer.publish_many(seconds(101, 5))
         report = record(name, tmp_path)
@@ -114,7 +114,7 @@ def test_a_stream_of_fewer_generations_was_recreated(name: str, tmp_path: Path) 
         with event_ring(name) as producer:
             producer.publish_many(seconds(1, 10))
             record(name, tmp_path)
-            producer.close(unlink=False)
+            producer.close(remove=False)
     with event_ring(name) as producer:
         producer.close()
     with event_ring(name) as producer:

@@ -319,7 +319,7 @@ def test_a_consumer_shows_what_it_is(ring: Handles) -> None:
     producer.publish_many(range(7))
     consumer.read(1)
     assert repr(consumer) == f"<Consumer {ring.name!r} live position=4 lag=3 lost=3 capacity=4>"
-    producer.close(unlink=False)
+    producer.close(remove=False)
     assert repr(consumer) == f"<Consumer {ring.name!r} closed position=4 lag=3 lost=3 capacity=4>"
     ring.create(capacity=4)._segment.close()  # as its death would
     assert repr(consumer) == f"<Consumer {ring.name!r} dead position=4 lag=3 lost=3 capacity=4>"

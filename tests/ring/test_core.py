@@ -126,7 +126,7 @@ class Model:
     """A ring, and the naive list of all that was ever published into it."""
 
     def __init__(self, ring: Handles, capacity: int, head: int) -> None:
-        Producer.create(ring.name, POINT, capacity, core=ring.producer_core).close(unlink=False)
+        Producer.create(ring.name, POINT, capacity, core=ring.producer_core).close(remove=False)
         move_head(ring.name, head)
         self._ring = ring
         self.producer = Producer.create(ring.name, POINT, capacity, core=ring.producer_core)
@@ -404,7 +404,7 @@ def test_opening_and_closing_wake_whether_somebody_waits_or_not(own: Handles) ->
     producer = own.create()
     words = Words(producer)
     before = words.half(WAKE_SEQ)
-    producer.close(unlink=False)
+    producer.close(remove=False)
     assert (words.half(STATE), words.half(WAKE_SEQ)) == (2, before + 1)
     own.create()
     assert (words.half(STATE), words.half(WAKE_SEQ)) == (1, before + 2)

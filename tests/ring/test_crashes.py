@@ -81,7 +81,7 @@ def test_a_producer_killed_at_any_line_of_creation_leaves_nothing_or_a_sound_str
 def test_a_producer_killed_at_any_line_of_a_takeover_leaves_the_stream_as_it_was(own: Handles) -> None:
     with own.create() as first:
         first.publish_many(range(5))
-        first.close(unlink=False)
+        first.close(remove=False)
 
     def take_over() -> None:
         Producer.create(own.name, "<i8", 8, core=own.producer_core)
@@ -103,7 +103,7 @@ def test_a_producer_killed_at_any_line_of_its_end_leaves_a_whole_stream_or_none(
         ending = Producer.create(own.name, "<i8", 8, core=own.producer_core)
         ending.publish(ending.head)
         sys.settrace(tracing)
-        ending.close(unlink=unlink)
+        ending.close(remove=unlink)
 
     for _ in crashes(close):
         if own.name in list_names():
@@ -129,11 +129,11 @@ def test_a_remover_killed_at_any_line_leaves_the_stream_or_removes_it(own: Handl
     def remove() -> None:
         segment.Segment.remove(own.name)
 
-    own.create().close(unlink=False)
+    own.create().close(remove=False)
     for _ in crashes(remove):
         if own.name not in list_names():
-            own.create().close(unlink=False)
+            own.create().close(remove=False)
         try:
-            own.create().close(unlink=False)
+            own.create().close(remove=False)
         except ProducerActiveError:
             pytest.fail("a dead process still holds the stream")

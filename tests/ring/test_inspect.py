@@ -15,7 +15,7 @@ from tests.ring.harness import Handles, overwrite, path_of
 
 def test_a_live_ring_says_what_it_is(ring: Handles, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "time_ns", lambda: 12345)
-    producer = ring.create([("a", "<i8")], 4, version="1.2", instance="host-1", max_consumers=3)
+    producer = ring.create([("a", "<i8")], 4, producer_version="1.2", instance_id="host-1", max_consumers=3)
     producer.publish_many([(number,) for number in range(6)])
     status = inspect(ring.name)
     assert status == RingStatus(
@@ -51,12 +51,12 @@ def test_a_consumer_says_the_same_of_its_ring_without_opening_it_again(
 
 
 def test_a_closed_ring_is_closed(own: Handles) -> None:
-    own.create().close(unlink=False)
+    own.create().close(remove=False)
     assert inspect(own.name).state == "closed"
 
 
 def test_a_ring_that_is_closed_but_taken_over_is_live(own: Handles) -> None:
-    own.create().close(unlink=False)
+    own.create().close(remove=False)
     own.create()
     assert (inspect(own.name).state, inspect(own.name).generation) == ("live", 2)
 
@@ -99,7 +99,7 @@ def test_a_tail_from_nowhere_is_no_lag(own: Handles) -> None:
 
 @pytest.mark.parametrize("offset", [288, 320])
 def test_a_text_that_is_none_is_shown_as_well_as_can_be(own: Handles, offset: int) -> None:
-    own.create(version="abc", instance="abc")
+    own.create(producer_version="abc", instance_id="abc")
     overwrite(own.name, offset, b"\xff")
     status = inspect(own.name)
     assert "�bc" in (status.version, status.instance)
@@ -129,7 +129,7 @@ def test_the_list_has_every_stream_and_only_while_it_is_there(own: Handles) -> N
     assert own.name not in list_names()
     producer = own.create()
     assert own.name in list_names()
-    producer.close(unlink=False)
+    producer.close(remove=False)
     assert own.name in list_names()
     remove(own.name)
     assert own.name not in list_names()

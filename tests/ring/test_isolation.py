@@ -117,7 +117,7 @@ with Consumer.attach({own.name!r}, on_gone="raise") as consumer:
         consumer.wait({TIMEOUT_S})
     except ProducerGoneError:
         print("gone")
-Producer.create({own.name!r}, "<i8", 8).close(unlink=False)
+Producer.create({own.name!r}, "<i8", 8).close(remove=False)
 """
     with subprocess.Popen(
         [*IN_OWN_PID_NAMESPACE, code], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -157,7 +157,7 @@ def test_a_reader_follows_unregistered_where_shared_memory_is_read_only(
 
 @needs_mounts
 def test_where_shared_memory_is_read_only_no_producer_can_be(own: Handles) -> None:
-    own.create().close(unlink=False)
+    own.create().close(remove=False)
 
     def child() -> None:
         see_read_only()
@@ -251,7 +251,7 @@ OWNER, OTHER = 4711, 4712
 def test_in_a_user_namespace_no_stream_of_an_unknown_user_counts_as_ones_own(
     own: Handles, uid: int, uid_map: str
 ) -> None:
-    own.create().close(unlink=False)
+    own.create().close(remove=False)
     path_of(own.name).chmod(0o666)
     os.chown(path_of(own.name), OWNER, OWNER)
 
@@ -278,7 +278,7 @@ def test_in_a_user_namespace_no_stream_of_an_unknown_user_counts_as_ones_own(
 def test_in_a_user_namespace_ones_own_stream_is_ones_own_whatever_the_number(
     own: Handles, uid: int, uid_map: str
 ) -> None:
-    own.create().close(unlink=False)
+    own.create().close(remove=False)
     os.chown(path_of(own.name), uid, uid)
 
     def child() -> None:

@@ -342,7 +342,7 @@ def test_who_may_only_read_does_not_sleep_through_a_takeover_that_ends_the_wakin
 
     def take_over(*arguments: Any) -> Any:
         if first._segment.release_error is None:
-            first.close(unlink=False)
+            first.close(remove=False)
             own.create(always_wake=False)
         return real(*arguments)
 

@@ -226,7 +226,7 @@ def test_of_many_who_want_to_be_the_producer_exactly_one_is(own: Handles, before
     if before == "half made":
         path_of(own.name).write_bytes(bytes(3000))
     elif before == "closed":
-        own.create().close(unlink=False)
+        own.create().close(remove=False)
     elif before == "dead":
         own.create()._segment.close()
     won, barrier = FORK.Value("i", 0), FORK.Barrier(CONTENDERS)
@@ -240,7 +240,7 @@ def test_of_many_who_want_to_be_the_producer_exactly_one_is(own: Handles, before
                 won.value += 1
         barrier.wait(TIMEOUT_S)
         if producer:
-            producer.close(unlink=False)
+            producer.close(remove=False)
 
     end_at_once(CONTENDERS, contend)
     assert won.value == 1
@@ -588,7 +588,7 @@ from chronostream.ring import Consumer, Producer
 consumer = Consumer.attach(sys.argv[1])
 print(consumer.read().tolist(), resource_tracker._resource_tracker._fd)
 consumer.close()
-Producer.create(sys.argv[1] + "-kept", "<i8", 8).close(unlink=False)
+Producer.create(sys.argv[1] + "-kept", "<i8", 8).close(remove=False)
 """
     kept = own.name + "-kept"
     try:
@@ -617,7 +617,7 @@ def test_the_reader_in_the_documentation_reads_the_same_records(
     reader = programs.python("-u", "-c", documented_reader, own.name)
     assert [reader.out.line() for _ in range(8)] == [str(row) for row in rows[3:11]]
     producer.publish_many(rows[11:])
-    producer.close(unlink=False)
+    producer.close(remove=False)
     assert ended(reader) == (0, f"{rows[11]}\n{rows[12]}\nlost 0\n", "")
     assert inspect(own.name).head == 13
 
@@ -631,6 +631,6 @@ def test_the_reader_in_the_documentation_counts_what_it_lost(
     reader = programs.python("-u", "-c", code, own.name)
     assert [reader.out.line() for _ in range(4)] == ["0", "1", "2", "asleep"]
     producer.publish_many(range(3, 30))
-    producer.close(unlink=False)
+    producer.close(remove=False)
     reader.write("\n")
     assert ended(reader) == (0, "".join(f"{number}\n" for number in range(22, 30)) + "lost 19\n", "")

@@ -50,13 +50,13 @@ def test_a_new_stream_is_empty_and_live(own: Handles) -> None:
         ({"mode": -1}, InvalidValueError),
         ({"mode": 0o1777}, InvalidValueError),
         ({"group": "no such group"}, InvalidValueError),
-        ({"version": "x" * 33}, InvalidValueError),
-        ({"version": "ä" * 17}, InvalidValueError),
-        ({"version": "a\0b"}, InvalidValueError),
-        ({"version": "\ud800"}, InvalidValueError),
-        ({"version": 7}, InvalidTypeError),
-        ({"instance": "x" * 65}, InvalidValueError),
-        ({"instance": None}, InvalidTypeError),
+        ({"producer_version": "x" * 33}, InvalidValueError),
+        ({"producer_version": "ä" * 17}, InvalidValueError),
+        ({"producer_version": "a\0b"}, InvalidValueError),
+        ({"producer_version": "\ud800"}, InvalidValueError),
+        ({"producer_version": 7}, InvalidTypeError),
+        ({"instance_id": "x" * 65}, InvalidValueError),
+        ({"instance_id": None}, InvalidTypeError),
         ({"core": "fast"}, CoreUnavailableError),
         ({"core": ""}, CoreUnavailableError),
         ({"core": np.array(["native", "portable"])}, CoreUnavailableError),
@@ -80,7 +80,7 @@ def test_who_looks_at_a_stream_before_going_live_may_refuse_it_and_leave_it_as_i
     first.publish(7)
     first.application[:] = b"the last"
     if left == "closed":
-        first.close(unlink=False)
+        first.close(remove=False)
     else:
         first._segment.close()
     before = path_of(own.name).read_bytes()
@@ -108,7 +108,7 @@ def test_a_new_stream_that_is_refused_before_going_live_is_seen_by_nobody(own: H
 
 
 def test_texts_as_long_as_their_fields_are_kept_whole(own: Handles) -> None:
-    own.create(version="v" * 32, instance="ä" * 32)
+    own.create(producer_version="v" * 32, instance_id="ä" * 32)
     status = inspect(own.name)
     assert (status.version, status.instance) == ("v" * 32, "ä" * 32)
 
@@ -352,11 +352,11 @@ def test_a_batch_of_any_length_is_published_whole(ring: Handles, count: int) -> 
 
 
 def test_the_next_producer_goes_on_with_a_closed_stream(ring: Handles) -> None:
-    first = ring.create(version="one", instance="i", application_size=3)
+    first = ring.create(producer_version="one", instance_id="i", application_size=3)
     first.application[:] = b"abc"
     first.publish_many(range(11))
-    first.close(unlink=False)
-    second = ring.create(version="two", instance="j", application_size=3)
+    first.close(remove=False)
+    second = ring.create(producer_version="two", instance_id="j", application_size=3)
     assert (second.taken_over, second.head, bytes(second.application)) == (True, 11, b"abc")
     status = inspect(ring.name)
     assert (status.generation, status.version, status.instance, status.pid) == (2, "two", "j", os.getpid())
@@ -367,7 +367,7 @@ def test_the_next_producer_goes_on_with_a_closed_stream(ring: Handles) -> None:
 def test_a_consumer_that_did_not_look_goes_on_in_the_next_generation(ring: Handles) -> None:
     first, consumer = ring.pair()
     first.publish(1)
-    first.close(unlink=False)
+    first.close(remove=False)
     second = ring.create()
     second.publish(2)
     assert not consumer.closed
@@ -375,14 +375,14 @@ def test_a_consumer_that_did_not_look_goes_on_in_the_next_generation(ring: Handl
 
 
 def test_a_dtype_spelled_differently_is_the_same(own: Handles) -> None:
-    own.create(np.dtype([("a", "<i8"), ("b", "<f4")])).close(unlink=False)
+    own.create(np.dtype([("a", "<i8"), ("b", "<f4")])).close(remove=False)
     assert own.create([("a", np.int64), ("b", "single")]).taken_over
 
 
 def test_taking_over_frees_the_places_of_the_dead_and_of_nobody_else(ring: Handles) -> None:
     first, living = ring.pair(max_consumers=3)
     first.publish_many(range(3))
-    first.close(unlink=False)
+    first.close(remove=False)
     overwrite(ring.name, first._layout.tail_offset(1), (0).to_bytes(8, "little"))
     overwrite(ring.name, first._layout.tail_offset(2), (1).to_bytes(8, "little"))
     living.read(2)
@@ -403,7 +403,7 @@ def test_closing_deletes_the_stream_and_marks_it_closed(ring: Handles) -> None:
 def test_a_kept_stream_can_be_attached_to_and_drained(ring: Handles) -> None:
     producer = ring.create()
     producer.publish_many(range(3))
-    producer.close(unlink=False)
+    producer.close(remove=False)
     consumer = ring.attach()
     assert consumer.closed
     assert not consumer.producer_alive

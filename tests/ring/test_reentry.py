@@ -189,7 +189,7 @@ def test_a_handle_closed_at_any_line_of_a_call_takes_no_further_step(own: Handle
     for line in itertools.count(1):
         ledger = Ledger(own, "<i8")
         ledger.fill()
-        close = (lambda: ledger.producer.close(unlink=False)) if outer in WRITES else ledger.consumer.close  # noqa: B023
+        close = (lambda: ledger.producer.close(remove=False)) if outer in WRITES else ledger.consumer.close  # noqa: B023
         with at_line(line, close) as reached, contextlib.suppress(ClosedError):
             getattr(ledger, outer)()
         ledger.check_published()

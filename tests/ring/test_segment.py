@@ -689,7 +689,7 @@ def test_garbage_in_the_control_region_harms_nobody(ring: Handles, garbage: byte
 def test_a_stream_whose_positions_cannot_be_is_not_taken_over(
     own: Handles, generation: int, claim: int, head: int
 ) -> None:
-    own.create().close(unlink=False)
+    own.create().close(remove=False)
     overwrite(own.name, 256, generation.to_bytes(8, "little"))
     move_head(own.name, head, claim)
     with pytest.raises(CorruptSegmentError, match=f"generation {generation}, head {head} and claim {claim} do not fit"):

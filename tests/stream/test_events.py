@@ -82,7 +82,7 @@ def test_the_oldest_event_is_the_first_one_that_the_ring_still_holds(feed: Feed)
 
 def test_a_stream_that_is_closed_but_kept_is_drained_and_then_the_loop_ends(feed: Feed) -> None:
     feed.publish(2)
-    feed.ring.close(unlink=False)
+    feed.ring.close(remove=False)
     with subscribe(feed.name, start="oldest") as events:
         assert events.closed
         assert [event.sequence for event in events] == [0, 1]

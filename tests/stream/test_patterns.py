@@ -116,7 +116,7 @@ def test_history_takes_no_place_among_the_consumers(name: str) -> None:
 def test_history_of_a_closed_stream_can_be_read(name: str) -> None:
     producer = event_ring(name)
     producer.publish_many(seconds(1, 3))
-    producer.close(unlink=False)
+    producer.close(remove=False)
     assert sequences(history(name)) == [1, 2, 3]
 
 
