@@ -45,15 +45,14 @@ class Calendar:
 
     Args:
         timezone: an IANA name.
-        zone: the zone's data; those that this process uses if None.
 
     Attributes:
-        timezone: the name.
+        timezone: the same.
     """
 
-    def __init__(self, timezone: str, zone: ZoneInfo | None = None) -> None:
+    def __init__(self, timezone: str) -> None:
         self.timezone = check_zone(timezone)
-        self._zone = ZoneInfo(timezone) if zone is None else zone
+        self._zone = ZoneInfo(timezone)
 
     @classmethod
     def for_zone(cls, timezone: str) -> Calendar:

@@ -73,8 +73,8 @@ def _zone_lines(stream: StreamStatus) -> list[str]:
     known, lines = stream.zone_data, list[str]()
     if stream.engine is not None:
         lines.append("unknown until a producer takes the stream over" if known is None else str(known.current))
-    if known is not None and known.replaced is not None:
-        lines.append(f"{known.replaced} until {utc_text(known.replaced_at_ns)}")
+    if known is not None and known.replaced_at_ns:
+        lines.append(f"{known.replaced or 'unknown'} until {utc_text(known.replaced_at_ns)}")
     if known is not None and known.on_disk is not None:
         lines.append(f"{known.on_disk} on the producer's disk: restart it to use them")
     if stream.zone_difference is not None:

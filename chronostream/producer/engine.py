@@ -298,7 +298,8 @@ class Engine:
                 f"remove it first (`chronostream remove {self.config.name}`)"
             )
         state, boot_id = self._restore()
-        self._zones = ZoneWatch(self.config.name, self._calendar, self._state.zone_data(), self._clock.realtime_ns())
+        now_ns, kept = self._clock.realtime_ns(), self._state.zone_data()
+        self._zones = ZoneWatch(self.config.name, self._calendar, kept, now_ns, is_new=found is None)
         state, barred_ns = self._go_on(state)
         self._scheduler = self.config.scheduler(state, same_boot=boot_id == self._boot_id, barred_ns=barred_ns)
         first = self._look(*self._clock.both_ns()) if state is None else None

@@ -31,6 +31,7 @@ class ZoneWatch:
         calendar: of the engine.
         kept: what the stream has; None if that is not known.
         now_ns: Unix time.
+        is_new: whether the stream has only just been made.
 
     Attributes:
         facts: what is to be kept with the stream.
@@ -38,16 +39,16 @@ class ZoneWatch:
         steady: whether all events of the stream were made with the engine's data, as far as is known.
     """
 
-    def __init__(self, name: str, calendar: Calendar, kept: StreamZoneData | None, now_ns: int) -> None:
+    def __init__(
+        self, name: str, calendar: Calendar, kept: StreamZoneData | None, now_ns: int, *, is_new: bool
+    ) -> None:
         here = calendar.zone_data
         self.difference = None if kept is None else kept.current.difference(here, name)
-        if kept is None:
-            self.facts = StreamZoneData(here)
-        elif self.difference is None:
+        if kept is not None and self.difference is None:
             self.facts = replace(kept, current=here, on_disk=None)
         else:
-            self.facts = StreamZoneData(here, kept.current, now_ns)
-        self.steady = kept is not None and self.facts.replaced is None
+            self.facts = StreamZoneData(here, None if kept is None else kept.current, 0 if is_new else now_ns)
+        self.steady = self.facts.replaced_at_ns == 0
 
     def look(self) -> bool:
         """Look at the data on disk; return whether `facts` changed."""

@@ -158,8 +158,8 @@ class StreamZoneData:
 
     Attributes:
         current: what its producer uses, or the last one used.
-        replaced: what the stream had before, if a producer had other data at any time; None if none had.
-        replaced_at_ns: when that changed last, Unix time; 0 if it never did.
+        replaced: what the stream had before; None if it had the same, or that is not known.
+        replaced_at_ns: until when it may have had other data, Unix time; 0 if it never had.
         on_disk: what the producer found on disk, if that differs from what it uses; None otherwise.
     """
 

@@ -1,10 +1,11 @@
 """The simulator: real engines under fake clocks, through years of faults in seconds.
 
 ``simulate(seed)`` runs hosts whose clocks are set, slewed or far wrong, and which are suspended, busy, killed at any
-point of a step, and rebooted. It checks throughout that the promises of docs/time.md hold::
+point of a step, rebooted, and given other zone data. It checks throughout that the promises of docs/time.md hold::
 
     host.py        a simulated host: its clock, its engine on a real ring, its deaths
     chaos.py       the faults, drawn from a seed
+    zones.py       other data of a zone
     checker.py     what must hold, seen from outside
     simulation.py  one simulation from start to end
 

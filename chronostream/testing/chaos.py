@@ -6,6 +6,7 @@ import random
 
 from chronostream._values import SECOND_NS
 from chronostream.testing.host import Death, SimulatedHost
+from chronostream.testing.zones import other_calendar
 
 __all__ = ["Chaos"]
 
@@ -16,6 +17,8 @@ _SLEWS_PPM = (500, 83_333, 100_000)
 # An action repeats for at most this many steps: one of these, drawn again about every 50 actions.
 _LONGEST = (2, 30, 500)
 _CHANGE_LONGEST_ONE_IN = 50
+# Of other zone data: how much further east, and how much later each change of the offset comes.
+_ZONE_DATA = ((0, 0), (0, 0), (0, 25 * 86_400), (0, -7 * 86_400), (18_000, 0), (-18_000, 0))
 _DEATHS = tuple(death for death in Death if death is not Death.WHILE_OPENING)
 
 
@@ -48,6 +51,7 @@ class Chaos:
             self._go_astray: 2,
             self._stop: 2,
             self._reboot: 2,
+            self._change_zone_data: 1,
         }
 
     def act(self) -> None:
@@ -143,6 +147,14 @@ class Chaos:
         # A clock without a battery restarts from when it was switched off, or earlier.
         off_ns = self._some_ns(100 * self._unit_ns) if self._happens(3) else 0
         self._host.reboot(self._chance.randint(-off_ns, off_ns // 10))
+        self._come_back()
+
+    def _change_zone_data(self) -> None:
+        """Install other zone data, or again those that the host had in the beginning, and restart the engine."""
+        shift_s, delay_s = self._chance.choice(_ZONE_DATA)
+        (self._kill if self._happens(2) else self._host.stop)()
+        self._host.calendar = other_calendar(self._host.config.timezone, shift_s, delay_s)
+        self._be_away()
         self._come_back()
 
     def _set(self, by_ns: int) -> None:

@@ -15,7 +15,6 @@ import numpy.typing as npt
 from chronostream._values import SECOND_NS
 from chronostream.calendar.calendar import Calendar
 from chronostream.calendar.order import order_keys
-from chronostream.calendar.sequencer import BoundarySequencer
 from chronostream.event import EVENT_DTYPE, Frequency, build_mixed_events
 from chronostream.scheduler import Condition, FrequencyState
 from chronostream.stream.state import StateReader
@@ -33,8 +32,7 @@ class Checker:
 
     def __init__(self, host: SimulatedHost) -> None:
         self._host = host
-        self._calendar = Calendar.for_zone(host.config.timezone)
-        self._sequencer = BoundarySequencer(host.config.timezone) if host.config.sequencer == "boundary" else None
+        self._own = host.calendar
         self._seen = {Frequency.parse(frequency): _Seen() for frequency in host.config.frequencies}
         self._last_key = 0
 
@@ -52,16 +50,14 @@ class Checker:
         emitted = self._host.emitted()
         if len(emitted.records):
             self._check_whole(emitted)
-            for frequency, seen in self._seen.items():
-                chosen = emitted.records["frequency"] == frequency
-                stamps, sequences = (emitted.records[field][chosen] for field in ("timestamp", "sequence"))
-                if len(stamps):
-                    self._check_events(frequency, seen, stamps, sequences)
+            for calendar, records in emitted.by_calendar():
+                for frequency in self._seen:
+                    self._check_events(frequency, records[records["frequency"] == frequency], calendar)
         self._check_ring(emitted)
         self._check_state()
 
     def identities(self, frequency: Frequency) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint64]]:
-        """Return timestamps and sequences of all its events of a frequency, shape ``(n,)``."""
+        """Return timestamps and sequences of a frequency's events, shape ``(n,)``; none with other zone data."""
         seen = self._seen[frequency]
         return (
             np.concatenate([np.empty(0, np.int64), *seen.stamps]),
@@ -80,20 +76,23 @@ class Checker:
         known = np.isin(records["frequency"], list(self._seen))
         _check_no_event((records != expected) | ~known, records, "not what its boundary makes it")
 
-    def _check_events(
-        self, frequency: Frequency, seen: _Seen, stamps: npt.NDArray[np.int64], sequences: npt.NDArray[np.uint64]
-    ) -> None:
-        ranks = self._calendar.ranks(frequency, stamps, int(stamps.min()))
-        _check_none(ranks < 0, stamps, f"{frequency.label} event on no boundary of {self._calendar.timezone}")
+    def _check_events(self, frequency: Frequency, records: npt.NDArray[np.void], calendar: Calendar) -> None:
+        """Check the events of one frequency that were made with one calendar."""
+        if not len(records):
+            return
+        seen, stamps, sequences = self._seen[frequency], records["timestamp"].copy(), records["sequence"].copy()
+        ranks = calendar.ranks(frequency, stamps, int(stamps.min()))
+        _check_none(ranks < 0, stamps, f"{frequency.label} event on no boundary of {calendar.timezone}")
         before = np.concatenate([[np.uint64(seen.last_sequence)], sequences[:-1]])
-        if self._sequencer is None:
+        if self._host.config.sequencer == "counting":
             _check_none(sequences != before + np.uint64(1), sequences, f"{frequency.label} sequence does not follow")
         else:
-            right = self._sequencer.sequences(frequency, stamps)
+            right = calendar.sequences(frequency, stamps)
             _check_none(sequences != right, sequences, f"{frequency.label} sequence is not its boundary's")
             _check_none(sequences <= before, sequences, f"{frequency.label} sequence does not increase")
-        seen.stamps.append(stamps)
-        seen.sequences.append(sequences)
+        if calendar is self._own:
+            seen.stamps.append(stamps)
+            seen.sequences.append(sequences)
         seen.last_sequence = int(sequences[-1])
         seen.count += len(stamps)
 
@@ -125,7 +124,8 @@ class Checker:
             self._check_quarantine()
 
     def _check_count(self, known: FrequencyState) -> None:
-        passed = self._calendar.count(known.frequency, self._host.born_ns + 1, known.floor_ns + 1)
+        since_ns, accounted = self._host.accounts[known.frequency]
+        passed = accounted + self._host.calendar.count(known.frequency, since_ns + 1, known.floor_ns + 1)
         count = self._seen[known.frequency].count
         if count + known.missed != passed:
             raise Violation(
@@ -134,7 +134,7 @@ class Checker:
             )
 
     def _check_progress(self, known: FrequencyState) -> None:
-        due_ns = self._calendar.next(known.frequency, known.floor_ns)
+        due_ns = self._host.calendar.next(known.frequency, known.floor_ns)
         now_ns = self._host.clock.realtime_ns()
         if due_ns <= now_ns:
             raise Violation(f"{known.frequency.label} {due_ns} is neither emitted nor missed at {now_ns}")

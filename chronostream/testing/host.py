@@ -7,20 +7,26 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import suppress
 from enum import Enum
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import numpy.typing as npt
 
 from chronostream import ring
 from chronostream._values import SECOND_NS
+from chronostream.calendar.calendar import Calendar
 from chronostream.clock import FakeClock
 from chronostream.clock.credibility import ClockTrust
-from chronostream.event import EVENT_DTYPE
+from chronostream.event import EVENT_DTYPE, Frequency
 from chronostream.producer.engine import Engine
 from chronostream.stream.config import StreamConfig
+from chronostream.stream.state import StateReader
 
 __all__ = ["Death", "Emitted", "SimulatedClock", "SimulatedHost"]
 
@@ -60,12 +66,25 @@ class SimulatedClock(FakeClock):
 
 
 class Emitted:
-    """Published records, shape ``(n,)``, and for each the Unix nanoseconds at which it became visible."""
+    """Published records, shape ``(n,)``, and for each the Unix nanoseconds at which it became visible.
 
-    def __init__(self, parts: list[bytes], times_ns: list[int]) -> None:
-        self.records: npt.NDArray[np.void] = np.frombuffer(b"".join(parts), EVENT_DTYPE)
-        counts = [len(part) // EVENT_DTYPE.itemsize for part in parts]
-        self.seen_ns = np.repeat(np.array(times_ns, np.int64), counts)
+    Args:
+        parts: the bytes of what was published at once, when that was, and with which calendar.
+    """
+
+    def __init__(self, parts: list[tuple[bytes, int, Calendar]]) -> None:
+        self.records: npt.NDArray[np.void] = np.frombuffer(b"".join(raw for raw, _, _ in parts), EVENT_DTYPE)
+        counts = [len(raw) // EVENT_DTYPE.itemsize for raw, _, _ in parts]
+        self.seen_ns = np.repeat(np.array([time_ns for _, time_ns, _ in parts], np.int64), counts)
+        self._ends = list(zip([calendar for _, _, calendar in parts], np.cumsum(counts).tolist(), strict=True))
+
+    def by_calendar(self) -> Iterator[tuple[Calendar, npt.NDArray[np.void]]]:
+        """Yield the records that were made with one calendar after another, in order."""
+        start = 0
+        for calendar, group in groupby(self._ends, key=itemgetter(0)):
+            *_, (_, end) = group
+            yield calendar, self.records[start:end]
+            start = end
 
 
 class SimulatedHost:
@@ -78,10 +97,12 @@ class SimulatedHost:
         off_ns: how wrong the clock is at first; unless 0, it is in doubt until `begin`.
 
     Attributes:
+        calendar: of the zone data that the host has; an engine that starts takes it.
+        accounts: for each frequency, from which boundary on to count those that passed, and how many of the emitted and
+            missed ones lie before; that begins anew when an engine starts with other zone data.
         deadline_ns: when the engine is to be stepped next, Unix nanoseconds.
         elapsed_ns: the time that passed, over all boots.
         drift_ppm: by how much the clock is slewed, parts per million.
-        born_ns: when the stream began, Unix nanoseconds.
         calm_since_ns: `boottime_ns` of the first step since the clock was last set; None before that step.
         steps: the number of steps of all engines.
         deaths: the number of deaths at each point.
@@ -93,14 +114,16 @@ class SimulatedHost:
         boottime_ns = chance.randrange(10**15)
         self.clock = SimulatedClock(start_ns + off_ns, boottime_ns=boottime_ns, boot_id=self._new_boot_id())
         self.clock.is_doubted = off_ns != 0
+        self.calendar = Calendar.for_zone(config.timezone)
+        self._accounted_with = self.calendar
+        self._emitted: Counter[int] = Counter()
+        self._account_from(start_ns)
         self.elapsed_ns = 0
         self.drift_ppm = 0
-        self.born_ns = start_ns
         self.steps = 0
         self.deaths: Counter[Death] = Counter()
         self._death: Death | None = None
-        self._parts: list[bytes] = []
-        self._times_ns: list[int] = []
+        self._parts: list[tuple[bytes, int, Calendar]] = []
         self.calm_since_ns: int | None = None
         self._open()
         self._consumer = ring.Consumer.attach(config.name, register=False)
@@ -137,7 +160,7 @@ class SimulatedHost:
         """Set a clock right that was in doubt by `off_ns`: now the stream begins."""
         self.set_clock(-off_ns)
         self.clock.is_doubted = False
-        self.born_ns = self.clock.realtime_ns()
+        self._account_from(self.clock.realtime_ns())
         self.step()
 
     def run_to_deadline(self, late_ns: int = 0) -> None:
@@ -190,9 +213,8 @@ class SimulatedHost:
 
     def emitted(self) -> Emitted:
         """Return the records published since the last call."""
-        emitted = Emitted(self._parts, self._times_ns)
+        emitted = Emitted(self._parts)
         self._parts.clear()
-        self._times_ns.clear()
         return emitted
 
     def read(self) -> npt.NDArray[np.void]:
@@ -206,7 +228,11 @@ class SimulatedHost:
         ring.remove(self.config.name)
 
     def _open(self) -> None:
-        self.engine = Engine(self.config, clock=self.clock)
+        calendar = self.calendar
+        with patch.object(Calendar, "for_zone", lambda _timezone: calendar):
+            self.engine = Engine(self.config, clock=self.clock)
+        if calendar is not self._accounted_with:
+            self._begin_accounts(calendar)
         self.calm_since_ns = None
         publish_many = self.engine.ring.publish_many
 
@@ -219,12 +245,22 @@ class SimulatedHost:
             if self._death is Death.WHILE_PUBLISHING:
                 visible = records[: self._chance.randint(1, len(records))]
             publish_many(visible)
-            self._parts.append(visible.tobytes())
-            self._times_ns.append(self.clock.realtime_ns())
+            self._parts.append((visible.tobytes(), self.clock.realtime_ns(), calendar))
+            self._emitted.update(visible["frequency"].tolist())
             if self._death in {Death.WHILE_PUBLISHING, Death.BEFORE_SAVE}:
                 raise _Died
 
         self.engine.ring.publish_many = publish  # type: ignore[method-assign]
+
+    def _account_from(self, start_ns: int) -> None:
+        self.accounts = {Frequency.parse(frequency): (start_ns, 0) for frequency in self.config.frequencies}
+
+    def _begin_accounts(self, calendar: Calendar) -> None:
+        self._accounted_with = calendar
+        checkpoint = StateReader(self.engine.ring.application).checkpoint()
+        if checkpoint is not None:
+            for known in checkpoint.scheduler.frequencies:
+                self.accounts[known.frequency] = known.floor_ns, known.missed + self._emitted[known.frequency]
 
     def _abandon(self) -> None:
         """Release the stream as a death does: without marking it closed."""

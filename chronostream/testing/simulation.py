@@ -111,7 +111,8 @@ def simulate(
     """Run engines under fake clocks through the faults of a seed, and check the promises of docs/time.md.
 
     The engines and rings are real; nothing waits or uses threads. Clocks are set, slewed or far wrong; hosts are
-    suspended, busy, stopped, killed at any point, and rebooted. Arguments that are not given are drawn from the seed.
+    suspended, busy, stopped, killed at any point, rebooted, and given other zone data. Arguments that are not given are
+    drawn from the seed.
 
     Args:
         seed: of all draws; the same seed and arguments always give the same simulation.

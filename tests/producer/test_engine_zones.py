@@ -280,6 +280,26 @@ def streams_finding() -> str:
     return next(finding.found for finding in examine() if finding.name == "streams")
 
 
+def test_a_bar_outlasts_that_the_zone_data_were_lost() -> None:
+    with beirut(EARLY, DAY, start="2023-03-26T20:30Z") as run:
+        run.start()
+        run.look()
+        run.after(HOUR_S)
+        start_anew(LATE)
+        with Consumer.attach(run.name, register=False) as consumer:
+            offset = 3072 + path_of(run.name).read_bytes().index(consumer.application[:16].tobytes())
+        for torn in (True, False):
+            run.stop()
+            if torn:
+                with path_of(run.name).open("r+b") as segment:
+                    segment.seek(offset)
+                    segment.write(b"torn")
+            run.start()
+            assert "some events were made with other zone data" in run.lines[0][1]
+        hour_by_hour(run, "2023-03-28T00:00Z")
+        assert [event.sequence for event in run.events()] == [DAY_27, DAY_27 + 1]
+
+
 def test_the_stream_keeps_which_data_it_has_and_had() -> None:
     with beirut(EARLY, DAY) as run:
         run.start()
@@ -326,7 +346,8 @@ def test_a_stream_of_an_older_version_is_taken_over_and_keeps_its_data_from_then
         run.start()
         run.look()
         assert run.lines == []
-        assert facts(run) == StreamZoneData(Calendar.for_zone(BEIRUT).zone_data)
+        early = Calendar.for_zone(BEIRUT).zone_data
+        assert facts(run) == StreamZoneData(early, replaced_at_ns=run.clock.realtime_ns())
 
 
 def test_sequences_that_no_zone_data_explain_are_refused() -> None:

@@ -9,22 +9,23 @@ import subprocess
 import sys
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from chronostream import ring
 from chronostream.calendar.calendar import Calendar
 from chronostream.calendar.sequencer import BoundarySequencer, CountingSequencer
+from chronostream.calendar.zones import ZoneData
 from chronostream.errors import InvalidTypeError, InvalidValueError, SimulationError, UnknownFrequencyError
 from chronostream.event import Frequency
 from chronostream.producer import engine
 from chronostream.scheduler import FrequencyState, Scheduler, core
 from chronostream.scheduler.trust import Trust
 from chronostream.stream import state
-from chronostream.stream.config import StreamConfig
+from chronostream.stream.config import SequencerKind, StreamConfig
 from chronostream.stream.state import StateWriter
-from chronostream.testing import simulate, simulation
+from chronostream.testing import chaos, simulate, simulation
 from chronostream.testing.__main__ import main
 
 Patch = pytest.MonkeyPatch
@@ -39,6 +40,13 @@ def test_a_year_of_hours_and_days_on_hosts_that_agree() -> None:
     summary = simulate(2, frequencies=("hour", "day"), days=365, hosts=2, sequencer="boundary", coalesce="all")
     assert summary.events[Frequency.HOUR] > 365 * 24
     assert sum(summary.deaths.values()) > 5
+
+
+def test_whatever_happens_while_the_zone_data_change_all_the_time_what_must_hold_does(monkeypatch: Patch) -> None:
+    _change_zone_data_often(monkeypatch)
+    for seed, sequencer in enumerate(get_args(SequencerKind)):
+        simulate(seed, **_DAYS | {"sequencer": sequencer, "frequencies": ("minute", "hour", "day"), "days": 2})
+        simulate(seed, **_DAYS | {"sequencer": sequencer, "days": 200})
 
 
 def test_the_same_seed_is_the_same_run() -> None:
@@ -173,9 +181,33 @@ def _save_nothing(patch: Patch) -> None:
     patch.setattr(StateWriter, "save", lambda *arguments: next(turns, None) is None or real(*arguments))
 
 
+def _change_zone_data_often(patch: Patch) -> None:
+    patch.setattr(chaos, "_LONGEST", (6,))
+    for action in ("_die", "_stop", "_go_astray", "_set_forward"):
+        patch.setattr(chaos.Chaos, action, chaos.Chaos._change_zone_data)
+
+
+def _use_a_sequence_again_after_other_zone_data(patch: Patch) -> None:
+    _change_zone_data_often(patch)
+    patch.setattr(engine, "barred_boundaries", lambda *_: {})
+
+
+def _go_back_behind_what_was_published_after_other_zone_data(patch: Patch) -> None:
+    _change_zone_data_often(patch)
+    patch.setattr(engine, "behind_published", lambda restored, *_: restored)
+
+
+def _take_other_zone_data_for_the_same(patch: Patch) -> None:
+    _change_zone_data_often(patch)
+    patch.setattr(ZoneData, "agrees", lambda *_: True)
+
+
 def _search(**options: Any) -> None:
     for seed in range(40):
         simulate(seed, **options)
+
+
+_DAYS: dict[str, Any] = {"frequencies": ("hour", "day"), "days": 400, "sequencer": "boundary", "timezone": "Asia/Gaza"}
 
 
 @pytest.mark.parametrize(
@@ -194,6 +226,9 @@ def _search(**options: Any) -> None:
         (_take_what_was_prepared_for_what_is_due, {}, "early|unaccounted for|not behind|neither"),
         (_stop_after_a_while, {}, "neither emitted nor missed|not behind the event before it"),
         (_save_nothing, {}, "."),
+        (_use_a_sequence_again_after_other_zone_data, _DAYS, "day sequence does not increase"),
+        (_go_back_behind_what_was_published_after_other_zone_data, _DAYS, "not behind the event before it"),
+        (_take_other_zone_data_for_the_same, _DAYS, "not behind the event before it|does not increase"),
     ],
     ids=lambda value: value.__name__.strip("_") if callable(value) else "",
 )
@@ -226,9 +261,9 @@ def test_hosts_that_number_the_same_boundary_differently_are_found(monkeypatch: 
         return run(plan, number, on_progress)
 
     monkeypatch.setattr(simulation, "_run", run_shifted)
-    for name in ("peek", "sequences"):
-        real = getattr(BoundarySequencer, name)
-        monkeypatch.setattr(BoundarySequencer, name, lambda *arguments, real=real: real(*arguments) + shift[0])
+    for owner, name in ((BoundarySequencer, "peek"), (Calendar, "sequences")):
+        real = getattr(owner, name)
+        monkeypatch.setattr(owner, name, lambda *arguments, real=real: real(*arguments) + shift[0])
     with pytest.raises(SimulationError, match="hosts disagree on the id of the hour event"):
         simulate(1, frequencies=("hour",), days=30, hosts=2, sequencer="boundary")
 
