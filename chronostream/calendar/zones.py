@@ -134,10 +134,10 @@ def check_zone(timezone: str) -> str:
 
 @lru_cache(maxsize=64)
 def _known_zone(timezone: str) -> str:
-    # By the list, not by loading the file: paths out of the directory, "right/" zones (which count leap seconds) and
-    # names in another case (which some file systems would find) are no zones.
     if timezone in _MOVING:
         raise InvalidValueError(f"{timezone!r} is no time zone: {_MOVING[timezone]}; name one, such as 'Europe/Berlin'")
+    # By the list, not by loading the file: paths out of the directory, "right/" zones (which count leap seconds) and
+    # names in another case (which some file systems would find) are no zones.
     names = {name.casefold(): name for name in zoneinfo.available_timezones() - _MOVING.keys()}
     if names.get(timezone.casefold()) != timezone:
         nearest = difflib.get_close_matches(timezone.casefold(), names, cutoff=0.5)

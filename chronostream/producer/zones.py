@@ -1,6 +1,6 @@
 """The zone data of an engine's stream: what other data than before mean for it, and whether those on disk changed.
 
-Nothing is logged here; what is worth a line is returned.
+The rules are in docs/time.md, "Zone data". Nothing is logged here.
 """
 
 from __future__ import annotations
@@ -72,12 +72,12 @@ def behind_published(
 def barred_boundaries(
     state: SchedulerState, published: Mapping[Frequency, Published], calendar: Calendar, sequencer: Sequencer
 ) -> dict[Frequency, int]:
-    """Return, for each frequency that has some, the last boundary above its floor whose sequence the stream has used.
+    """Return the last boundary above the floor whose sequence is not above the last one published, by frequency.
 
-    With the zone data that the stream had before there is none.
+    A frequency that has none is left out.
 
     Raises:
-        InvalidValueError: no change of zone data explains so many.
+        InvalidValueError: no change of zone data explains so high a sequence.
     """
     barred_ns: dict[Frequency, int] = {}
     for known in state.frequencies:
