@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from chronostream.backfill import FaultKind, expected, fill, verify_stream
+from chronostream.bridges.backlog import Backlog
 from chronostream.calendar.calendar import Calendar
 from chronostream.calendar.gaps import find_gaps
 from chronostream.calendar.order import order_key
@@ -252,6 +253,16 @@ def test_a_stream_that_is_filled_has_the_zone_data_of_its_events() -> None:
         other = ZoneData(BEIRUT, "0" * 16, "2099z")
         fill(run.config(frequencies=["day"]), [events], clock=run.clock, zone_data=other)
         assert facts(run) == StreamZoneData(other)
+
+
+def test_a_relay_sends_the_zone_data_of_the_stream_and_not_its_own() -> None:
+    with beirut(EARLY, DAY) as run:
+        run.start()
+        run.look()
+        start_anew(LATE)
+        backlog = Backlog(run.name)
+        assert str(backlog.origin("clock").zone) == EARLY_TEXT
+        backlog.close()
 
 
 def test_the_status_and_doctor_tell_of_other_zone_data(capfd: pytest.CaptureFixture[str]) -> None:
