@@ -62,7 +62,7 @@ class Scheduler:
         *,
         coalesce: Coalesce = "earliest",
         catch_up_window_s: float = 3600,
-        max_step_s: float = 3600,
+        max_step_s: float = 60,
         max_hold_s: float = 300,
         settle_s: float = 10,
         state: SchedulerState | None = None,

@@ -83,7 +83,7 @@ class StreamConfig:
     )
     catch_up_window_s: float = option("catch-up-window", DURATION, 3600, _CLOCK, "How far back coalesce 'all' emits.")
     max_step_s: float = option(
-        "max-step", DURATION, 3600, _CLOCK, "Largest forward jump of the clock that is believed at once."
+        "max-step", DURATION, 60, _CLOCK, "Largest forward jump of the clock that is believed at once."
     )
     max_hold_s: float = option(
         "max-hold", DURATION, 300, _CLOCK, "How long the clock may be behind before the status says 'held'."

@@ -10,7 +10,7 @@ from chronostream.testing.zones import other_calendar
 
 __all__ = ["Chaos"]
 
-_HOUR_NS, _YEAR_NS = 3600 * SECOND_NS, 366 * 86_400 * SECOND_NS
+_MINUTE_NS, _HOUR_NS, _YEAR_NS = 60 * SECOND_NS, 3600 * SECOND_NS, 366 * 86_400 * SECOND_NS
 _MILLISECOND_NS = 1_000_000
 # The slews of ntpd and adjtime(), of chrony, and the fastest that Linux allows.
 _SLEWS_PPM = (500, 83_333, 100_000)
@@ -101,7 +101,7 @@ class Chaos:
     def _go_astray(self) -> None:
         """Set the clock far ahead; mostly it is set back before the engine trusts it."""
         stays = self._happens(5)
-        ns = _HOUR_NS + self._some_ns(300 * self._unit_ns if stays else 5 * _YEAR_NS)
+        ns = _MINUTE_NS + self._some_ns(300 * self._unit_ns if stays else 5 * _YEAR_NS)
         self._set(ns)
         if stays:
             self._host.run_to_deadline()

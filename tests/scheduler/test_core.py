@@ -18,6 +18,8 @@ _NS = 1_000_000_000
 _HOUR_S, _DAY_S, _YEAR_S = 3600, 86_400, 31_536_000
 _NOON_S = 1_700_000_000 // _DAY_S * _DAY_S + _DAY_S // 2
 """A noon in UTC: every test starts half a second after it."""
+_MAX_STEP_S = 60
+"""As far as the clock may jump and be believed at once, unless told otherwise."""
 
 SECOND, MINUTE, HOUR, DAY = Frequency.SECOND, Frequency.MINUTE, Frequency.HOUR, Frequency.DAY
 
@@ -258,31 +260,31 @@ def test_a_resume_is_confirmed_by_the_boot_clock_however_long_it_slept() -> None
 
 def test_a_step_forward_up_to_max_step_is_believed_at_once() -> None:
     run = Run()
-    assert run.set_clock(_HOUR_S) == _seconds([1])
+    assert run.set_clock(_MAX_STEP_S) == _seconds([1])
     assert run.notices == [NoticeKind.STEP_FORWARD, NoticeKind.GAP]
-    assert run.missed() == _HOUR_S - 1
+    assert run.missed() == _MAX_STEP_S - 1
 
 
 def test_each_step_forward_is_measured_from_the_clock_that_was_believed_before_it() -> None:
     run = Run()
     for _ in range(3):
-        run.set_clock(_HOUR_S)
+        run.set_clock(_MAX_STEP_S)
     assert run.condition() is Condition.RUNNING
     assert run.count(NoticeKind.QUARANTINE) == 0
 
 
 def test_a_step_forward_beyond_max_step_emits_nothing_until_the_clock_has_settled() -> None:
     run = Run()
-    assert run.set_clock(_HOUR_S + 1) == []
+    assert run.set_clock(_MAX_STEP_S + 1) == []
     assert run.notices == [NoticeKind.STEP_FORWARD, NoticeKind.QUARANTINE]
-    assert "the clock reads 2023-11-14T13:00:01Z, 3601.000 s more than is confirmed" in run.last.notices[1].message
+    assert "the clock reads 2023-11-14T12:01:01Z, 61.000 s more than is confirmed" in run.last.notices[1].message
     assert run.condition() is Condition.QUARANTINED
     assert run.second_by_second(9) == []
     assert run.after(1) == _seconds([1])
     assert run.notices == [NoticeKind.SETTLED, NoticeKind.GAP]
     assert run.condition() is Condition.RUNNING
-    assert run.missed() == _HOUR_S + 1 + 10 - 1
-    assert run.after(1) == _seconds([_HOUR_S + 12])
+    assert run.missed() == _MAX_STEP_S + 1 + 10 - 1
+    assert run.after(1) == _seconds([_MAX_STEP_S + 12])
 
 
 def test_a_quarantine_looks_again_when_the_clock_will_have_settled() -> None:
@@ -302,6 +304,16 @@ def test_a_clock_that_comes_back_from_quarantine_costs_nothing() -> None:
     assert run.notices == [NoticeKind.STEP_BACK, NoticeKind.RETURNED]
     assert run.condition() is Condition.RUNNING
     assert run.missed() == 0
+
+
+def test_an_excursion_of_59_minutes_costs_nothing() -> None:
+    run = Run()
+    run.after(0.5)
+    assert run.set_clock(59 * 60) == []
+    assert run.after(0.6) == []
+    assert run.set_clock(-59 * 60) == []
+    assert run.second_by_second(3) == [2, 3, 4]
+    assert (run.missed(), run.condition(), run.count(NoticeKind.HOLD)) == (0, Condition.RUNNING, 0)
 
 
 def test_a_quarantined_clock_that_is_set_again_must_settle_anew() -> None:
@@ -360,7 +372,7 @@ def test_a_restart_after_a_long_time_is_confirmed_by_the_boot_clock() -> None:
 
 def test_a_step_forward_beyond_max_step_across_a_restart_is_quarantined() -> None:
     run = Run()
-    run.clock.step((_HOUR_S + 1) * _NS)
+    run.clock.step((_MAX_STEP_S + 1) * _NS)
     assert run.restart() == []
     assert run.condition() is Condition.QUARANTINED
     assert run.after(10) == _seconds([1])
@@ -377,7 +389,7 @@ def test_a_quarantine_goes_on_after_a_restart_and_settles_anew() -> None:
 
 def test_under_another_boot_nothing_confirms_how_much_time_passed() -> None:
     run = Run()
-    run.clock.advance((_HOUR_S + 1) * _NS)
+    run.clock.advance((_MAX_STEP_S + 1) * _NS)
     assert run.restart(same_boot=False) == []
     assert run.condition() is Condition.QUARANTINED
     assert run.notices == [NoticeKind.QUARANTINE]
@@ -386,15 +398,15 @@ def test_under_another_boot_nothing_confirms_how_much_time_passed() -> None:
 
 def test_under_another_boot_a_short_absence_is_as_several_boundaries_passed() -> None:
     run = Run()
-    run.clock.advance(_HOUR_S * _NS)
+    run.clock.advance(_MAX_STEP_S * _NS)
     assert run.restart(same_boot=False) == _seconds([1])
     assert run.notices == [NoticeKind.GAP]
 
 
 def test_a_boot_clock_that_went_back_is_another_boots() -> None:
     run = Run()
-    # Taken for the same boot, an hour on the wall and a boot clock back by a day would be too far a step.
-    rebooted = FakeClock(run.clock.realtime_ns() + _HOUR_S * _NS, boottime_ns=0)
+    # Taken for the same boot, a minute on the wall and a boot clock back by a day would be too far a step.
+    rebooted = FakeClock(run.clock.realtime_ns() + _MAX_STEP_S * _NS, boottime_ns=0)
     scheduler = Scheduler([SECOND], state=run.scheduler.state)
     assert scheduler.step(*rebooted.both_ns()).ticks == (Tick(SECOND, (_NOON_S + 1) * _NS),)
 
@@ -580,7 +592,7 @@ def test_no_step_is_ordinary_in_quarantine_or_where_it_would_begin_one() -> None
     run = Run(DAY)
     deadline_ns = run.last.deadline_ns
     assert not run.scheduler.is_ordinary(deadline_ns, run.clock.boottime_ns())
-    run.set_clock(_HOUR_S + 1)
+    run.set_clock(_MAX_STEP_S + 1)
     assert not run.scheduler.is_ordinary(run.last.deadline_ns, run.clock.boottime_ns())
     # Nor when the boot clock has caught up: the quarantine ends with the next step, not before.
     assert not run.scheduler.is_ordinary(run.last.deadline_ns, run.clock.boottime_ns() + _YEAR_S * _NS)
