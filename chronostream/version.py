@@ -7,7 +7,7 @@ __all__ = ["EARLIEST_NS", "__version__"]
 __version__ = "0.1.0"
 
 EARLIEST_NS = 1_767_225_600_000_000_000
-"""2026-01-01, a day before this version was made, Unix nanoseconds: a clock that reads less is wrong.
+"""2026-01-01, when this version did not exist yet, Unix nanoseconds: a clock that reads less is wrong.
 
 Move it on with each release.
 """
