@@ -16,6 +16,7 @@ booleans, integers, floats             the same
 structure                              a column for each field; a nested structure becomes a struct
 subarray                               fixed_size_list, nested once for each dimension
 any dtype without fields               one column, ``value``
+anything of no bytes                   refused: ``S0``, ``U0``, ``V0``, empty subarrays and structures
 =====================================  ===========================================================================
 
 Numbers and times of a ring without fields share the memory of the records. All other columns are copied once, because
@@ -54,7 +55,7 @@ def to_arrow(records: npt.NDArray[Any]) -> pa.RecordBatch:
 
     Raises:
         MissingDependencyError: pyarrow is not installed.
-        InvalidTypeError: Arrow has no type for a field.
+        InvalidTypeError: Arrow has no type for a field, or a field takes no bytes.
         InvalidValueError: a text is not valid Unicode, or the bytes of a column exceed 2 GiB.
         UnknownFrequencyError: an event's frequency is unknown.
     """
@@ -91,7 +92,7 @@ def arrow_schema(dtype: npt.DTypeLike) -> pa.Schema:
 
     Raises:
         MissingDependencyError: pyarrow is not installed.
-        InvalidTypeError: Arrow has no type for a field.
+        InvalidTypeError: Arrow has no type for a field, or a field takes no bytes.
     """
     pa = require("pyarrow", _ARROW)
     try:
@@ -116,6 +117,8 @@ def arrow_schema(dtype: npt.DTypeLike) -> pa.Schema:
 
 def _arrow_type(dtype: np.dtype[Any], path: str) -> Any:
     pa = require("pyarrow", _ARROW)
+    if not dtype.itemsize:  # pyarrow divides by the length of a subarray, and the interpreter dies.
+        raise InvalidTypeError(f"field {path!r} is {dtype}, which takes no bytes: leave it out")
     if dtype.subdtype is not None:
         base, shape = dtype.subdtype
         arrow_type = _arrow_type(base, path)

@@ -147,12 +147,27 @@ def test_a_field_becomes_its_counterpart(dtype: npt.DTypeLike, values: list[Any]
         ("m8[D]", "expected a time in s, ms, us or ns"),
         ([("x", [("y", "c8")])], r"'field\.x\.y' is complex64"),
         (("c8", 2), "'field' is complex64"),
+        ("S0", r"'field' is \|S0, which takes no bytes: leave it out"),
+        ("V0", r"'field' is \|V0, which takes no bytes"),
+        ("U0", "'field' is <U0, which takes no bytes"),
+        (("<i4", (0,)), "'field' is .*, which takes no bytes"),
+        (("<i4", (2, 0)), "'field' is .*, which takes no bytes"),
+        ([], r"'field' is \[\], which takes no bytes"),
+        ([("x", "u1"), ("y", [("z", "S0")])], r"'field\.y' is .*, which takes no bytes"),
+        (([("x", "u1"), ("z", "V0")], 2), r"'field\.z' is \|V0, which takes no bytes"),
     ],
     ids=str,
 )
 def test_a_field_without_a_counterpart_is_named(dtype: npt.DTypeLike, complaint: str) -> None:
     with pytest.raises(InvalidTypeError, match=complaint):
         arrow_schema([("field", dtype)])
+
+
+def test_records_with_an_empty_field_are_refused_and_end_no_interpreter() -> None:
+    with pytest.raises(InvalidTypeError, match=r"'field' is .*, which takes no bytes"):
+        to_arrow(np.zeros(2, [("number", "<i4"), ("field", "<i4", (0,))]))
+    with pytest.raises(InvalidTypeError, match=r"'value' is .*, which takes no bytes"):
+        to_arrow(np.zeros(2, []))
 
 
 @pytest.mark.parametrize("dtype", ["nonsense", 5, [("x",)]], ids=str)

@@ -32,7 +32,7 @@ def nested(children: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     structures = st.lists(children, min_size=1, max_size=3).map(
         lambda each: [(f"n{at}", d) for at, d in enumerate(each)]
     )
-    return structures | st.tuples(children, st.integers(1, 3))
+    return structures | st.tuples(children, st.integers(1, 3).map(lambda length: (length,)))
 
 
 dtypes = st.recursive(st.sampled_from(INTEGERS + TIMES + FLOATS + OTHERS), nested, max_leaves=6)

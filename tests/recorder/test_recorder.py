@@ -340,6 +340,14 @@ def test_a_dtype_that_arrow_does_not_have_is_refused_at_the_start(name: str, tmp
         Recorder(name, tmp_path)
 
 
+@pytest.mark.parametrize("empty", ["S0", "U0", "V0", []], ids=str)
+def test_a_field_of_no_bytes_is_refused_at_the_start(name: str, tmp_path: Path, empty: Any) -> None:
+    dtype = [("number", "<i4"), ("inner", [("x", "<i4"), ("nothing", empty)])]
+    complaint = r"'inner\.nothing' is .*, which takes no bytes: leave it out"
+    with Producer.create(name, dtype, 8), pytest.raises(InvalidTypeError, match=complaint):
+        Recorder(name, tmp_path)
+
+
 @pytest.mark.parametrize(
     ("options", "error"),
     [
