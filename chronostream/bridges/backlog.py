@@ -7,9 +7,9 @@ import numpy.typing as npt
 
 from chronostream.bridges.jetstream import Origin
 from chronostream.calendar.calendar import Calendar
-from chronostream.calendar.order import order_key, order_keys
+from chronostream.calendar.order import order_keys
 from chronostream.errors import StreamMismatchError
-from chronostream.event import EVENT_DTYPE, Event, event_ids
+from chronostream.event import EVENT_DTYPE, event_ids
 from chronostream.stream.description import Description
 from chronostream.stream.events import EventStream, subscribe
 from chronostream.stream.state import open_state
@@ -40,8 +40,8 @@ class Backlog:
     def __init__(self, name: str, *, any_owner: bool = False) -> None:
         self._name = name
         self._any_owner = any_owner
-        self._floor: int | None = None  # what is not above it was delivered; None: nothing was
-        self._delivered: Event | None = None
+        self._floor: int | None = None  # order key; what is not above it was delivered; None: nothing was
+        self._floor_id: str | None = None  # of the event with this key, as far as it is known
         self.sent = 0
         self.stream = self._attach()
         self._kept = _NOTHING
@@ -69,8 +69,8 @@ class Backlog:
         """Whether the stream is closed, and everything that was in it confirmed."""
         return self.stream.closed and not self.stream.lag and not len(self._kept)
 
-    def rewind(self, delivered: Event | None) -> int:
-        """Go on behind an event that was delivered, by whoever; from the oldest if None was.
+    def rewind(self, key: int | None, event_id: str | None) -> int:
+        """Go on behind the order key of an event that was delivered, by whoever; from the oldest if it is None.
 
         Returns:
             How many events that were kept had been delivered.
@@ -78,14 +78,13 @@ class Backlog:
         Raises:
             StreamMismatchError: the same boundary has another id here.
         """
-        key = None if delivered is None else order_key(delivered)
         self.sent = 0
         if self._floor is not None and (key is None or key < self._floor):
             # What was delivered is there no more: the ring may still have it.
             self.close()
             self.stream = self._attach()
             self._kept = _NOTHING
-        self._floor, self._delivered = key, delivered
+        self._floor, self._floor_id = key, event_id
         before = len(self._kept)
         self._kept = self._news(self._kept)
         return before - len(self._kept)
@@ -101,7 +100,7 @@ class Backlog:
 
     def confirm(self, count: int) -> None:
         """Forget the first `count` events: they were delivered."""
-        self._floor = int(order_keys(self._kept[count - 1 : count])[0])
+        self._floor, self._floor_id = int(order_keys(self._kept[count - 1 : count])[0]), None
         self._kept = self._kept[count:]
         self.sent -= count
 
@@ -119,13 +118,13 @@ class Backlog:
 
     def _news(self, records: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
         """Return the records that were not delivered."""
-        if self._floor is None or self._delivered is None or not len(records):
+        if self._floor is None or not len(records):
             return records
         keys = order_keys(records)
-        same = records[keys == order_key(self._delivered)]
-        if len(same) and (own := str(event_ids(same)[0])) != self._delivered.id:
+        same = records[keys == self._floor]
+        if self._floor_id is not None and len(same) and (own := str(event_ids(same)[0])) != self._floor_id:
             raise StreamMismatchError(
-                f"JetStream holds event {self._delivered.id}, and stream {self._name!r} has {own} for the same "
+                f"JetStream holds event {self._floor_id}, and stream {self._name!r} has {own} for the same "
                 "boundary: another producer numbers differently; relay only one of them, or use --sequencer boundary"
             )
         return records[keys > self._floor]

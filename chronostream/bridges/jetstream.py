@@ -14,12 +14,14 @@ import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple
 
 from nats.js import JetStreamContext
 from nats.js.api import DiscardPolicy, RawStreamMsg, RetentionPolicy, StorageType, StreamConfig, StreamInfo
 from nats.js.errors import APIError, BadRequestError, NotFoundError, ServerError
 
+from chronostream._values import instant_ns
 from chronostream.bridges.encoding import all_subjects, decode
 from chronostream.calendar.calendar import Calendar
 from chronostream.calendar.order import order_key
@@ -27,7 +29,18 @@ from chronostream.calendar.zones import ZoneData
 from chronostream.errors import BridgeError, InvalidNameError, InvalidTypeError, InvalidValueError, StreamMismatchError
 from chronostream.event import Event, Frequency
 
-__all__ = ["Limits", "Origin", "ensure_stream", "find_end", "find_stream", "last_message", "seek", "stream_for"]
+__all__ = [
+    "End",
+    "Limits",
+    "Origin",
+    "ensure_stream",
+    "find_end",
+    "find_stream",
+    "last_event",
+    "last_message",
+    "seek",
+    "stream_for",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -199,17 +212,45 @@ async def find_stream(js: JetStreamContext, stream: str, name: str) -> tuple[Str
     return info, origin
 
 
-async def find_end(js: JetStreamContext, stream: str, subject: str) -> tuple[int, Event | None]:
-    """Return the sequence of the last message, 0 before the first, and the last event on a subject.
+class End(NamedTuple):
+    """Where a JetStream stream ends.
+
+    Attributes:
+        sequence: of the last message that was ever stored; 0 before the first.
+        last: the last event that is held; None if none is.
+        gone_ns: when the last message was stored, Unix nanoseconds, if it is held no more; None if it is.
+    """
+
+    sequence: int
+    last: Event | None
+    gone_ns: int | None
+
+
+async def find_end(js: JetStreamContext, stream: str, subjects: str) -> End:
+    """Return where a JetStream stream ends; `subjects` match all its messages.
 
     Raises:
-        BridgeError: the last message on the subject is not an event.
+        BridgeError: the last message is not an event.
     """
-    sequence = (await js.stream_info(stream)).state.last_seq
+    # StreamState of nats-py leaves out last_ts.
+    info = await js._api_request(f"{js._prefix}.STREAM.INFO.{stream}", timeout=js._timeout)  # noqa: SLF001
+    sequence = int(info["state"]["last_seq"])
+    message = await last_message(js, stream, subjects)
+    held = 0 if message is None else message.seq or 0
+    stored = datetime.fromisoformat(info["state"]["last_ts"])  # It cuts the nanoseconds off.
+    gone_ns = instant_ns("last_ts", stored) if held < sequence else None
+    # The message may be newer than the state.
+    return End(max(sequence, held), None if message is None else _event(message), gone_ns)
+
+
+async def last_event(js: JetStreamContext, stream: str, subject: str) -> Event | None:
+    """Return the last event on `subject`; None if there is none.
+
+    Raises:
+        BridgeError: the last message on it is not an event.
+    """
     message = await last_message(js, stream, subject)
-    if message is None:
-        return sequence, None
-    return max(sequence, message.seq or 0), _event(message)  # The message may be newer than the state.
+    return None if message is None else _event(message)
 
 
 async def last_message(js: JetStreamContext, stream: str, subject: str) -> RawStreamMsg | None:

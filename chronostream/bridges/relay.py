@@ -19,17 +19,17 @@ import numpy.typing as npt
 from nats.js import JetStreamContext
 
 from chronostream._renamed import renamed
-from chronostream._values import checked_seconds
+from chronostream._values import checked_seconds, instant_text
 from chronostream.bridges.backlog import Backlog
 from chronostream.bridges.connection import TRANSIENT_ERRORS, Connection, ConnectionOptions
 from chronostream.bridges.continuity import BoundaryContinuity, Continuity, CountingContinuity, Position
 from chronostream.bridges.encoding import Encoding, all_subjects, subject_of
-from chronostream.bridges.jetstream import Limits, Origin, ensure_stream, find_end, stream_for
+from chronostream.bridges.jetstream import Limits, Origin, ensure_stream, find_end, last_event, stream_for
 from chronostream.bridges.publisher import MAX_BATCH, Batch, BatchSizeError, ConflictError, Publisher
 from chronostream.bridges.running import Backoff, cancel, first_of
-from chronostream.calendar.order import order_key
+from chronostream.calendar.order import key_before, order_key
 from chronostream.errors import InvalidValueError
-from chronostream.event import Event, Frequency, event_ids
+from chronostream.event import Frequency, event_ids
 from chronostream.stream.events import LOOK_AGAIN_S, look_for_stream
 
 __all__ = ["Loss", "Relay", "RelayReport"]
@@ -44,7 +44,7 @@ class Loss:
     """Missing events that neither the ring nor JetStream holds.
 
     Attributes:
-        after: id of the last event in JetStream before the missing ones.
+        after: id of the last event in JetStream before the missing ones; empty if it is there no more.
         before: id of the event delivered next.
         counts: the number of missing events of each frequency.
     """
@@ -55,7 +55,8 @@ class Loss:
 
     def __str__(self) -> str:
         counts = " and ".join(f"{count} of frequency {frequency.label}" for frequency, count in self.counts.items())
-        return f"{counts} between event {self.after} and event {self.before}"
+        after = f"event {self.after}" if self.after else "what JetStream holds no more"
+        return f"{counts} between {after} and event {self.before}"
 
 
 @dataclass(slots=True)
@@ -132,7 +133,7 @@ class Relay:
         self._batch_limit = MAX_BATCH
         self._batch = 1  # events in a batch
         self._tip: Position | None = None  # after the last event sent
-        self._last_id: str | None = None  # of the last event delivered
+        self._stored = _Stored(0, None, None)  # as this relay saw it last
         self._gap: tuple[int, float] | None = None  # order key before the gap; monotonic time when it times out
         self._backoff = Backoff()
 
@@ -194,10 +195,10 @@ class Relay:
             )
             # A server before 2.12 has no batches and gets one event after the other.
             self._ensured, self._batch = True, self._batch_limit if info.config.allow_atomic else 1
-        sequence, last = await find_end(js, self._to_stream, self._subjects)
-        self.report.present += backlog.rewind(last)
-        self._tip = await self._position(js, last, origin)
-        self._last_id = None if last is None else last.id
+        stored = self._stored = await self._find_stored(js, origin)
+        key = None if stored.position is None else stored.position.key
+        self.report.present += backlog.rewind(key, stored.event_id)
+        self._tip, sequence = stored.position, stored.sequence
         publisher = Publisher(self._connection.client, js, self._to_name, self._encoding, str(origin.zone))
         batch = await self._stage(publisher, backlog, sequence)
         while batch is not None or not backlog.drained:
@@ -212,7 +213,7 @@ class Relay:
                 sequence = await answer
             finally:
                 await cancel([answer])
-            self._confirm(backlog, batch)
+            self._confirm(backlog, batch, sequence)
             batch = next_batch
 
     async def _stage(self, publisher: Publisher, backlog: Backlog, expected_last: int) -> Batch | None:
@@ -234,10 +235,11 @@ class Relay:
         self._tip = (self._tip or Position(0)).behind(records)
         return batch
 
-    def _confirm(self, backlog: Backlog, batch: Batch) -> None:
+    def _confirm(self, backlog: Backlog, batch: Batch, sequence: int) -> None:
         backlog.confirm(len(batch.records))
         self.report.delivered += len(batch.records)
-        self._last_id = str(event_ids(batch.records[-1:])[0])
+        position = self._stored.position or Position(0)
+        self._stored = _Stored(sequence, position.behind(batch.records), str(event_ids(batch.records[-1:])[0]))
 
     def _pass_gap(self, position: Position, record: npt.NDArray[np.void]) -> None:
         """Report the missing events as lost, unless another relay may still deliver them."""
@@ -249,20 +251,42 @@ class Relay:
                 self._gap = position.key, time.monotonic() + self._gap_timeout_s
             if time.monotonic() < self._gap[1]:
                 raise _GapError
-        loss = Loss(self._last_id or "", str(event_ids(record)[0]), counts)
+        loss = Loss(self._stored.event_id or "", str(event_ids(record)[0]), counts)
         self.report.losses.append(loss)
         _log.warning("%s: lost, because neither this ring nor JetStream holds them: %s", self._name, loss)
 
-    async def _position(self, js: JetStreamContext, last: Event | None, origin: Origin) -> Position | None:
-        if last is None:
-            return None
+    async def _find_stored(self, js: JetStreamContext, origin: Origin) -> _Stored:
+        """Return up to where events were stored, also if JetStream holds them no more."""
+        end = await find_end(js, self._to_stream, self._subjects)
+        if end.gone_ns is not None:
+            if self._stored.sequence == end.sequence:
+                return self._stored  # Nobody stored anything since.
+            _log.warning(
+                "%s: JetStream stored its last message at %s and holds it no more. Which event it was is not known. "
+                "Events up to then are taken as stored, and not stored again; for that, delete JetStream stream %s",
+                self._name,
+                instant_text(end.gone_ns),
+                self._to_stream,
+            )
+            return _Stored(end.sequence, Position(key_before(end.gone_ns + 1)), None)
+        if end.last is None:
+            return _Stored(end.sequence, None, None)
         sequences = {}
         if isinstance(self._continuity, CountingContinuity):
             for frequency in origin.frequencies:
-                _, newest = await find_end(js, self._to_stream, subject_of(self._to_name, frequency))
+                newest = await last_event(js, self._to_stream, subject_of(self._to_name, frequency))
                 if newest is not None:
                     sequences[frequency] = newest.sequence
-        return Position(order_key(last), sequences)
+        return _Stored(end.sequence, Position(order_key(end.last), sequences), end.last.id)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """Up to where JetStream has stored events: its last sequence, the position, and the last event's id if known."""
+
+    sequence: int
+    position: Position | None
+    event_id: str | None
 
 
 class _GapError(Exception):

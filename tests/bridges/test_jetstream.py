@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -176,13 +177,18 @@ def test_each_event_is_found_by_its_order_with_and_without_a_hint(url: str, name
 
 
 def test_the_end_is_the_last_sequence_even_if_its_message_is_gone(url: str, name: str) -> None:
+    before_ns = time.time_ns()
     fill(url, name, 5)
     stream, subjects = stream_for(name), f"chronostream.{name}.*"
 
     async def check(js: JetStreamContext) -> None:
+        assert await find_end(js, stream, subjects) == (5, to_events(HELD[4:5])[0], None)
         await js.delete_msg(stream, 5)
-        assert await find_end(js, stream, subjects) == (5, to_events(HELD[3:4])[0])
+        end = await find_end(js, stream, subjects)
+        assert end[:2] == (5, to_events(HELD[3:4])[0])
+        assert end.gone_ns is not None
+        assert before_ns <= end.gone_ns <= time.time_ns()
         await js.purge_stream(stream)
-        assert await find_end(js, stream, subjects) == (5, None)
+        assert await find_end(js, stream, subjects) == (5, None, end.gone_ns)
 
     in_jetstream(url, check)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import asyncio
 import json
+import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +12,7 @@ from nats.js import JetStreamContext
 from nats.js.api import StreamConfig
 
 from chronostream import EVENT_DTYPE, Frequency
-from chronostream.bridges.jetstream import stream_for
+from chronostream.bridges.jetstream import End, find_end, stream_for
 from chronostream.bridges.mirror import Mirror
 from chronostream.bridges.relay import Relay
 from chronostream.errors import (
@@ -81,6 +83,64 @@ def test_what_jetstream_lost_is_stored_again_while_the_ring_has_it(url: str, nam
         source.advance(1)
         wait_for_stored(url, name, 21)
     assert stored_ids(url, stream_for(name)) == ids_between(1, 22)
+
+
+async def age_out(js: JetStreamContext, stream: str) -> None:
+    """Let the events age out, then set no age limit again."""
+    config = (await js.stream_info(stream)).config
+    await js.update_stream(config.evolve(max_age=0.5, duplicate_window=0.5))
+    left = 10
+    while left:
+        await asyncio.sleep(0.05)
+        left = (await js.stream_info(stream)).state.messages
+    await js.update_stream(config.evolve(max_age=0))
+
+
+@pytest.mark.parametrize(
+    "removed",
+    [age_out, JetStreamContext.purge_stream, lambda js, stream: js.delete_msg(stream, 10)],
+    ids=["aged out", "purged", "the last deleted"],
+)
+def test_what_jetstream_holds_no_more_is_not_stored_again(
+    url: str, name: str, removed: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    start_ns = time.time_ns() // S * S - 10 * S
+    stream = stream_for(name)
+    emit(name, 10, start_ns)
+    with Running(Mirror(name, options_of(url), local_name=f"{name}-mirror")):
+        assert deliver(Relay(name, options_of(url))).delivered == 10
+        wait_until(lambda: head_of(f"{name}-mirror") == 10)
+        in_jetstream(url, lambda js: removed(js, stream))
+        stored_ns = end_of(url, name).gone_ns
+        assert stored_ns is not None
+        assert deliver(Relay(name, options_of(url))).delivered == 0
+        emit(name, 10, start_ns + 3600 * S)
+        later = sum(start_ns + second * S > stored_ns for second in range(1, 3611))
+        assert deliver(Relay(name, options_of(url), gap_timeout_s=0)).delivered == later
+        wait_until(lambda: head_of(f"{name}-mirror") == 10 + later)
+    assert "Events up to then are taken as stored" in caplog.text
+    assert "skipped message" not in caplog.text
+
+
+def test_a_relay_that_stored_the_last_event_goes_on_behind_it_though_it_is_gone(
+    server: Server, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    relay = Relay(name, options_of(server.url))
+    with Source(name, sequencer="counting") as source, Running(relay):
+        source.advance(20)
+        wait_until(lambda: relay.report.delivered == 20)
+        in_jetstream(server.url, lambda js: js.purge_stream(stream_for(name)))
+        server.kill()
+        source.advance(5)
+        server.start()
+        wait_until(lambda: relay.report.delivered == 25)
+    assert [id_.split("-")[2] for id_ in stored_ids(server.url, stream_for(name))] == ["21", "22", "23", "24", "25"]
+    assert "taken as stored" not in caplog.text
+    assert relay.report.losses == []
+
+
+def end_of(url: str, name: str) -> End:
+    return in_jetstream(url, lambda js: find_end(js, stream_for(name), f"chronostream.{name}.*"))
 
 
 def test_an_outage_costs_nothing_that_the_ring_still_has(server: Server, name: str) -> None:
