@@ -268,7 +268,7 @@ async def seek(js: JetStreamContext, stream: str, subject: str, key: int, hint: 
     result `hint` is right, there is no search.
     """
     state = (await js.stream_info(stream)).state
-    low, high = state.first_seq, state.last_seq + 1
+    low, high = max(state.first_seq, 1), state.last_seq + 1  # The first sequence of a new stream is 0.
     if low < hint <= high and await _key_at(js, stream, subject, hint - 1) == (hint - 1, key):
         return hint
     while low < high:

@@ -176,6 +176,12 @@ def test_each_event_is_found_by_its_order_with_and_without_a_hint(url: str, name
     in_jetstream(url, check)
 
 
+def test_in_an_empty_stream_the_first_message_will_have_the_place(url: str, name: str) -> None:
+    ensured(url, origin_of(name))
+    subjects = f"chronostream.{name}.*"
+    assert in_jetstream(url, lambda js: seek(js, stream_for(name), subjects, order_key(to_events(HELD)[9]))) == 1
+
+
 def test_the_end_is_the_last_sequence_even_if_its_message_is_gone(url: str, name: str) -> None:
     before_ns = time.time_ns()
     fill(url, name, 5)

@@ -4,9 +4,11 @@ import time
 from typing import Any
 
 import pytest
+from nats.js import JetStreamContext
 
 from chronostream import event_ids, history, subscribe
 from chronostream.backfill import verify_stream
+from chronostream.bridges.jetstream import stream_for
 from chronostream.bridges.mirror import Mirror
 from chronostream.bridges.relay import Relay
 from chronostream.errors import (
@@ -20,7 +22,7 @@ from chronostream.errors import (
 from chronostream.ring import Consumer, inspect
 from chronostream.stream.state import Freshness
 from chronostream.stream.status import stream_status
-from tests.bridges.harness import HELD, START_NS, Running, S, Server, Source, fill, head_of, options_of
+from tests.bridges.harness import HELD, START_NS, Running, S, Server, Source, fill, head_of, in_jetstream, options_of
 from tests.process_harness import Programs
 from tests.ring.harness import path_of, wait_until
 
@@ -102,6 +104,26 @@ def test_a_mirror_waits_for_its_source(url: str, name: str) -> None:
     with Running(mirror(url, name)):
         fill_seconds(url, name, 0, 10)
         wait_until(lambda: held(name) == IDS[:10])
+
+
+def test_a_mirror_whose_jetstream_stream_is_new_and_empty_reads_at_once(
+    url: str, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    fill_seconds(url, name, 0, 10)
+    with Running(mirror(url, name)):
+        wait_until(lambda: held(name) == IDS[:10])
+
+    async def recreate(js: JetStreamContext) -> None:
+        config = (await js.stream_info(stream_for(name))).config
+        await js.delete_stream(stream_for(name))
+        await js.add_stream(config)
+
+    in_jetstream(url, recreate)
+    with Running(mirror(url, name)):
+        wait_until(lambda: inspect(f"{name}-mirror").state == "live")
+        fill_seconds(url, name, 10, 20)
+        wait_until(lambda: held(name) == IDS[:20])
+    assert "cannot read" not in caplog.text
 
 
 def test_a_mirror_outlives_its_server(server: Server, name: str) -> None:
