@@ -108,6 +108,6 @@ def test_a_producer_takes_its_former_keywords_too(name: str) -> None:
     status = inspect_ring(name)
     assert (status.version, status.instance) == ("1", "me")
     with pytest.warns(DeprecationWarning, match="'unlink' is called 'remove'"):
-        producer.close(**{"unlink": False})
+        producer.close(unlink=False)  # type: ignore[call-arg]
     assert inspect_ring(name).state == "closed"
     cs.remove(name)

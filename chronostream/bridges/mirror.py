@@ -116,8 +116,8 @@ class Mirror:
             always_wake=True,
             mode=self._config.mode,
             group=self._config.group,
-            version=__version__,
-            instance=f"mirror of {origin.name}"[:64],
+            producer_version=__version__,
+            instance_id=f"mirror of {origin.name}"[:64],
             before_live=partial(self._describe, origin),
         )
 
