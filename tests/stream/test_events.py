@@ -418,3 +418,9 @@ def test_a_subscription_that_was_closed_hands_out_nothing_more(feed: Feed, use: 
     events.close()
     with pytest.raises(ClosedError):
         use(events)
+
+
+def test_waiting_for_a_stream_ends_though_the_clock_stands_still(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "monotonic", lambda: 1.0)
+    with pytest.raises(StreamNotFoundError):
+        subscribe(name, wait_s=0.1)
