@@ -31,20 +31,25 @@ import numpy as np
 import numpy.typing as npt
 
 from chronostream._extras import require
+from chronostream._values import INT64_MAX
 from chronostream.errors import InvalidTypeError, InvalidValueError, UnknownFrequencyError
-from chronostream.event import EVENT_DTYPE, Frequency
+from chronostream.event import EVENT_DTYPE, FREQUENCIES
 
 if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
     import pyarrow as pa
 
-__all__ = ["arrow_schema", "to_arrow", "to_pandas", "to_polars"]
+__all__ = ["arrow_schema", "find_rejected", "to_arrow", "to_pandas", "to_polars"]
 
 _ARROW = "chronostream[arrow]"
 _TIME_UNITS = frozenset({"s", "ms", "us", "ns"})
+# Arrow counts days in 32 bits. It has seconds, but Parquet and polars have milliseconds in their place.
+_LAST_TIMES = {"D": (1 << 31) - 1, "s": INT64_MAX // 1000}
+_LAST_CHARACTER = 0x10FFFF
+_SURROGATES = 0xD800 >> 11
 _MAX_TEXT_BYTES = (1 << 31) - 1  # of a column: Arrow's offsets have 32 bits
-_LABELS = [frequency.label for frequency in Frequency if frequency]
+_LABELS = [frequency.label for frequency in FREQUENCIES]
 
 
 def to_arrow(records: npt.NDArray[Any]) -> pa.RecordBatch:
@@ -56,14 +61,11 @@ def to_arrow(records: npt.NDArray[Any]) -> pa.RecordBatch:
     Raises:
         MissingDependencyError: pyarrow is not installed.
         InvalidTypeError: Arrow has no type for a field, or a field takes no bytes.
-        InvalidValueError: a text is not valid Unicode, or the bytes of a column exceed 2 GiB.
+        InvalidValueError: a text is not valid Unicode, a time is out of range, or the bytes of a column exceed 2 GiB.
         UnknownFrequencyError: an event's frequency is unknown.
     """
     pa = require("pyarrow", _ARROW)
-    if not isinstance(records, np.ndarray):
-        raise InvalidTypeError(f"records are {type(records).__name__}, expected an array")
-    if records.ndim != 1:
-        raise InvalidValueError(f"records have {records.ndim} dimensions, expected one")
+    _check_records(records)
     schema = arrow_schema(records.dtype)
     if records.dtype == EVENT_DTYPE:
         columns = [_event_column(records[name], name, schema.field(name).type) for name in schema.names]
@@ -85,6 +87,17 @@ def to_polars(records: npt.NDArray[Any]) -> pl.DataFrame:
     polars = require("polars", "polars")
     frame: pl.DataFrame = polars.from_arrow(to_arrow(records))
     return frame
+
+
+def find_rejected(records: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Return which of the records, shape ``(n,)``, `to_arrow` rejects for what they hold."""
+    _check_records(records)
+    if records.dtype != EVENT_DTYPE:
+        return _rejected(records)
+    rejected = _is_unknown(records["frequency"])
+    for name in ("producer_version", "instance_id"):
+        rejected |= np.array([not _is_utf8(text) for text in records[name].tolist()], bool)
+    return rejected
 
 
 def arrow_schema(dtype: npt.DTypeLike) -> pa.Schema:
@@ -113,6 +126,13 @@ def arrow_schema(dtype: npt.DTypeLike) -> pa.Schema:
         )
     names = dtype.names or ("value",)
     return pa.schema([(name, _arrow_type(dtype[name] if dtype.names else dtype, name)) for name in names])
+
+
+def _check_records(records: npt.NDArray[Any]) -> None:
+    if not isinstance(records, np.ndarray):
+        raise InvalidTypeError(f"records are {type(records).__name__}, expected an array")
+    if records.ndim != 1:
+        raise InvalidValueError(f"records have {records.ndim} dimensions, expected one")
 
 
 def _arrow_type(dtype: np.dtype[Any], path: str) -> Any:
@@ -153,12 +173,12 @@ def _event_column(values: npt.NDArray[Any], name: str, arrow_type: Any) -> Any:
     pa = require("pyarrow", _ARROW)
     match name:
         case "frequency":
-            indices = values.astype(np.int8) - np.int8(1)
-            if len(unknown := values[(indices < 0) | (indices >= len(_LABELS))]):
+            if len(unknown := values[_is_unknown(values)]):
                 raise UnknownFrequencyError(
                     f"frequency {unknown[0]} of a record is unknown, expected 1 to {len(_LABELS)}: make events with "
                     "build_events"
                 )
+            indices = values.astype(np.int8) - np.int8(1)
             return pa.DictionaryArray.from_arrays(pa.array(indices), pa.array(_LABELS))
         case "producer_version" | "instance_id":
             # The text rarely changes from one record to the next, so sorting only the changes is fast.
@@ -189,14 +209,47 @@ def _column(values: npt.NDArray[Any], arrow_type: Any, path: str) -> Any:
         case "S":
             return _binary(values)
         case "U":
-            try:
-                return pa.array(values.tolist(), arrow_type)
-            except ValueError as error:
-                raise InvalidValueError(f"field {path!r} holds invalid Unicode: {error}") from error
+            if _rejected(values).any():
+                raise InvalidValueError(f"field {path!r} holds invalid Unicode: a lone surrogate, or above U+10FFFF")
+            return pa.array(values.tolist(), arrow_type)
         case "V":
             raw = np.ascontiguousarray(values)
             return pa.Array.from_buffers(arrow_type, len(raw), [None, pa.py_buffer(raw.view(np.uint8))])
+        case "M" if len(beyond := values[_rejected(values)]):
+            raise InvalidValueError(
+                f"field {path!r} holds {beyond[0]}, which is out of range: days have 32 bits in a table, and "
+                "seconds must fit into milliseconds of 64 bits"
+            )
     return pa.array(np.ascontiguousarray(values, values.dtype.newbyteorder("=")), arrow_type)
+
+
+def _rejected(values: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Return which of the values, of any shape and dtype but that of events, no Arrow array can hold."""
+    rejected = np.zeros(values.shape, bool)
+    for name in values.dtype.names or ():
+        inner = _rejected(values[name])
+        rejected |= inner.any(tuple(range(values.ndim, inner.ndim)))
+    match values.dtype.kind:
+        case "U":
+            native = np.ascontiguousarray(values, values.dtype.newbyteorder("="))
+            characters = native.view(np.uint32).reshape(*values.shape, native.itemsize // 4)
+            rejected = ((characters > _LAST_CHARACTER) | (characters >> 11 == _SURROGATES)).any(-1)
+        case "M" if (last := _LAST_TIMES.get(np.datetime_data(values.dtype)[0])) is not None:
+            counts = values.astype(np.int64)
+            rejected = ~np.isnat(values) & ((counts < -last) | (counts > last))
+    return rejected
+
+
+def _is_unknown(frequencies: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+    return ~np.isin(frequencies, FREQUENCIES)
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _binary(values: npt.NDArray[np.bytes_]) -> Any:

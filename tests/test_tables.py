@@ -11,7 +11,10 @@ import numpy.typing as npt
 import pandas as pd
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import chronostream as cs
 from chronostream.errors import (
@@ -22,7 +25,7 @@ from chronostream.errors import (
 )
 from chronostream.event import EVENT_DTYPE, build_events
 from chronostream.ring import Consumer, Producer
-from chronostream.tables import arrow_schema, to_arrow, to_pandas, to_polars
+from chronostream.tables import arrow_schema, find_rejected, to_arrow, to_pandas, to_polars
 from tests.streams import NOON_NS, NS, seconds
 
 NOON = dt.datetime.fromtimestamp(NOON_NS // NS, dt.UTC)
@@ -210,20 +213,74 @@ def test_text_that_numpy_can_hold_but_nobody_can_read_is_refused() -> None:
         column(["\ud800"], "U1")
 
 
+@pytest.mark.parametrize("code", [0xD800, 0xDFFF, 0x110000, 0xFFFFFFFF])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_text_of_what_is_no_character_is_refused(code: int, order: str) -> None:
+    records = np.array([ord("a"), code, 0x10FFFF, 0xE000], f"{order}u4").view(f"{order}U1")
+    with pytest.raises(InvalidValueError, match="'value' holds invalid Unicode"):
+        to_arrow(records)
+    assert find_rejected(records).tolist() == [False, True, False, False]
+    assert to_arrow(records[~find_rejected(records)]).column("value").to_pylist() == ["a", "\U0010ffff", "\ue000"]
+
+
+@pytest.mark.parametrize(("dtype", "last"), [("M8[D]", (1 << 31) - 1), (">M8[s]", INT64_MAX // 1000)])
+def test_a_time_that_a_table_would_change_is_refused(dtype: str, last: int) -> None:
+    order = dtype[0].replace("M", "<")
+    records = np.array([0, last, -last, INT64_MIN, last + 1, -last - 1, INT64_MAX], f"{order}i8").view(dtype)
+    assert find_rejected(records).tolist() == [False, False, False, False, True, True, True]
+    with pytest.raises(InvalidValueError, match=r"'value' holds .*, which is out of range"):
+        to_arrow(records)
+    held = to_arrow(records[:4]).column("value")
+    assert held.is_null().to_pylist() == [False, False, False, True]
+    pq.write_table(pa.Table.from_arrays([held], ["value"]), pa.BufferOutputStream())
+
+
+def test_records_are_found_that_hold_what_is_rejected_deep_inside() -> None:
+    dtype = np.dtype([("number", "<i8"), ("inner", [("days", "M8[D]", (2, 2)), ("texts", "U2", 3)], 2)])
+    records = np.zeros(4, dtype)
+    records["inner"]["days"][1, 0, 1, 1] = np.datetime64(1 << 40, "D")
+    records["inner"]["texts"][3, 1, 2] = "a\ud800"
+    assert find_rejected(records).tolist() == [False, True, False, True]
+    assert find_rejected(records[:0]).tolist() == []
+    assert to_arrow(records[~find_rejected(records)]).num_rows == 2
+
+
+def test_events_are_found_that_are_none() -> None:
+    events = seconds(1, 5)
+    events["frequency"][1] = 0
+    events["frequency"][2] = 5
+    events["instance_id"][3] = b"\xff"
+    events["producer_version"][4] = b"\xc3"
+    assert find_rejected(events).tolist() == [False, True, True, True, True]
+
+
+@given(st.lists(st.binary(min_size=24, max_size=24), min_size=1, max_size=8))
+def test_what_is_rejected_is_exactly_what_cannot_be_converted(raw: list[bytes]) -> None:
+    records = np.frombuffer(b"".join(raw), [("day", "<M8[D]"), ("second", "<M8[s]"), ("text", "<U2")])
+    for record, rejected in zip(np.split(records, len(records)), find_rejected(records), strict=True):
+        if rejected:
+            with pytest.raises(InvalidValueError):
+                to_arrow(record)
+        else:
+            to_arrow(record).validate(full=True)
+
+
 def test_a_column_that_does_not_fit_is_refused() -> None:
     huge = np.broadcast_to(np.zeros(1, "S1024"), (1 << 21) + 1)
     with pytest.raises(InvalidValueError, match="take fewer records at once"):
         to_arrow(huge)
 
 
-def test_a_list_is_no_array() -> None:
+@pytest.mark.parametrize("function", [to_arrow, find_rejected])
+def test_a_list_is_no_array(function: Callable[[Any], object]) -> None:
     with pytest.raises(InvalidTypeError, match="records are list, expected an array"):
-        to_arrow([1, 2])  # type: ignore[arg-type]
+        function([1, 2])
 
 
-def test_a_matrix_is_refused() -> None:
+@pytest.mark.parametrize("function", [to_arrow, find_rejected])
+def test_a_matrix_is_refused(function: Callable[[Any], object]) -> None:
     with pytest.raises(InvalidValueError, match="2 dimensions"):
-        to_arrow(np.zeros((2, 2)))
+        function(np.zeros((2, 2)))
 
 
 def test_pandas_gets_times_and_categories() -> None:

@@ -11,6 +11,7 @@ from chronostream.cli.figures import print_result
 from chronostream.cli.progress import progress
 from chronostream.producer.life import stopped_by_signals
 from chronostream.recorder import Recorder, RecordingReport
+from chronostream.recorder.files import ranges_text
 
 __all__ = ["record"]
 
@@ -38,6 +39,8 @@ def _plain(name: str, directory: Path, report: RecordingReport) -> dict[str, obj
         "last": report.files[-1].last if report.files else None,
         "lost_records": report.lost_records,
         "lost": [[lost[0], lost[-1]] for lost in report.lost],
+        "rejected_records": report.rejected_records,
+        "rejected": [[rejected[0], rejected[-1]] for rejected in report.rejected],
         "resumed_behind": report.resumed.last if report.resumed else None,
         "made_anew": report.recreated,
     }
@@ -51,6 +54,9 @@ def _lines(name: str, directory: Path, report: RecordingReport) -> Iterator[str]
         yield f"went on behind {report.resumed.path.name}"
     if report.recreated:
         yield "the stream was made anew since: what the old one still had is gone, positions begin at 0 again"
+    if report.rejected:
+        positions = ranges_text(report.rejected)
+        yield f"set aside {report.rejected_records} records that no table can hold, positions {positions}"
     for lost in report.lost:
         yield f"lost {len(lost)} records, positions {lost[0]} to {lost[-1]}"
     yield f"{report.lost_records} records lost"

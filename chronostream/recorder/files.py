@@ -6,14 +6,15 @@ A file is written under a temporary name and renamed once it is complete and on 
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import fcntl
 import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,22 +22,36 @@ import numpy as np
 import numpy.typing as npt
 
 from chronostream._extras import require
-from chronostream.errors import InvalidTypeError, RecordingError
+from chronostream.errors import InvalidTypeError, InvalidValueError, RecordingError
 from chronostream.recorder.encodings import encoding_options
-from chronostream.tables import arrow_schema, to_arrow
+from chronostream.tables import arrow_schema, find_rejected, to_arrow
 
-__all__ = ["Metadata", "RecordedFile", "UnfinishedFile", "digest", "locked", "recorded_files"]
+__all__ = [
+    "Metadata",
+    "RecordedFile",
+    "UnfinishedFile",
+    "digest",
+    "locked",
+    "position_ranges",
+    "ranges_text",
+    "recorded_files",
+]
 
 _ARROW = "chronostream[arrow]"
 _KEY = b"chronostream"
 _FORMAT = 1
 _UNFINISHED = ".unfinished"
 _ROW_GROUP_BYTES = 1 << 23
+_MAX_REJECTED_BYTES = 1 << 23  # in one file: every reader of a file reads all of its metadata
+_MAX_RANGES = 10  # in one line of the log
+_MAX_METADATA_BYTES = (1 << 31) - 1  # pyarrow's own limit is lower, and a single record may be larger
 
 
 @dataclass(frozen=True, slots=True)
 class RecordedFile:
-    """A finished file, as described by its name. Its length is its number of records.
+    """A finished file, as described by its name. Its length is its number of ring positions.
+
+    It has a row for each position but those of `Metadata.rejected`.
 
     Attributes:
         path: of the file.
@@ -66,11 +81,13 @@ class RecordedFile:
         """
         parquet = require("pyarrow.parquet", _ARROW)
         try:
-            fields = json.loads((parquet.read_metadata(self.path).metadata or {})[_KEY])
+            with parquet.ParquetFile(self.path, thrift_string_size_limit=_MAX_METADATA_BYTES) as file:
+                fields = json.loads((file.metadata.metadata or {})[_KEY])
             if fields.pop("format") != _FORMAT:
                 raise ValueError(f"its format is not {_FORMAT}")
-            metadata = Metadata(**fields)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            rejected = {int(position): base64.b64decode(raw) for position, raw in fields.pop("rejected", {}).items()}
+            metadata = Metadata(**fields, rejected=rejected)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise RecordingError(
                 f"{self.path} is not a readable file of a recording ({error}): move it out of the directory"
             ) from error
@@ -97,6 +114,7 @@ class Metadata:
         timezone: IANA zone whose days separate files.
         dtype: of the records, as the ring's header writes it.
         last_record: SHA-256 of the last record's bytes. It tells this ring from a new one of the same name.
+        rejected: the bytes of each record that no table can hold, by its ring position; in JSON they are in Base64.
     """
 
     stream: str
@@ -111,6 +129,7 @@ class Metadata:
     timezone: str
     dtype: str
     last_record: str
+    rejected: dict[int, bytes] = field(default_factory=dict)
 
 
 def recorded_files(directory: Path | str, stream: str) -> list[RecordedFile]:
@@ -133,6 +152,11 @@ class UnfinishedFile:
     """A file that is being written: `add` records, then `finish` or `discard` it.
 
     With `max_bytes`, `is_full` becomes true at that size on the disk; records still in memory do not count.
+
+    Attributes:
+        first: ring position of the first record.
+        rejected: of the records written so far, the bytes of those that no table can hold, by position.
+        reason: why the first of them is rejected.
     """
 
     def __init__(
@@ -140,6 +164,10 @@ class UnfinishedFile:
     ) -> None:
         parquet = require("pyarrow.parquet", _ARROW)
         self.first = first
+        self.rejected: dict[int, bytes] = {}
+        self.reason = ""
+        self._next = first
+        self._dtype = dtype
         self._directory = directory
         self._stem = f"{stream}.{era:04}.{first:016}"
         self._temporary = directory / f".{self._stem}{_UNFINISHED}"
@@ -155,8 +183,11 @@ class UnfinishedFile:
 
     @property
     def is_full(self) -> bool:
-        """Whether the file has reached `max_bytes`."""
-        return self._max_bytes is not None and self._file.tell() >= self._max_bytes
+        """Whether the file has reached `max_bytes`, or holds all the rejected records that it may."""
+        rejected_bytes = len(self.rejected) * self._dtype.itemsize
+        return rejected_bytes >= _MAX_REJECTED_BYTES or (
+            self._max_bytes is not None and self._file.tell() + rejected_bytes >= self._max_bytes
+        )
 
     def add(self, records: npt.NDArray[Any]) -> None:
         """Add the next records, shape ``(n,)``, at least one."""
@@ -167,9 +198,11 @@ class UnfinishedFile:
             self._write_row_group()
 
     def finish(self, metadata: Metadata, date: str) -> RecordedFile:
-        """Write the rest, flush the file to the disk, and rename it to its final name."""
+        """Write the rest and the rejected records, flush the file to the disk, and rename it to its final name."""
         self._write_row_group()
-        self._writer.add_key_value_metadata({_KEY: json.dumps({"format": _FORMAT} | asdict(metadata))})
+        fields = {"format": _FORMAT} | asdict(replace(metadata, rejected=self.rejected))
+        as_text = json.dumps(fields, default=lambda raw: base64.b64encode(raw).decode())
+        self._writer.add_key_value_metadata({_KEY: as_text})
         self._writer.close()
         self._file.flush()
         os.fsync(self._file.fileno())
@@ -188,11 +221,46 @@ class UnfinishedFile:
         self._temporary.unlink(missing_ok=True)
 
     def _write_row_group(self) -> None:
-        if self._buffered:
-            records = np.concatenate(self._buffered)
-            self._writer.write_batch(to_arrow(records), row_group_size=len(records))
-            self._buffered = []
-            self._buffered_bytes = 0
+        if not self._buffered:
+            return
+        # As bytes: numpy would copy structures field by field, and leave what is between the fields undefined.
+        records = np.concatenate([part.view(np.uint8) for part in self._buffered]).view(self._dtype)
+        try:
+            batch = to_arrow(records)
+        except InvalidValueError as error:
+            self.reason = self.reason or str(error)
+            batch = to_arrow(self._set_aside(records))
+        if batch.num_rows:
+            self._writer.write_batch(batch, row_group_size=batch.num_rows)
+        self._next += len(records)
+        self._buffered = []
+        self._buffered_bytes = 0
+
+    def _set_aside(self, records: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Keep the bytes of the records that no table can hold, and return the other records."""
+        rejected = find_rejected(records)
+        for place in np.flatnonzero(rejected).tolist():
+            # A slice of one record, because numpy cannot take out a text that is no Unicode.
+            self.rejected[self._next + place] = records[place : place + 1].tobytes()
+        return records[~rejected]
+
+
+def position_ranges(positions: Iterable[int]) -> list[range]:
+    """Return increasing positions as ranges."""
+    ranges: list[range] = []
+    for position in positions:
+        if ranges and ranges[-1].stop == position:
+            ranges[-1] = range(ranges[-1].start, position + 1)
+        else:
+            ranges.append(range(position, position + 1))
+    return ranges
+
+
+def ranges_text(ranges: Sequence[range]) -> str:
+    """Return the first ranges of positions as text, and how many more there are."""
+    texts = [str(each[0]) if len(each) == 1 else f"{each[0]} to {each[-1]}" for each in ranges[:_MAX_RANGES]]
+    more = len(ranges) - len(texts)
+    return ", ".join(texts) + (f" and {more} more ranges" if more else "")
 
 
 def digest(record: npt.NDArray[Any]) -> str:

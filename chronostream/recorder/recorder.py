@@ -23,7 +23,16 @@ from chronostream.calendar.zones import check_zone
 from chronostream.clock import StopFlag
 from chronostream.errors import InvalidTypeError, InvalidValueError, RecordingError
 from chronostream.event import EVENT_DTYPE
-from chronostream.recorder.files import Metadata, RecordedFile, UnfinishedFile, digest, locked, recorded_files
+from chronostream.recorder.files import (
+    Metadata,
+    RecordedFile,
+    UnfinishedFile,
+    digest,
+    locked,
+    position_ranges,
+    ranges_text,
+    recorded_files,
+)
 from chronostream.recorder.resume import find_end
 from chronostream.ring import Consumer, segment_name
 from chronostream.ring.dtypes import dtype_to_text
@@ -47,12 +56,14 @@ class RecordingReport:
     """What a recorder has done so far.
 
     Attributes:
-        records: number of records in finished files.
+        records: number of rows in finished files.
         files: the finished files, in order.
         lost: ranges of ring positions that were overwritten before they could be recorded.
         resumed: the file after which this recording continues; None for a first recording.
         recreated: whether the stream was removed and created again since that file. Positions then began at 0 again,
             and records of the old stream that were in no file are lost.
+        rejected: ranges of ring positions whose records no table can hold, such as a text that is no Unicode. Their
+            bytes are in the metadata of the files, `Metadata.rejected`.
     """
 
     records: int = 0
@@ -60,6 +71,7 @@ class RecordingReport:
     lost: list[range] = field(default_factory=list)
     resumed: RecordedFile | None = None
     recreated: bool = False
+    rejected: list[range] = field(default_factory=list)
 
     @property
     def made_anew(self) -> bool:
@@ -70,6 +82,11 @@ class RecordingReport:
     def lost_records(self) -> int:
         """The number of lost records."""
         return sum(map(len, self.lost))
+
+    @property
+    def rejected_records(self) -> int:
+        """The number of rejected records."""
+        return sum(map(len, self.rejected))
 
 
 Report = RecordingReport
@@ -248,8 +265,14 @@ class Recorder:
             self._file, self._due_s = None, math.inf
         self._lost_before = 0
         self.report.files.append(finished)
-        self.report.records += len(finished)
-        _log.info("%s: %d records in %s", self.name, len(finished), finished.path.name)
+        rows = len(finished) - len(file.rejected)
+        self.report.records += rows
+        _log.info("%s: %d records in %s", self.name, rows, finished.path.name)
+        if file.rejected:
+            rejected = position_ranges(file.rejected)
+            self.report.rejected += rejected
+            message = "%s: %d records that no table can hold are in the metadata of %s, positions %s: %s"
+            _log.warning(message, self.name, len(file.rejected), finished.path.name, ranges_text(rejected), file.reason)
 
     def close(self) -> None:
         """Release the stream and the directory. A second call does nothing.
@@ -290,7 +313,10 @@ class Recorder:
     def _begin_file(self, records: npt.NDArray[Any]) -> UnfinishedFile:
         begins_ns = int(records["timestamp"][0]) if self._has_events else self._now_ns()
         self._date = f"{datetime.fromtimestamp(begins_ns // SECOND_NS, ZoneInfo(self._timezone)):%Y-%m-%d}"
-        self._day_ends_ns = next_boundary(begins_ns, "day", self._timezone) if self._daily else math.inf
+        self._day_ends_ns = math.inf
+        if self._daily:
+            with contextlib.suppress(InvalidValueError):  # The last day that int64 holds has no end.
+                self._day_ends_ns = next_boundary(begins_ns, "day", self._timezone)
         self._file = file = UnfinishedFile(
             self.directory, self.name, self._era, self._next, self._consumer.dtype, self._max_bytes
         )

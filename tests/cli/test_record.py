@@ -68,6 +68,8 @@ def test_programs_get_the_summary_as_json(name: str, tmp_path: Path, capsys: pyt
         "last": 39,
         "lost_records": 12,
         "lost": [[20, 31]],
+        "rejected_records": 0,
+        "rejected": [],
         "resumed_behind": 19,
         "made_anew": False,
     }
@@ -89,6 +91,23 @@ def test_a_summary_tells_what_was_lost_and_where_it_went_on(
         "lost 12 records, positions 0 to 11",
         "12 records lost",
     ]
+
+
+def test_a_summary_names_what_was_set_aside(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    events = seconds(1, 5)
+    events["frequency"][[1, 2, 4]] = 0
+    for output in ("text", "json"):
+        with event_ring(name) as producer:
+            producer.publish_many(events)
+            producer.close(unlink=False)
+        assert main(["record", name, "--to", str(tmp_path / output), "--format", output]) == 0
+    text, _, summary = capsys.readouterr().out.partition("{")
+    assert text.splitlines()[1:] == [
+        "set aside 3 records that no table can hold, positions 1 to 2, 4",
+        "0 records lost",
+    ]
+    found = json.loads("{" + summary)
+    assert (found["records"], found["rejected_records"], found["rejected"]) == (4, 6, [[1, 2], [4, 4], [6, 7], [9, 9]])
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])

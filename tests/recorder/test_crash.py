@@ -71,6 +71,26 @@ def test_wherever_it_is_killed_nothing_is_there_twice_and_nothing_is_absent(
     assert list(tmp_path.glob(".*.unfinished")) == []
 
 
+@pytest.mark.parametrize("point", ["behind add", "before rename", "behind rename"])
+def test_wherever_it_is_killed_what_no_table_can_hold_is_there_once(
+    name: str, tmp_path: Path, programs: Programs, point: str
+) -> None:
+    events = seconds(1, 20)
+    events["frequency"][[3, 13, 19]] = 0
+    with event_ring(name) as producer:
+        producer.publish_many(events[:10])
+        recorder = programs.python("-c", DIES, name, str(tmp_path), point)
+        assert recorder.out.line() == "ready"
+        producer.publish_many(events[10:])
+        recorder.write("\n")
+        assert recorder.wait() == -signal.SIGKILL
+        record(name, tmp_path)
+    files = recorded_files(tmp_path, name)
+    assert sequences_in(tmp_path, name) == [*range(1, 4), *range(5, 14), *range(15, 20)]
+    assert [position for file in files for position in file.metadata().rejected] == [3, 13, 19]
+    assert [(file.first, file.last) for file in files] == [(0, 9), (10, 19)]
+
+
 def test_the_command_survives_being_killed_again_and_again(name: str, tmp_path: Path, programs: Programs) -> None:
     published = 0
     with event_ring(name, 1024) as producer:

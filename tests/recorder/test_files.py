@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import json
 import os
 from pathlib import Path
@@ -10,7 +11,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from chronostream.errors import RecordingError
-from chronostream.recorder.files import Metadata, RecordedFile, UnfinishedFile, digest, locked, recorded_files
+from chronostream.recorder.files import (
+    Metadata,
+    RecordedFile,
+    UnfinishedFile,
+    digest,
+    locked,
+    position_ranges,
+    ranges_text,
+    recorded_files,
+)
 from tests.ring.harness import in_fork
 
 DTYPE = np.dtype("<i8")
@@ -165,6 +175,65 @@ def test_many_records_go_to_the_file_in_groups(tmp_path: Path, monkeypatch: pyte
     finished = file.finish(metadata(0, 39), DATE)
     assert pq.read_metadata(finished.path).num_row_groups == 4
     assert values(finished) == list(range(40))
+
+
+def test_records_that_no_table_can_hold_are_in_the_metadata(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chronostream.recorder.files._ROW_GROUP_BYTES", 80)
+    days = np.arange(40).view("M8[D]")
+    days[[0, 11, 12, 39]] = np.datetime64(1 << 40, "D")
+    file = UnfinishedFile(tmp_path, "clock", 1, 100, days.dtype, None)
+    for part in np.split(days, 8):
+        file.add(part)
+    finished = file.finish(metadata(100, 139), DATE)
+    assert pq.read_table(finished.path).column("value").to_pylist() == np.delete(days, [0, 11, 12, 39]).tolist()
+    assert list(finished.metadata().rejected) == list(file.rejected) == [100, 111, 112, 139]
+    assert set(finished.metadata().rejected.values()) == {np.array([1 << 40]).tobytes()}
+    assert file.reason.startswith("field 'value' holds ")
+    rejected = json.loads(pq.read_metadata(finished.path).metadata[b"chronostream"])["rejected"]
+    assert {place: base64.b64decode(raw) for place, raw in rejected.items()} == {
+        str(place): raw for place, raw in file.rejected.items()
+    }
+
+
+def test_rejected_records_count_for_the_size_and_their_number_is_limited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chronostream.recorder.files._ROW_GROUP_BYTES", 8)
+    monkeypatch.setattr("chronostream.recorder.files._MAX_REJECTED_BYTES", 800)
+    rejected = np.full(50, 1 << 40).view("M8[D]")
+    limited = UnfinishedFile(tmp_path, "clock", 1, 0, rejected.dtype, None)
+    sized = UnfinishedFile(tmp_path, "sized", 1, 0, rejected.dtype, 300)
+    for file, full in ((limited, [False, True]), (sized, [True, True])):
+        found = []
+        for _ in range(2):
+            file.add(rejected)
+            found.append(file.is_full)
+        assert found == full
+        file.discard()
+
+
+def test_gaps_between_the_fields_of_a_rejected_record_are_kept(tmp_path: Path) -> None:
+    dtype = np.dtype({"names": ["day"], "formats": ["M8[D]"], "offsets": [8], "itemsize": 24})
+    records = np.frombuffer(bytes(range(1, 25)) * 2, dtype)
+    file = UnfinishedFile(tmp_path, "clock", 1, 0, dtype, None)
+    for part in np.split(records, 2):
+        file.add(part)
+    assert list(file.finish(metadata(0, 1), DATE).metadata().rejected.values()) == [bytes(range(1, 25))] * 2
+
+
+@pytest.mark.parametrize(
+    ("positions", "text"),
+    [
+        ([], ""),
+        ([4], "4"),
+        ([4, 5, 7], "4 to 5, 7"),
+        ([*range(0, 24, 2)], "0, 2, 4, 6, 8, 10, 12, 14, 16, 18 and 2 more ranges"),
+    ],
+)
+def test_positions_are_written_as_ranges(positions: list[int], text: str) -> None:
+    ranges = position_ranges(positions)
+    assert [position for each in ranges for position in each] == positions
+    assert ranges_text(ranges) == text
 
 
 def test_only_one_recorder_has_a_directory(tmp_path: Path) -> None:

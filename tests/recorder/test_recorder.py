@@ -27,7 +27,7 @@ from chronostream.errors import (
     StreamNotFoundError,
     StreamRemovedError,
 )
-from chronostream.event import EVENT_DTYPE, build_events
+from chronostream.event import build_events
 from chronostream.recorder import RecordedFile, Recorder, recorded_files
 from chronostream.recorder.files import UnfinishedFile
 from chronostream.ring import Producer, inspect
@@ -293,13 +293,45 @@ def test_a_full_disk_leaves_no_half_file_and_loses_nothing(
         assert numbers(record(name, tmp_path).files) == [1, 2, 3]
 
 
-def test_events_that_are_none_stop_the_recording(name: str, tmp_path: Path) -> None:
-    with event_ring(name) as producer, Recorder(name, tmp_path) as recorder:
-        producer.publish_many(np.zeros(1, EVENT_DTYPE))
+def test_events_that_are_none_are_set_aside_and_the_others_recorded(
+    name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    events = seconds(1, 8)
+    events["frequency"][[1, 2]] = 0
+    events["instance_id"][5] = b"\xff"
+    with event_ring(name) as producer, recorded(name, tmp_path) as recorder:
+        producer.publish_many(events)
+    report = recorder.report
+    (file,) = report.files
+    assert numbers(report.files) == [1, 4, 5, 7, 8]
+    assert (report.records, report.rejected_records, report.rejected) == (5, 3, [range(1, 3), range(5, 6)])
+    assert (file.first, file.last, report.lost) == (0, 7, [])
+    assert file.metadata().rejected == {place: events[place].tobytes() for place in (1, 2, 5)}
+    assert (
+        f"{name}: 3 records that no table can hold are in the metadata of {file.path.name}, positions 1 to 2, 5: "
+        "frequency 0 of a record is unknown" in caplog.text
+    )
+
+
+def test_a_day_of_what_no_table_can_hold_is_a_file_of_no_rows(name: str, tmp_path: Path) -> None:
+    texts = np.full(3, 0x110000, "<u4").view("<U1")
+    with Producer.create(name, "<U1", 8) as producer, recorded(name, tmp_path) as recorder:
+        producer.publish_many(texts)
         recorder.take()
-        with pytest.raises(InvalidValueError, match="frequency 0 of a record is unknown"):
-            recorder.finish_file()
-    assert recorded_files(tmp_path, name) == []
+    (file,) = recorder.report.files
+    assert (recorder.report.records, recorder.report.rejected) == (0, [range(3)])
+    assert (len(file), pq.read_table(file.path).num_rows) == (3, 0)
+    assert list(file.metadata().rejected.values()) == [text.tobytes() for text in np.split(texts, 3)]
+
+
+def test_an_event_on_the_last_day_of_all_is_recorded(name: str, tmp_path: Path) -> None:
+    last_ns = (1 << 63) - 1
+    with event_ring(name) as producer:
+        producer.publish_many(
+            build_events("second", np.array([last_ns, NOON_NS]), np.array([1, 2], np.uint64), "1", "i")
+        )
+        (file,) = record(name, tmp_path).files
+    assert (file.date, numbers([file])) == ("2262-04-11", [1, 2])
 
 
 def test_closing_leaves_what_is_unfinished_to_the_next_recorder(name: str, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from chronostream.errors import RecordingError
 from chronostream.event import EVENT_DTYPE
 from chronostream.recorder import RecordedFile, Recorder, recorded_files
-from chronostream.ring import Producer
+from chronostream.ring import Producer, segment_name
 from tests.recorder.harness import record
 from tests.streams import event_ring, seconds
 
@@ -26,6 +26,32 @@ def test_a_recording_goes_on_behind_its_last_file(name: str, tmp_path: Path) -> 
     assert positions(report.files) == [(1, 10, 19)]
     assert report.resumed is not None
     assert (report.resumed.last, report.lost, report.recreated) == (9, [], False)
+
+
+def test_a_recording_goes_on_behind_a_record_that_no_table_can_hold(name: str, tmp_path: Path) -> None:
+    events = seconds(1, 10)
+    events["frequency"][-1] = 0
+    with event_ring(name) as producer:
+        producer.publish_many(events)
+        assert record(name, tmp_path).rejected == [range(9, 10)]
+        producer.publish_many(seconds(11, 10))
+        report = record(name, tmp_path)
+    assert (positions(report.files), report.rejected, report.lost) == ([(1, 10, 19)], [], [])
+    assert report.recreated is False
+
+
+def test_a_ring_is_told_from_a_new_one_by_a_record_that_no_table_can_hold(name: str, tmp_path: Path) -> None:
+    for last in (b"\xfe", b"\xff"):
+        for _ in range(2):
+            events = seconds(1, 10)
+            events["instance_id"][-1] = last
+            with event_ring(name) as producer:
+                producer.publish_many(events)
+                report = record(name, tmp_path)
+                producer.close(unlink=False)
+        Path("/dev/shm", segment_name(name)).unlink()
+    assert report.rejected == [range(19, 20)]
+    assert positions(recorded_files(tmp_path, name)) == [(1, 0, 9), (1, 10, 19), (2, 0, 9), (2, 10, 19)]
 
 
 def test_nothing_new_leaves_everything_as_it_is(name: str, tmp_path: Path) -> None:
