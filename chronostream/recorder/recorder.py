@@ -107,7 +107,8 @@ class Recorder:
         max_bytes: the approximate size of a file; None for no limit.
         daily: begin a new file at each midnight of the stream's time zone. An event belongs to the day of its boundary,
             any other record to the UTC day on which it is read.
-        start: where a first recording begins: at the ``"oldest"`` record in the ring, or at the ``"next"`` one.
+        start: where a first recording begins: at the ``"oldest"`` record in the ring, or at the ``"next"`` one. Records
+            that are older than the oldest count as lost.
         wait_s: how long to wait for the stream to exist.
         any_owner: also trust a stream of another user.
         now_ns: reads the wall clock in Unix nanoseconds.
@@ -164,7 +165,7 @@ class Recorder:
             arrow_schema(self._consumer.dtype)  # Raises now, not at the first record.
             description = description_of(self._consumer)
             self._timezone = "UTC" if description is None else check_zone(description.timezone)
-            self._era, self._next = 1, self._consumer.start
+            self._era, self._next = 1, 0 if first == "oldest" else self._consumer.start
             if files:
                 self._resume(files[-1], any_owner)
             self._opened = opened.pop_all()

@@ -238,6 +238,31 @@ def test_a_loss_is_told_everywhere(name: str, tmp_path: Path, caplog: pytest.Log
     assert "12 records lost, positions 4 to 15" in caplog.text
 
 
+def test_a_loss_before_the_first_file_is_reported_like_any_other(
+    name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with event_ring(name, 8) as producer:
+        producer.publish_many(seconds(1, 20))
+        with Recorder(name, tmp_path):
+            producer.publish_many(seconds(21, 20))
+        assert recorded_files(tmp_path, name) == []
+        with recorded(name, tmp_path) as recorder:
+            pass
+    (file,) = recorder.report.files
+    assert (file.first, file.last, file.metadata().lost_before) == (32, 39, 32)
+    assert (recorder.report.lost, recorder.report.lost_records) == ([range(32)], 32)
+    assert "32 records lost, positions 0 to 31" in caplog.text
+
+
+def test_what_was_before_the_next_record_is_no_loss(name: str, tmp_path: Path) -> None:
+    with event_ring(name, 8) as producer:
+        producer.publish_many(seconds(1, 20))
+        with recorded(name, tmp_path, start="next") as recorder:
+            producer.publish_many(seconds(21, 12))
+    (file,) = recorder.report.files
+    assert (file.first, file.metadata().lost_before, recorder.report.lost) == (24, 4, [range(20, 24)])
+
+
 def test_recording_stops_when_it_is_told_to(name: str, tmp_path: Path) -> None:
     with event_ring(name) as producer, cs.Stop() as stop, Recorder(name, tmp_path) as recorder:
         producer.publish_many(seconds(1, 3))
