@@ -166,7 +166,7 @@ _COMMANDS = [
             Option(
                 "--every every_s", DURATION, "The longest time that records wait for their file, such as 10m.", "1h"
             ),
-            Option("--max-size max_bytes", SIZE, "About how large a file gets, such as 64MB."),
+            Option("--max-size max_bytes", SIZE, "About how large a file gets, such as 64MB or 64MiB."),
             Option(
                 "--daily/--no-daily",
                 None,

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from chronostream.cli.figures import size_text
 from chronostream.cli.types import DURATION, INSTANT, OCTAL, SIZE, Type, type_of
 from chronostream.errors import InvalidValueError
 from chronostream.stream.options import GROUP
@@ -41,6 +42,11 @@ def test_anything_else_is_refused_with_the_options_name(text: str) -> None:
 )
 def test_a_size_is_read_in_bytes_in_the_units_that_status_prints_too(text: str, size: int) -> None:
     assert SIZE.parse("--max-size", text) == size
+
+
+@pytest.mark.parametrize("size", [1 << 10, 999 << 10, 8 << 20, 3 << 29, 1 << 40])
+def test_a_size_is_read_as_status_prints_it(size: int) -> None:
+    assert SIZE.parse("--max-size", size_text(size)) == size
 
 
 @pytest.mark.parametrize("text", ["", "MB", "-1", "1TB", "1mb", "1e3", "9" * 400])
