@@ -24,6 +24,7 @@ __all__ = [
     "LONGEST_S",
     "SECOND_NS",
     "Instant",
+    "check_positive",
     "checked_duration_ns",
     "checked_int",
     "checked_ns",
@@ -108,6 +109,15 @@ def checked_duration_ns(name: str, seconds: float) -> int:
     if number > LONGEST_S:
         raise InvalidValueError(f"{name} is {number:g}, expected at most {LONGEST_S} seconds")
     return round(number * SECOND_NS)
+
+
+def check_positive(name: str, value: float | None, high: float = math.inf) -> None:
+    """Check that a value is a plain number above 0 and at most `high`, or None."""
+    if isinstance(value, bool) or not isinstance(value, int | float | None):
+        raise InvalidTypeError(f"{name} is {type(value).__name__}, expected a number or None")
+    if value is not None and not 0 < value <= high:
+        bounds = "more than 0" if high == math.inf else f"more than 0 and at most {high}"
+        raise InvalidValueError(f"{name} is {value}, expected {bounds}")
 
 
 def instant_ns(name: str, value: Instant) -> int:

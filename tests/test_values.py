@@ -16,6 +16,7 @@ from chronostream._values import (
     INT64_MIN,
     LONGEST_S,
     Instant,
+    check_positive,
     checked_duration_ns,
     checked_int,
     checked_ns,
@@ -88,6 +89,26 @@ def test_a_wait_of_less_than_nothing_is_refused(seconds: float) -> None:
 def test_a_wait_that_is_no_number_is_refused(seconds: Any) -> None:
     with pytest.raises(InvalidTypeError, match=f"^wait_s is {type(seconds).__name__}, expected a number of seconds$"):
         checked_seconds("wait_s", seconds)
+
+
+@pytest.mark.parametrize("value", [1, 0.5, math.inf, 10**400, None])
+def test_a_number_above_zero_or_none_is_positive(value: float | None) -> None:
+    check_positive("max_bytes", value)
+    check_positive("days", None if value is None else min(value, 7), 7)
+
+
+@pytest.mark.parametrize("value", [0, -1, -0.0, math.nan, -math.inf])
+def test_a_number_that_is_not_above_zero_is_refused(value: float) -> None:
+    with pytest.raises(InvalidValueError, match=f"^max_bytes is {value}, expected more than 0$"):
+        check_positive("max_bytes", value)
+    with pytest.raises(InvalidValueError, match="days is 8, expected more than 0 and at most 7"):
+        check_positive("days", 8, 7)
+
+
+@pytest.mark.parametrize("value", [True, False, "1", [1]], ids=str)
+def test_what_is_no_plain_number_is_not_positive(value: Any) -> None:
+    with pytest.raises(InvalidTypeError, match=f"^max_bytes is {type(value).__name__}, expected a number or None$"):
+        check_positive("max_bytes", value)
 
 
 @pytest.mark.parametrize(("seconds", "ns"), [(0, 0), (1.5, 1_500_000_000), (np.float64(1e-9), 1)])

@@ -21,12 +21,12 @@ from nats.js import JetStreamContext
 from nats.js.api import DiscardPolicy, RawStreamMsg, RetentionPolicy, StorageType, StreamConfig, StreamInfo
 from nats.js.errors import APIError, BadRequestError, NotFoundError, ServerError
 
-from chronostream._values import instant_ns
+from chronostream._values import check_positive, instant_ns
 from chronostream.bridges.encoding import all_subjects, decode
 from chronostream.calendar.calendar import Calendar
 from chronostream.calendar.order import order_key
 from chronostream.calendar.zones import ZoneData
-from chronostream.errors import BridgeError, InvalidNameError, InvalidTypeError, InvalidValueError, StreamMismatchError
+from chronostream.errors import BridgeError, InvalidNameError, StreamMismatchError
 from chronostream.event import Event, Frequency
 
 __all__ = [
@@ -112,10 +112,7 @@ class Limits:
     def __post_init__(self) -> None:
         """Check all limits."""
         for name, value in vars(self).items():
-            if not isinstance(value, int | float | None):
-                raise InvalidTypeError(f"{name} is {type(value).__name__}, expected a number or None")
-            if value is not None and not value > 0:
-                raise InvalidValueError(f"{name} is {value}, expected more than 0")
+            check_positive(name, value)
 
     def arguments(self) -> dict[str, Any]:
         """Return the given limits under JetStream's names."""

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chronostream._extras import require
-from chronostream._values import SECOND_NS, checked_seconds
+from chronostream._values import SECOND_NS, check_positive, checked_seconds
 from chronostream.boundaries import next_boundary
 from chronostream.calendar.zones import check_zone
 from chronostream.clock import StopFlag
@@ -141,8 +141,8 @@ class Recorder:
             raise InvalidTypeError(f"directory is {type(directory).__name__}, expected a path")
         if start not in ("oldest", "next"):
             raise InvalidValueError(f"start is {start!r}, expected one of 'oldest', 'next'")
-        _check_positive("every_s", every_s)
-        _check_positive("max_bytes", max_bytes)
+        check_positive("every_s", every_s)
+        check_positive("max_bytes", max_bytes)
         self.name = name
         self.directory = Path(directory)
         self.report = RecordingReport()
@@ -359,12 +359,3 @@ class Recorder:
                 f"cannot write to {self.directory}: {reason}; the ring still holds the records that are in no file: "
                 "solve this, then record again"
             ) from error
-
-
-def _check_positive(name: str, value: float | None) -> None:
-    if value is None:
-        return
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        raise InvalidTypeError(f"{name} is {type(value).__name__}, expected a number or None")
-    if not value > 0:
-        raise InvalidValueError(f"{name} is {value}, expected more than 0, or None for no limit")

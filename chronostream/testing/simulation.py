@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from chronostream._values import SECOND_NS, checked_int
+from chronostream._values import SECOND_NS, check_positive, checked_int
 from chronostream.calendar.calendar import PERIOD_NS
-from chronostream.errors import ChronoStreamError, InvalidTypeError, InvalidValueError, SimulationError
+from chronostream.errors import ChronoStreamError, SimulationError
 from chronostream.event import Frequency
 from chronostream.scheduler import Coalesce
 from chronostream.stream.config import SequencerKind, StreamConfig
@@ -169,10 +169,7 @@ def _plan(seed: int, given: dict[str, Any]) -> Plan:
     plan = Plan(seed=seed, **drawn | {name: value for name, value in given.items() if value is not None})
     checked_int("seed", seed)
     checked_int("hosts", plan.hosts, 1)
-    if not isinstance(plan.days, int | float):
-        raise InvalidTypeError(f"days is {type(plan.days).__name__}, expected a number")
-    if not 0 < plan.days <= _MAX_DAYS:
-        raise InvalidValueError(f"days is {plan.days}, expected more than 0 and at most {_MAX_DAYS}")
+    check_positive("days", plan.days, _MAX_DAYS)
     _config(plan, 0)
     return plan
 

@@ -143,6 +143,8 @@ def test_a_limit_that_is_no_number_above_zero_is_refused(limit: str) -> None:
         Limits(**{limit: 0})
     with pytest.raises(InvalidTypeError, match=f"{limit} is str"):
         Limits(**{limit: "many"})  # type: ignore[arg-type]
+    with pytest.raises(InvalidTypeError, match=f"{limit} is bool"):
+        Limits(**{limit: True})
 
 
 def test_a_stream_of_other_events_is_not_found(url: str, name: str) -> None:

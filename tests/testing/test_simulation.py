@@ -77,6 +77,7 @@ def test_engines_may_log_again_afterwards() -> None:
         ({"hosts": 0}, InvalidValueError, "hosts is 0"),
         ({"hosts": 1.5}, InvalidTypeError, "hosts is float"),
         ({"days": "1"}, InvalidTypeError, "days is str"),
+        ({"days": True}, InvalidTypeError, "days is bool"),
         ({"seed": "1"}, InvalidTypeError, "seed is str"),
         ({"timezone": "Mars"}, InvalidValueError, "unknown time zone"),
         ({"frequencies": ["week"]}, UnknownFrequencyError, "week"),
