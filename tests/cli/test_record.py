@@ -99,7 +99,7 @@ def test_a_summary_names_what_was_set_aside(name: str, tmp_path: Path, capsys: p
     for output in ("text", "json"):
         with event_ring(name) as producer:
             producer.publish_many(events)
-            producer.close(unlink=False)
+            producer.close(remove=False)
         assert main(["record", name, "--to", str(tmp_path / output), "--format", output]) == 0
     text, _, summary = capsys.readouterr().out.partition("{")
     assert text.splitlines()[1:] == [

@@ -48,7 +48,7 @@ def test_a_ring_is_told_from_a_new_one_by_a_record_that_no_table_can_hold(name: 
             with event_ring(name) as producer:
                 producer.publish_many(events)
                 report = record(name, tmp_path)
-                producer.close(unlink=False)
+                producer.close(remove=False)
         Path("/dev/shm", segment_name(name)).unlink()
     assert report.rejected == [range(19, 20)]
     assert positions(recorded_files(tmp_path, name)) == [(1, 0, 9), (1, 10, 19), (2, 0, 9), (2, 10, 19)]
