@@ -11,14 +11,15 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import nats.errors
 from nats.aio.client import Client
 from nats.js import JetStreamContext
+from nats.js.errors import APIError, ServiceUnavailableError
 
 from chronostream._values import checked_seconds
-from chronostream.bridges.running import first_of
+from chronostream.bridges.running import Troubles, first_of
 from chronostream.errors import BridgeError, InvalidTypeError, InvalidValueError
 
 __all__ = ["TRANSIENT_ERRORS", "Connection", "ConnectionOptions", "redact"]
@@ -28,7 +29,20 @@ _log = logging.getLogger(__name__)
 TRANSIENT_ERRORS = (nats.errors.Error, OSError)
 """Errors of a connection or a server after which a later attempt may succeed."""
 
-_SCHEMES = ("nats", "tls", "ws", "wss")
+_WEB_SCHEMES = {"ws", "wss"}
+_SCHEMES = {"nats", "tls"} | _WEB_SCHEMES
+_SEED = re.compile(rb"SU[A-Z2-7]{56}")
+_CREDENTIALS = re.compile(rb".*BEGIN NATS USER JWT.*\n\s*SU[A-Z2-7]{56}\b.*", re.DOTALL)
+_DOMAIN = re.compile(r"[^\s.*>]+")
+_NO_TLS = "it offers no TLS"
+_REFUSALS = {
+    "authorization": "refuses access: check the credentials",
+    "permissions violation": "denies a subject: check the permissions of this user",
+    "certificate verify failed": "has a certificate that is not trusted: check tls_ca",
+    "certificate_required": "expects a certificate of this side: give tls_certificate and tls_key",
+    "certificate required": "expects a certificate of this side: give tls_certificate and tls_key",
+    _NO_TLS.lower(): "is not asked in the clear: tls:// or an option about TLS is given",
+}
 _USERINFO = re.compile(r"(?<=//)[^/\s]*@")
 _HIDDEN = "***"
 _RECONNECT_WAIT_S = 0.25
@@ -52,8 +66,8 @@ class ConnectionOptions:
     """The addresses of NATS servers and the credentials for them. `repr` shows no secrets.
 
     Attributes:
-        servers: URLs of the servers of one cluster, ``nats://`` or ``tls://``.
-        user: name; it and `password` may be in the URLs instead.
+        servers: URLs of the servers of one cluster, ``nats://`` or ``tls://``; or ``ws://`` or ``wss://``.
+        user: name; it and `password`, or `token`, may be in the URLs instead, percent-encoded.
         password: of the user.
         token: instead of a user.
         credentials: file with a JWT and the seed of its key.
@@ -61,8 +75,10 @@ class ConnectionOptions:
         tls_ca: file with the certificates to trust instead of the system's.
         tls_certificate: file with the client's certificate; needs `tls_key`.
         tls_key: file with the key of the client's certificate.
-        tls_first: start TLS before the server's first message; the server must do the same. Without it, the connection
-            to a server that does not request TLS is unencrypted.
+        tls_first: start TLS before the server's first message; the server must do the same.
+        domain: the JetStream domain; that of the server by default.
+
+    With ``tls://``, or any option about TLS, nothing is sent to a server that has no TLS.
     """
 
     servers: tuple[str, ...] = field(repr=False)
@@ -75,6 +91,7 @@ class ConnectionOptions:
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     tls_first: bool = False
+    domain: str | None = None
 
     def __post_init__(self) -> None:
         """Check everything that needs no connection."""
@@ -84,11 +101,17 @@ class ConnectionOptions:
             raise InvalidValueError("servers has no NATS server: give a URL such as nats://localhost:4222")
         for server in self.servers:
             _check_url(server)
+        if len({urlsplit(server).scheme in _WEB_SCHEMES for server in self.servers}) > 1:
+            raise InvalidValueError("servers has ws:// or wss:// beside nats:// or tls://: give all by one kind of URL")
+        if len({(url.username, url.password) for url in map(urlsplit, self.servers) if url.username}) > 1:
+            raise InvalidValueError("servers has different users, expected one that all servers of the cluster know")
+        if not isinstance(self.domain, str | None):
+            raise InvalidTypeError(f"domain is {type(self.domain).__name__}, expected the name of a JetStream domain")
+        if self.domain is not None and not _DOMAIN.fullmatch(self.domain):
+            raise InvalidValueError(f"domain is {self.domain!r}, expected the name of a JetStream domain, such as hub")
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise InvalidValueError("only one of tls_certificate and tls_key is given: give both, or neither")
-        for file in (self.credentials, self.nkey_seed):
-            if file is not None and not Path(file).is_file():
-                raise InvalidValueError(f"{file} is not a file, expected a file with credentials for NATS")
+        self._check_credentials()
         self._tls()
 
     @property
@@ -96,26 +119,52 @@ class ConnectionOptions:
         """The hosts and ports of the servers, without secrets."""
         return ",".join(f"{url.hostname}:{url.port or 4222}" for url in map(urlsplit, self.servers))
 
+    @property
+    def needs_tls(self) -> bool:
+        """Whether a connection without TLS is out of the question; ``wss`` always has it, and ``ws`` never."""
+        schemes = {urlsplit(server).scheme for server in self.servers}
+        asked = self.tls_first or self.tls_ca is not None or self.tls_certificate is not None
+        return not schemes & _WEB_SCHEMES and (asked or "tls" in schemes)
+
     def redact(self, text: object) -> str:
         """Return a text without the secrets of these options."""
-        return redact(str(text), self.password, self.token, *(urlsplit(server).password for server in self.servers))
+        return redact(str(text), *self._login()[1:])
 
     def arguments(self) -> dict[str, Any]:
         """Return the arguments of nats-py's `connect`."""
         return {
-            "servers": list(self.servers),
-            "user": self.user,
-            "password": self.password,
-            "token": self.token,
+            "servers": [_USERINFO.sub("", server) for server in self.servers],
+            **dict(zip(("user", "password", "token"), self._login(), strict=True)),
             "user_credentials": None if self.credentials is None else str(self.credentials),
             "nkeys_seed": None if self.nkey_seed is None else str(self.nkey_seed),
             "tls": self._tls(),
             "tls_handshake_first": self.tls_first,
         }
 
+    def _login(self) -> tuple[str | None, str | None, str | None]:
+        """Return user, password and token; nats-py would not decode those in a URL."""
+        urls = [url for url in map(urlsplit, self.servers) if url.username]
+        if not urls or self.user is not None or self.token is not None:
+            return self.user, self.password, self.token
+        name, password = unquote(urls[0].username or ""), urls[0].password
+        return (None, None, name) if password is None else (name, unquote(password), None)
+
+    def _check_credentials(self) -> None:
+        for file, pattern, expected in (
+            (self.credentials, _CREDENTIALS, "a JWT and the seed of a user's key, each below its BEGIN line"),
+            (self.nkey_seed, _SEED, "only the seed of a user's key, 58 characters that begin with SU"),
+        ):
+            if file is None:
+                continue
+            try:
+                found = pattern.fullmatch(Path(file).read_bytes().strip())
+            except OSError as error:
+                raise InvalidValueError(f"{file} is not a file, or cannot be read: {error}") from None
+            if found is None:
+                raise InvalidValueError(f"{file} holds no credentials for NATS, expected {expected}")
+
     def _tls(self) -> ssl.SSLContext | None:
-        schemes = {urlsplit(server).scheme for server in self.servers}
-        if not (self.tls_first or self.tls_ca or self.tls_certificate or schemes & {"tls", "wss"}):
+        if not self.needs_tls and urlsplit(self.servers[0]).scheme != "wss":
             return None
         try:
             context = ssl.create_default_context(cafile=self.tls_ca)
@@ -145,7 +194,8 @@ class Connection:
         self.timeout_s = None if timeout_s is None else checked_seconds("timeout_s", timeout_s)
         self._name = name
         self._client: Client | None = None
-        self._last_error = ""
+        self._troubles = Troubles(_log)
+        self._refusal: BridgeError | None = None  # an error that a later attempt cannot solve
 
     @property
     def connected(self) -> bool:
@@ -160,8 +210,12 @@ class Connection:
 
     def describe(self, error: BaseException) -> str:
         """Return the text of an error, without secrets."""
-        default = "no answer in time" if isinstance(error, TimeoutError) else type(error).__name__
-        return self.options.redact(error) or default
+        if isinstance(error, TimeoutError):
+            return "no answer in time"
+        text = error.description if isinstance(error, APIError) else self.options.redact(error)
+        if isinstance(error, ServiceUnavailableError) and not text:
+            return "no JetStream answers; check that the server has it, and this account and domain too"
+        return text or type(error).__name__
 
     async def ready(self) -> JetStreamContext:
         """Wait for the connection and return its JetStream.
@@ -172,7 +226,9 @@ class Connection:
         try:
             async with asyncio.timeout(self.timeout_s) as timeout:
                 renew_s = time.monotonic() + _RENEW_S
-                while self._client is None or not self._client.is_connected:
+                while self._client is None or not self._client.is_connected or self._refusal is not None:
+                    if self._refusal is not None:
+                        raise self._refusal
                     if self._client is None or self._client.is_closed or time.monotonic() > renew_s:
                         await self._open()
                     else:
@@ -180,11 +236,11 @@ class Connection:
         except TimeoutError:
             if not timeout.expired():
                 raise
-            reason = f" ({self._last_error})" if self._last_error else ""
+            reason = f" ({self._troubles.last})" if self._troubles.last else ""
             raise BridgeError(
                 f"no NATS server at {self.options.label} within {self.timeout_s} s{reason}: check that it is running"
             ) from None
-        return self._client.jetstream(timeout=_REQUEST_TIMEOUT_S)
+        return self._client.jetstream(timeout=_REQUEST_TIMEOUT_S, domain=self.options.domain)
 
     async def close(self) -> None:
         """Close the connection. A second call does nothing."""
@@ -194,7 +250,7 @@ class Connection:
 
     async def _open(self) -> None:
         await self.close()
-        client = Client()
+        client = _Client(self.options)
         try:
             await client.connect(
                 name=self._name,
@@ -211,30 +267,26 @@ class Connection:
             await _close(client)
             raise
         self._client = client
-        self._last_error = ""
+        self._troubles.end()
         _log.info("connected to NATS at %s", self._server())
 
     async def _on_error(self, error: Exception) -> None:
-        """Log each new error once; raise errors that a later attempt cannot solve."""
+        """Log each new error once; have `ready` raise those that a later attempt cannot solve."""
         text = self.describe(error)
-        if isinstance(error, nats.errors.AuthorizationError) or "authorization" in text.lower():
-            raise BridgeError(
-                f"the NATS server at {self.options.label} refuses access: {text}; check the credentials"
-            ) from None
-        if isinstance(error, ssl.SSLCertVerificationError):
-            raise BridgeError(
-                f"the certificate of the NATS server at {self.options.label} is not trusted: {text}; check tls_ca"
-            ) from None
-        if text != self._last_error:
-            self._last_error = text
-            _log.warning("NATS at %s: %s", self.options.label, text)
+        for sign, meaning in _REFUSALS.items():
+            if sign in text.lower():
+                self._refusal = BridgeError(f"the NATS server at {self.options.label} {meaning} ({text})")
+                if self._client is None:  # Otherwise a task of nats-py calls this.
+                    raise self._refusal
+                return
+        self._troubles.log("NATS at %s: %s", self.options.label, text)
 
     async def _on_disconnected(self) -> None:
         if self._client is not None:
             _log.warning("disconnected from NATS")
 
     async def _on_reconnected(self) -> None:
-        self._last_error = ""
+        self._troubles.end()
         _log.info("reconnected to NATS at %s", self._server())
 
     def _server(self) -> str:
@@ -246,6 +298,21 @@ async def _close(client: Client) -> None:
     # After a failed handshake, nats-py waits forever for the end of TLS.
     with contextlib.suppress(*TRANSIENT_ERRORS):
         await first_of(client.close(), asyncio.sleep(_CLOSE_TIMEOUT_S))
+
+
+class _Client(Client):
+    """A client that sends no credentials in the clear where TLS is asked for: the server alone cannot turn it off."""
+
+    def __init__(self, options: ConnectionOptions) -> None:
+        super().__init__()
+        self._needs_tls = options.needs_tls
+
+    async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
+        if initial_connection and self._needs_tls:
+            if not (info.get("tls_required") or info.get("tls_available")):
+                raise nats.errors.Error(_NO_TLS)
+            info["tls_required"] = True
+        await super()._process_info(info, initial_connection)
 
 
 def _check_url(server: str) -> None:

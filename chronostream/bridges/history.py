@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator
-from typing import Any
+import contextlib
+from collections.abc import AsyncGenerator, Iterable, Iterator
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +16,12 @@ from chronostream.bridges.connection import Connection, ConnectionOptions
 from chronostream.bridges.jetstream import Origin, stream_for
 from chronostream.bridges.reader import JetStreamReader, Part
 from chronostream.calendar.order import in_range, key_before
+from chronostream.errors import BridgeError
 from chronostream.event import Frequency
 
-__all__ = ["audit", "fetch", "fetch_origin"]
+__all__ = ["audit", "fetch", "fetch_async", "fetch_origin"]
+
+_T = TypeVar("_T")
 
 
 @renamed(patience_s="timeout_s")
@@ -33,6 +37,8 @@ def fetch(
 ) -> Iterator[npt.NDArray[np.void]]:
     """Yield the events that JetStream holds at the start: arrays of `EVENT_DTYPE`, shape ``(n,)``, in order.
 
+    It blocks. Where an event loop runs, use `fetch_async`.
+
     Args:
         connection: addresses and credentials of NATS.
         name: of the stream in JetStream: its name where it is produced, unless its relay uses another one.
@@ -46,6 +52,30 @@ def fetch(
         BridgeError: the server refuses access, no server answers, or the JetStream stream does not exist.
         StreamMismatchError: the JetStream stream holds the events of another stream.
     """
+    return _iterate(
+        fetch_async(
+            connection,
+            name,
+            stream=stream,
+            frequencies=frequencies,
+            start_ns=start_ns,
+            end_ns=end_ns,
+            timeout_s=timeout_s,
+        )
+    )
+
+
+def fetch_async(
+    connection: ConnectionOptions,
+    name: str,
+    *,
+    stream: str | None = None,
+    frequencies: Iterable[Frequency | str | int] | None = None,
+    start_ns: Instant | None = None,
+    end_ns: Instant | None = None,
+    timeout_s: float = 5,
+) -> AsyncGenerator[npt.NDArray[np.void], None]:
+    """Yield the same as `fetch`, for ``async for``; arguments and errors as for it."""
     chosen = None if frequencies is None else Frequency.parse_all(frequencies)
     low_ns, high_ns = open_range(start_ns, end_ns)
     after = None if low_ns is None else key_before(low_ns)
@@ -69,6 +99,8 @@ def fetch_origin(
     """Return the description of a stream in JetStream; arguments and errors as for `fetch`."""
     reader = _reader(connection, name, stream, timeout_s)
 
+    _check_no_loop()
+
     async def ask() -> Origin:
         try:
             return await reader.open()
@@ -86,7 +118,7 @@ def _reader(
     return JetStreamReader(nats, stream_for(name, stream), name, **options)
 
 
-async def _parts(reader: JetStreamReader) -> AsyncIterator[Part]:
+async def _parts(reader: JetStreamReader) -> AsyncGenerator[Part, None]:
     try:
         await reader.open()
         await reader.end_with_last()
@@ -96,24 +128,40 @@ async def _parts(reader: JetStreamReader) -> AsyncIterator[Part]:
         await reader.connection.close()
 
 
-def _records(
+async def _records(
     reader: JetStreamReader, end_ns: int | None, frequencies: tuple[Frequency, ...] | None
-) -> Iterator[npt.NDArray[np.void]]:
-    for part in _iterate(_parts(reader)):
-        inside = in_range(part.records, None, end_ns)
-        chosen = inside if frequencies is None else inside & np.isin(part.records["frequency"], frequencies)
-        if chosen.any():
-            yield part.records[chosen]
-        if not inside.all():
-            return
+) -> AsyncGenerator[npt.NDArray[np.void], None]:
+    async with contextlib.aclosing(_parts(reader)) as parts:
+        async for part in parts:
+            inside = in_range(part.records, None, end_ns)
+            chosen = inside if frequencies is None else inside & np.isin(part.records["frequency"], frequencies)
+            if chosen.any():
+                yield part.records[chosen]
+            if not inside.all():
+                return
 
 
-def _iterate(parts: AsyncIterator[Part]) -> Iterator[Part]:
-    """Yield the items of an asynchronous iterator, which runs only while the caller waits for one."""
+def _iterate(items: AsyncGenerator[_T, None]) -> Iterator[_T]:
+    """Yield the items of an asynchronous generator, which runs only while the caller waits for one."""
+    _check_no_loop()
 
-    async def next_part() -> Part | None:
-        return await anext(parts, None)
+    async def next_item() -> _T | None:
+        return await anext(items, None)
+
+    async def close() -> None:
+        await items.aclose()
 
     with asyncio.Runner() as runner:
-        while (part := runner.run(next_part())) is not None:
-            yield part
+        try:
+            while (item := runner.run(next_item())) is not None:
+                yield item
+        finally:
+            runner.run(close())
+
+
+def _check_no_loop() -> None:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise BridgeError("this blocks, and an event loop runs in this thread: use fetch_async, or asyncio.to_thread")

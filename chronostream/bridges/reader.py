@@ -28,7 +28,7 @@ from chronostream._values import SECOND_NS, instant_ns
 from chronostream.bridges.connection import TRANSIENT_ERRORS, Connection
 from chronostream.bridges.encoding import ZONE, all_subjects, decode
 from chronostream.bridges.jetstream import Origin, find_stream, last_message, seek
-from chronostream.bridges.running import Backoff
+from chronostream.bridges.running import Backoff, Troubles
 from chronostream.calendar.order import order_key
 from chronostream.errors import BridgeError
 from chronostream.event import Event, to_records
@@ -115,7 +115,8 @@ class JetStreamReader:
             self._subjects = ">"
         self._sequence = 0
         self._zone: str | None = None
-        self._backoff = Backoff()
+        self._backoff = Backoff(_log)
+        self._skipping = Troubles(_log)
 
     async def open(self) -> Origin:
         """Wait until the JetStream stream exists, and return the description of its events.
@@ -198,10 +199,11 @@ class JetStreamReader:
                 reason = f"message {stored.sequence.stream} of {self._stream}: {error}"
                 skipped.append(Skipped(instant_ns("timestamp", stored.timestamp), reason))
                 if not self._audit:
-                    _log.error("%s: skipped %s", self._name, reason)
+                    self._skipping.log("%s: skipped %s; more like it are only counted", self._name, reason)
                 continue
             if not self._audit:
                 self.after = order_key(event)
+                self._skipping.end()
             self._check_zone((message.headers or {}).get(ZONE))
             events.append(event)
         self._sequence = messages[-1].metadata.sequence.stream
@@ -227,7 +229,7 @@ class JetStreamReader:
             raise BridgeError(
                 f"cannot read the events of {self._name!r} at {self.connection.options.label}: {text}"
             ) from None
-        self._backoff.log_once(_log, f"{self._name}: cannot read, will retry: {text}")
+        self._backoff.troubles.log("%s: cannot read, will retry: %s", self._name, text)
 
 
 class _Inbox:
@@ -259,7 +261,7 @@ class _Inbox:
                 num_replicas=1,
             ),
         )
-        self._next = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{name}"
+        self._next = f"{js._prefix}.CONSUMER.MSG.NEXT.{stream}.{name}"  # noqa: SLF001 - with the domain
 
     async def receive(self) -> list[Msg]:
         """Return the messages that have arrived; wait at most until the next heartbeat.

@@ -135,7 +135,7 @@ class Relay:
         self._tip: Position | None = None  # after the last event sent
         self._stored = _Stored(0, None, None)  # as this relay saw it last
         self._gap: tuple[int, float] | None = None  # order key before the gap; monotonic time when it times out
-        self._backoff = Backoff()
+        self._backoff = Backoff(_log)
 
     async def run(self, stop: asyncio.Event) -> RelayReport:
         """Deliver until the stream is closed and all its events are delivered, or until `stop` is set.
@@ -171,7 +171,7 @@ class Relay:
                 await asyncio.sleep(_LOOK_S)
             except TRANSIENT_ERRORS as error:
                 text = self._connection.describe(error)
-                self._backoff.log_once(_log, f"{self._name}: cannot deliver, will retry: {text}")
+                self._backoff.troubles.log("%s: cannot deliver, will retry: %s", self._name, text)
                 self._ensured = False
             else:
                 return

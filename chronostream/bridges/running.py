@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import re
 import time
 from collections.abc import Coroutine, Iterable
 from typing import Any
 
-__all__ = ["Backoff", "cancel", "first_of"]
+__all__ = ["Backoff", "Troubles", "cancel", "first_of"]
 
 _SHORTEST_S, _LONGEST_S = 0.02, 2.0
 _CANCEL_AGAIN_S = 0.5
+_NUMBER = re.compile(r"\d+")
 
 
 async def first_of(*coroutines: Coroutine[Any, Any, object]) -> None:
@@ -46,28 +48,53 @@ async def cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:
         raise cancelled
 
 
-class Backoff:
-    """Waits between failed attempts, each time twice as long, with jitter; logs each new error once."""
+class Troubles:
+    """Logs each kind of trouble once until it ends, also if several alternate; numbers make no other kind.
 
-    def __init__(self) -> None:
+    Attributes:
+        last: the text that was logged last, of a trouble that has not ended; empty if there is none.
+    """
+
+    def __init__(self, log: logging.Logger) -> None:
+        self._log = log
+        self.end()
+
+    def log(self, message: str, *arguments: object) -> None:
+        """Log a warning, unless this kind of trouble has been logged and not ended."""
+        text = message % arguments
+        kind = _NUMBER.sub("", text)
+        if kind not in self._kinds:
+            self._kinds.add(kind)
+            self.last = text
+            self._log.warning("%s", text)
+
+    def end(self) -> None:
+        """Take all trouble for ended."""
+        self._kinds: set[str] = set()
+        self.last = ""
+
+
+class Backoff:
+    """Waits between failed attempts, each time twice as long, with jitter.
+
+    Attributes:
+        troubles: those of the failed attempts.
+    """
+
+    def __init__(self, log: logging.Logger) -> None:
+        self.troubles = Troubles(log)
         self.reset()
 
     def reset(self) -> None:
         """Start again after a successful attempt."""
         self._next_s = _SHORTEST_S
         self._failing_since_s: float | None = None
-        self._logged = ""
+        self.troubles.end()
 
     @property
     def failing_s(self) -> float:
         """The seconds since the first failed attempt."""
         return 0.0 if self._failing_since_s is None else time.monotonic() - self._failing_since_s
-
-    def log_once(self, log: logging.Logger, message: str) -> None:
-        """Log a warning, unless it is the same as the last one."""
-        if message != self._logged:
-            self._logged = message
-            log.warning("%s", message)
 
     async def wait(self) -> None:
         """Wait before the next attempt."""

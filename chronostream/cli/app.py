@@ -48,6 +48,7 @@ CONNECTION = tuple(
         ("--tls-cert tls_certificate", _FILE, "Certificate of this side."),
         ("--tls-key", _FILE, "Key of that certificate."),
         ("--tls-first", None, "Begin with TLS; the server must do the same."),
+        ("--domain", Type("domain"), "JetStream domain, if it is not that of the server."),
     )
 )
 

@@ -44,13 +44,19 @@ def connection_of(
     return ConnectionOptions(servers=servers, password=_secret(password_file), token=_secret(token_file), **options)
 
 
-def run_until_signal(work: Callable[[asyncio.Event], Awaitable[_T]]) -> _T:
-    """Log to stderr, and run `work` with an event that SIGTERM, SIGINT and SIGHUP set; return its result."""
+def run_until_signal(prepare: Callable[[], Callable[[asyncio.Event], Awaitable[_T]]]) -> _T:
+    """Log to stderr, and run what `prepare` returns with an event that SIGTERM, SIGINT and SIGHUP set.
+
+    They also end it while `prepare` imports nats-py, which takes long.
+
+    Returns:
+        The result.
+    """
     from chronostream.producer.life import stopped_by_signals
 
     log_to_stderr()
 
-    async def run(signalled: Stop) -> _T:
+    async def run(work: Callable[[asyncio.Event], Awaitable[_T]], signalled: Stop) -> _T:
         stop, loop = asyncio.Event(), asyncio.get_running_loop()
 
         def on_signal() -> None:
@@ -61,7 +67,7 @@ def run_until_signal(work: Callable[[asyncio.Event], Awaitable[_T]]) -> _T:
         return await work(stop)
 
     with stopped_by_signals() as signalled:
-        return asyncio.run(run(signalled))
+        return asyncio.run(run(prepare(), signalled))
 
 
 def _secret(file: Path | None) -> str | None:

@@ -50,6 +50,7 @@ def command(
 
     def run(*arguments: str) -> tuple[int, str]:
         caplog.clear()
+        caplog.set_level(logging.WARNING, "chronostream")
         status = main(arguments)
         return status, "".join([*capsys.readouterr(), caplog.text])
 
@@ -103,6 +104,25 @@ def test_a_mirror_of_nothing_claims_no_stream_when_it_is_told_to_stop(url: str, 
     assert "stopped: nothing was there to mirror" in mirror.err.rest()
 
 
+def test_a_signal_that_comes_while_a_command_loads_ends_it_in_peace(url: str, programs: Programs) -> None:
+    signalled = """
+import builtins, os, signal, sys
+from chronostream.cli import main
+load = builtins.__import__
+def loaded(name, *arguments):
+    if name == "nats.errors":
+        os.kill(os.getpid(), signal.SIGTERM)
+    return load(name, *arguments)
+builtins.__import__ = loaded
+sys.exit(main(sys.argv[1:]))
+"""
+    mirror = programs.python("-c", signalled, "mirror", url, "clock-of-nobody")
+    assert mirror.wait() == 0
+    lines = mirror.err.rest().splitlines()
+    assert lines[-1].endswith("stopped: nothing was there to mirror")
+    assert "Traceback" not in "".join(lines)
+
+
 @pytest.mark.parametrize("streams", ["<&- >&- 2>&-", "2>&-", ">&-", "<&-"])
 def test_without_their_standard_streams_both_do_the_same(url: str, name: str, programs: Programs, streams: str) -> None:
     command = f"exec {shlex.quote(sys.executable)} -W error -m chronostream"
@@ -123,7 +143,7 @@ def test_a_hangup_that_nohup_turned_off_stays_so(monkeypatch: pytest.MonkeyPatch
 
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        assert run_until_signal(handler) is signal.SIG_IGN
+        assert run_until_signal(lambda: handler) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)
 

@@ -6,10 +6,12 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import nkeys  # type: ignore[import-untyped]  # it brings no types
 import pytest
 import trustme
+from nats.js.errors import ServiceUnavailableError
 
 from chronostream.bridges.connection import Connection, ConnectionOptions, redact
 from chronostream.errors import BridgeError, InvalidTypeError, InvalidValueError
@@ -76,6 +78,12 @@ def test_what_is_no_url_of_a_server_is_refused(server: str) -> None:
         ({"tls_certificate": Path("/dev/null")}, InvalidValueError, "give both"),
         ({"credentials": Path("/nowhere")}, InvalidValueError, "/nowhere is not a file"),
         ({"nkey_seed": "/nowhere"}, InvalidValueError, "/nowhere is not a file"),
+        ({"nkey_seed": __file__}, InvalidValueError, "no credentials for NATS, expected only the seed of a user's key"),
+        ({"credentials": __file__}, InvalidValueError, "no credentials for NATS, expected a JWT and the seed"),
+        ({"servers": ("nats://a", "ws://b")}, InvalidValueError, "give all by one kind of URL"),
+        ({"servers": ("nats://me:pw@a", "nats://you:pw@b")}, InvalidValueError, "servers has different users"),
+        ({"domain": "a.b"}, InvalidValueError, "domain is 'a.b'"),
+        ({"domain": 5}, InvalidTypeError, "domain is int"),
     ],
     ids=str,
 )
@@ -129,6 +137,16 @@ def with_token(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 def test_a_user_with_a_password_is_let_in(guarded: Server) -> None:
     connect(options_of(guarded.url, user="me", password=SECRET))
+
+
+def test_a_password_in_the_url_is_percent_encoded(guarded: Server, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    urls = f"nats://me:{quote(SECRET, safe='')}@127.0.0.1:{guarded.port}", f"nats://127.0.0.1:{free_port()}"
+    connect(ConnectionOptions(servers=urls))
+    with pytest.raises(BridgeError, match="refuses access") as caught:
+        connect(ConnectionOptions(servers=(urls[0].replace("//me", "//you"),)))
+    for secret in (SECRET, quote(SECRET, safe="")):
+        assert secret not in caplog.text + str(caught.value)
 
 
 def test_a_key_is_let_in(guarded: Server) -> None:
@@ -201,6 +219,56 @@ def test_a_server_whose_certificate_is_not_trusted_is_refused_at_once(encrypted:
     trustme.CA().cert_pem.write_to_path(tmp_path / "other.pem")
     with pytest.raises(BridgeError, match="is not trusted"):
         connect(options_of(encrypted.url, tls_ca=tmp_path / "other.pem"), None)
+
+
+@pytest.mark.parametrize("tls", ["scheme", "option"])
+def test_a_server_without_tls_gets_nothing_in_the_clear(with_token: Server, tmp_path: Path, tls: str) -> None:
+    trustme.CA().cert_pem.write_to_path(tmp_path / "ca.pem")
+    url = with_token.url.replace("nats://", "tls://") if tls == "scheme" else with_token.url
+    before = (with_token.directory / "log").read_text()
+    with pytest.raises(BridgeError, match="is not asked in the clear"):
+        connect(options_of(url, token=PLAIN_SECRET, tls_ca=tmp_path / "ca.pem"), None)
+    assert "auth" not in (with_token.directory / "log").read_text()[len(before) :]
+
+
+def test_a_server_that_only_offers_tls_is_talked_to_by_tls(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    certificate = authority.issue_cert("127.0.0.1")
+    certificate.private_key_and_cert_chain_pem.write_to_path(tmp_path / "server.pem")
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    tls = f"tls {{ cert_file: '{tmp_path}/server.pem', key_file: '{tmp_path}/server.pem' }}"
+
+    async def run(server: Server) -> object:
+        url = server.url.replace("nats://", "tls://")
+        connection = Connection(options_of(url, tls_ca=tmp_path / "ca.pem"), "test", timeout_s=TIMEOUT_S)
+        await connection.ready()
+        transport = connection.client._transport
+        await connection.close()
+        assert transport is not None
+        return transport._io_writer.get_extra_info("cipher")  # type: ignore[attr-defined]
+
+    with Server(tmp_path, config=f"{tls}\nallow_non_tls: true") as server:
+        assert asyncio.run(run(server)) is not None
+
+
+def test_without_its_certificate_a_server_that_wants_one_is_an_error_at_once(encrypted: Server) -> None:
+    with pytest.raises(BridgeError, match="expects a certificate of this side"):
+        connect(options_of(encrypted.url, tls_ca=encrypted.directory / "ca.pem"), None)
+
+
+def test_a_domain_is_that_of_the_jetstream_that_answers(tmp_path: Path) -> None:
+    config = "jetstream { domain: hub }\naccounts { A: { jetstream: enabled, users: [ { user: a, password: a } ] } }"
+    with Server(tmp_path, config=config) as server:
+        url = server.url.replace("//", "//a:a@")
+        connect(options_of(url, domain="hub"))
+        with pytest.raises(ServiceUnavailableError):
+            connect(options_of(url, domain="elsewhere"))
+
+
+def test_that_no_jetstream_answers_is_said_in_words() -> None:
+    connection = Connection(options_of("nats://host"), "test")
+    assert connection.describe(ServiceUnavailableError()).startswith("no JetStream answers; check that the server")
+    assert connection.describe(TimeoutError()) == "no answer in time"
 
 
 def test_tls_first_does_not_talk_to_a_server_in_the_clear(url: str) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -8,7 +10,7 @@ import psutil
 import pytest
 
 from chronostream import EVENT_DTYPE, Frequency
-from chronostream.bridges.history import fetch, fetch_origin
+from chronostream.bridges.history import fetch, fetch_async, fetch_origin
 from chronostream.bridges.jetstream import stream_for
 from chronostream.errors import (
     BridgeError,
@@ -82,6 +84,24 @@ def test_a_reading_that_is_given_up_lets_go_of_its_connection(url: str, held: st
     assert len(connections()) == before + 1
     parts.close()  # type: ignore[attr-defined]
     assert len(connections()) == before
+
+
+def test_in_an_event_loop_the_awaitable_form_gives_the_same(url: str, held: str) -> None:
+    async def run() -> bytes:
+        parts = fetch_async(options_of(url), held, start_ns=START_NS + 40 * S, frequencies={"second"})
+        return b"".join([part.tobytes() async for part in parts])
+
+    expected = HELD[(HELD["timestamp"] >= START_NS + 40 * S) & (HELD["frequency"] == Frequency.SECOND)]
+    assert asyncio.run(run()) == expected.tobytes()
+
+
+@pytest.mark.parametrize("call", [lambda *arguments: next(fetch(*arguments)), fetch_origin])
+def test_in_an_event_loop_the_blocking_forms_say_what_to_use(url: str, held: str, call: Callable[..., Any]) -> None:
+    async def run() -> None:
+        call(options_of(url), held)
+
+    with pytest.raises(BridgeError, match="an event loop runs in this thread: use fetch_async"):
+        asyncio.run(run())
 
 
 @pytest.mark.parametrize(

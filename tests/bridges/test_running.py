@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 
 import pytest
 
 from chronostream.bridges import running
-from chronostream.bridges.running import Backoff, first_of
+from chronostream.bridges.running import Backoff, Troubles, first_of
 
 
 def test_the_first_that_ends_ends_the_others() -> None:
@@ -58,6 +59,19 @@ def test_one_that_is_cancelled_again_while_it_cancels_still_waits_for_its_own(mo
     assert ended == ["stubborn", "outer"]
 
 
+def test_each_kind_of_trouble_is_logged_once_until_it_ends(caplog: pytest.LogCaptureFixture) -> None:
+    troubles = Troubles(logging.getLogger("troubles"))
+    for number in range(3):
+        troubles.log("port %d is closed", number)
+        troubles.log("no answer")
+    assert caplog.messages == ["port 0 is closed", "no answer"]
+    assert troubles.last == "no answer"
+    troubles.end()
+    assert troubles.last == ""
+    troubles.log("no answer")
+    assert caplog.messages[2:] == ["no answer"]
+
+
 def test_waits_grow_until_they_are_reset(monkeypatch: pytest.MonkeyPatch) -> None:
     slept: list[float] = []
 
@@ -65,7 +79,7 @@ def test_waits_grow_until_they_are_reset(monkeypatch: pytest.MonkeyPatch) -> Non
         slept.append(seconds)
 
     monkeypatch.setattr(asyncio, "sleep", sleep)
-    backoff = Backoff()
+    backoff = Backoff(logging.getLogger())
 
     async def run() -> None:
         for _ in range(10):
