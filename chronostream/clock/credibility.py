@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 from dataclasses import dataclass
-from functools import cache
 from typing import Literal
 
 from chronostream._values import SECOND_NS, utc_text
@@ -19,6 +18,7 @@ ClockTrust = Literal["plausible", "synced", "any"]
 _LATEST_NS = EARLIEST_NS + 10 * 365 * 86_400 * SECOND_NS
 _UNSYNCHRONISED = 0x40  # STA_UNSYNC of <sys/timex.h>
 _TIME_ERROR = 5
+_library = ctypes.CDLL(None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ def clock_sync() -> ClockSync | None:
     Returns None where the system does not say, as in some sandboxes.
     """
     answer = _TimeX()
-    state = _library().adjtimex(ctypes.byref(answer))
+    state = _library.adjtimex(ctypes.byref(answer))
     if state < 0:
         return None
     synchronised = state != _TIME_ERROR and not answer.status & _UNSYNCHRONISED
@@ -75,8 +75,3 @@ def doubt(trust: ClockTrust, realtime_ns: int) -> str:
     unknown = "the kernel does not say whether a time service has set it"
     unset = unknown if sync is None else "no time service has set it"
     return unset if trust == "synced" else f"after {utc_text(_LATEST_NS)}, and {unset}"
-
-
-@cache
-def _library() -> ctypes.CDLL:
-    return ctypes.CDLL(None)

@@ -5,16 +5,13 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from chronostream._values import checked_int, checked_seconds
 from chronostream.clock.credibility import ClockTrust
 from chronostream.clock.protocol import StopFlag, Wake, checked_deadline
 from chronostream.errors import ChronoStreamError, InvalidTypeError, InvalidValueError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 __all__ = ["FakeClock"]
 
@@ -54,7 +51,7 @@ class FakeClock:
             raise InvalidValueError(f"boot_id has {len(boot_id)} bytes, expected {len(_BOOT_ID)}")
         self._now = checked_int("start_ns", start_ns), checked_int("boottime_ns", boottime_ns)
         self._boot_id = boot_id
-        self._changed = threading.Condition()
+        self._changed = threading.Condition()  # Its lock is re-entrant: one public method may call another.
         self._sleepers: list[_Sleeper] = []
 
     def realtime_ns(self) -> int:
@@ -74,7 +71,7 @@ class FakeClock:
         return self._boot_id
 
     def doubt(self, trust: ClockTrust, realtime_ns: int) -> str:
-        """Return an empty text: a test means every reading."""
+        """Return an empty text: a test chooses every reading."""
         del trust, realtime_ns
         return ""
 
@@ -105,7 +102,9 @@ class FakeClock:
         """Move both clocks on by `ns` nanoseconds, 0 or more, in one jump, and wake each sleeper that it reaches."""
         ns = _checked_advance("advance", ns)
         with self._changed:
-            self._advance(ns)
+            self._move(ns, ns)
+            if self._sleepers:
+                self._wake(Wake.REACHED, self._now[0])
 
     def step(self, ns: int) -> None:
         """Step the wall clock by `ns` nanoseconds, forward or back, and not `boottime_ns`. Waits return ``STEPPED``."""
@@ -132,39 +131,40 @@ class FakeClock:
         Raises:
             ChronoStreamError: fewer threads slept after `timeout_s` of real time.
         """
+        if checked_int("waiters", waiters) < 1:
+            raise InvalidValueError(f"waiters is {waiters}, expected at least 1: use advance() when no thread waits")
+        end_s = time.monotonic() + checked_seconds("timeout_s", timeout_s)
         with self._changed:
-            self._wait_for_waiters(waiters, timeout_s)
+            while len(self._sleepers) < waiters:
+                remaining_s = end_s - time.monotonic()
+                if remaining_s <= 0:
+                    raise ChronoStreamError(
+                        f"{len(self._sleepers)} of {waiters} waiters asleep after {timeout_s} s: "
+                        "check whether the tested code ended, failed or waits elsewhere"
+                    )
+                self._changed.wait(remaining_s)
 
     def advance_to_next(self, waiters: int = 1, timeout_s: float = 10.0) -> int:
-        """Wait for `waiters` sleepers, move on to the earliest of their deadlines, and return it.
-
-        Raises:
-            ChronoStreamError: as for `wait_for_waiters`.
-        """
+        """Call `wait_for_waiters`, move on to the earliest deadline of a sleeper, and return it."""
         with self._changed:
-            self._wait_for_waiters(waiters, timeout_s)
+            self.wait_for_waiters(waiters, timeout_s)
             deadline_ns = self._earliest_ns()
-            self._advance(deadline_ns - self._now[0])
+            self.advance(deadline_ns - self._now[0])
             return deadline_ns
 
     def run_until(self, end_ns: int, waiters: int = 1, timeout_s: float = 10.0) -> None:
         """Move on to `end_ns` from deadline to deadline, and return once `waiters` threads sleep there again.
 
-        Args:
-            end_ns: Unix nanoseconds, not before now; deadlines at `end_ns` itself are reached too.
-            waiters: how many threads must sleep before each move, at least one.
-            timeout_s: real seconds to wait for them before each move.
-
-        Raises:
-            ChronoStreamError: as for `wait_for_waiters`.
+        `end_ns` is in Unix nanoseconds, not before now; deadlines at `end_ns` itself are reached too. Before each move
+        it calls `wait_for_waiters`, whose arguments and errors apply.
         """
         with self._changed:
             _checked_advance("run_until", checked_int("end_ns", end_ns) - self._now[0])
-            self._wait_for_waiters(waiters, timeout_s)
+            self.wait_for_waiters(waiters, timeout_s)
             while (deadline_ns := self._earliest_ns()) <= end_ns:
-                self._advance(deadline_ns - self._now[0])
-                self._wait_for_waiters(waiters, timeout_s)
-            self._advance(end_ns - self._now[0])
+                self.advance(deadline_ns - self._now[0])
+                self.wait_for_waiters(waiters, timeout_s)
+            self.advance(end_ns - self._now[0])
 
     def _earliest_ns(self) -> int:
         return min(sleeper.deadline_ns for sleeper in self._sleepers)
@@ -174,30 +174,12 @@ class FakeClock:
         # One store: a thread that reads without the lock never sees one clock moved and the other not.
         self._now = realtime_ns + realtime_by_ns, boottime_ns + boottime_by_ns
 
-    def _advance(self, ns: int) -> None:
-        self._move(ns, ns)
-        if self._sleepers:
-            self._wake(Wake.REACHED, self._now[0])
-
     def _wake(self, wake: Wake, until_ns: float = math.inf) -> None:
         # Each leaves the list now, and so no longer counts as asleep, although its thread may not run yet.
         for sleeper in [each for each in self._sleepers if each.deadline_ns <= until_ns]:
             sleeper.wake = wake
             self._sleepers.remove(sleeper)
         self._changed.notify_all()
-
-    def _wait_for_waiters(self, waiters: int, timeout_s: float) -> None:
-        if checked_int("waiters", waiters) < 1:
-            raise InvalidValueError(f"waiters is {waiters}, expected at least 1: use advance() when no thread waits")
-        end_s = time.monotonic() + checked_seconds("timeout_s", timeout_s)
-        while len(self._sleepers) < waiters:
-            remaining_s = end_s - time.monotonic()
-            if remaining_s <= 0:
-                raise ChronoStreamError(
-                    f"{len(self._sleepers)} of {waiters} waiters asleep after {timeout_s} s: "
-                    "check whether the tested code ended, failed or waits elsewhere"
-                )
-            self._changed.wait(remaining_s)
 
 
 def _checked_advance(action: str, ns: int) -> int:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from chronostream._values import checked_int
 from chronostream.clock.credibility import ClockTrust
 from chronostream.errors import InvalidTypeError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 __all__ = ["Clock", "StopFlag", "Wake", "checked_deadline"]
 

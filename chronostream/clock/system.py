@@ -13,18 +13,16 @@ import select
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self, get_args
+from typing import Literal, Self, get_args
 
 from chronostream.clock.credibility import ClockTrust, doubt
 from chronostream.clock.protocol import StopFlag, Wake, checked_deadline
 from chronostream.clock.stop import Stop
 from chronostream.clock.timerfd import NEVER_NS, WallTimer
 from chronostream.errors import ClosedError, InvalidValueError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 __all__ = ["Strategy", "SystemClock"]
 
@@ -46,7 +44,6 @@ _WARMING_UP_NS = 100_000
 _LEAD_GROWTH, _LEAD_DECAY = 1.25, 0.995
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-_NO_BOOT_ID = bytes(16)
 # Each line is a clock, and the seconds and nanoseconds by which it is shifted in this process's time namespace.
 _TIME_OFFSETS = Path("/proc/self/timens_offsets")
 
@@ -120,7 +117,7 @@ class SystemClock:
         try:
             boot_id = uuid.UUID(_BOOT_ID.read_text("ascii").strip()).bytes
         except OSError:
-            return _NO_BOOT_ID
+            return bytes(16)
         try:
             # The offsets, not the namespace's number: the kernel gives that to another one when this one is gone.
             offsets = [line.split()[1:] for line in _TIME_OFFSETS.read_text("ascii").splitlines()]
@@ -154,7 +151,8 @@ class SystemClock:
             late_ns = time.time_ns() - until_ns
             if wake is not None:
                 return wake
-            self._adapt(late_ns)
+            factor = _LEAD_GROWTH if late_ns + _WARMING_UP_NS > self._lead_ns else _LEAD_DECAY
+            self._lead_ns = min(int(self._lead_ns * factor), _MAX_LEAD_NS)
         return _spin(deadline_ns, stop, while_spinning)
 
     def close(self) -> None:
@@ -178,10 +176,6 @@ class SystemClock:
             return _sleep_on_timer(self._timer, until_ns, stop)
         finally:
             self._timer_lock.release()
-
-    def _adapt(self, late_ns: int) -> None:
-        factor = _LEAD_GROWTH if late_ns + _WARMING_UP_NS > self._lead_ns else _LEAD_DECAY
-        self._lead_ns = min(int(self._lead_ns * factor), _MAX_LEAD_NS)
 
 
 def _sleep_on_timer(timer: WallTimer, until_ns: int, stop: StopFlag) -> Wake | None:

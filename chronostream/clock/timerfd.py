@@ -10,7 +10,6 @@ import os
 import sys
 import time
 import weakref
-from functools import cache
 
 from chronostream._values import SECOND_NS
 
@@ -22,6 +21,7 @@ NEVER_NS = (1 << 63) - 1
 _COUNT_BYTES = 8
 # From <linux/timerfd.h>; `os` has them from Python 3.13 on.
 _ABSTIME, _CANCEL_ON_SET = 1, 2
+_library = ctypes.CDLL(None, use_errno=True)
 
 
 class WallTimer:
@@ -64,11 +64,6 @@ class _TimerSpec(ctypes.Structure):
     _fields_ = (("it_interval", _TimeSpec), ("it_value", _TimeSpec))
 
 
-@cache
-def _library() -> ctypes.CDLL:
-    return ctypes.CDLL(None, use_errno=True)
-
-
 def _checked(result: int) -> int:
     if result < 0:
         number = ctypes.get_errno()
@@ -78,12 +73,12 @@ def _checked(result: int) -> int:
 
 def _create_with_ctypes() -> int:
     # timerfd_create takes the flags of open.
-    return _checked(_library().timerfd_create(time.CLOCK_REALTIME, os.O_CLOEXEC | os.O_NONBLOCK))
+    return _checked(_library.timerfd_create(time.CLOCK_REALTIME, os.O_CLOEXEC | os.O_NONBLOCK))
 
 
 def _arm_with_ctypes(fd: int, deadline_ns: int) -> None:
     spec = _TimerSpec(it_value=_TimeSpec(*divmod(deadline_ns, SECOND_NS)))
-    _checked(_library().timerfd_settime(fd, _ABSTIME | _CANCEL_ON_SET, ctypes.byref(spec), None))
+    _checked(_library.timerfd_settime(fd, _ABSTIME | _CANCEL_ON_SET, ctypes.byref(spec), None))
 
 
 if sys.version_info >= (3, 13):

@@ -50,7 +50,7 @@ def test_a_sandbox_that_forbids_the_call_says_nothing(monkeypatch: pytest.Monkey
         def adjtimex(self, _: object) -> int:
             return -1
 
-    monkeypatch.setattr(credibility, "_library", Forbidding)
+    monkeypatch.setattr(credibility, "_library", Forbidding())
     assert credibility.clock_sync() is None
 
 
