@@ -7,8 +7,9 @@ publishes nothing. What is worth a log line is returned as a `Notice`, and the s
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from operator import attrgetter
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Literal, get_args
 
 from chronostream._values import SECOND_NS, checked_duration_ns, checked_ns, seconds_text, utc_text
 from chronostream.calendar.calendar import Calendar
@@ -18,9 +19,6 @@ from chronostream.scheduler.state import FrequencyState, SchedulerState
 from chronostream.scheduler.step import Condition, Notice, NoticeKind, SchedulerStatus, Step, Tick
 from chronostream.scheduler.trust import Trust
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
 __all__ = ["Coalesce", "Scheduler"]
 
 Coalesce = Literal["earliest", "latest", "all"]
@@ -29,6 +27,7 @@ Coalesce = Literal["earliest", "latest", "all"]
 # Later than this is worth a notice; each event's lateness is measured elsewhere.
 _LATE_NS = 100_000_000
 _BY_BOUNDARY = attrgetter("boundary_ns")
+_RUNNING = Condition.RUNNING
 
 
 class Scheduler:
@@ -88,8 +87,8 @@ class Scheduler:
         self._barred_ns = {} if barred_ns is None else barred_ns
         self._timers: list[_Timer] = []
         self._floor_ns = self._next_ns = self._deadline_ns = 0
-        self._held_since_ns: int | None = None
-        self._is_held = False
+        self._hold = _RUNNING  # or HOLDING or HELD: whether the clock is before the floor
+        self._held_since_ns = 0
         self._counts: Counter[NoticeKind] = Counter()
 
     def step(self, realtime_ns: int, boottime_ns: int, doubt: str = "") -> Step:
@@ -118,8 +117,8 @@ class Scheduler:
             self._deadline_ns = realtime_ns + settling_ns
         else:
             ticks = self._take_due(realtime_ns, notices)
-            holding = self._watch_hold(realtime_ns, boottime_ns, notices)
-            self._deadline_ns = min(self._next_ns, self._floor_ns) if holding else self._next_ns
+            self._watch_hold(realtime_ns, boottime_ns, notices)
+            self._deadline_ns = self._next_ns if self._hold is _RUNNING else min(self._next_ns, self._floor_ns)
         for notice in notices:
             self._counts[notice.kind] += 1
         return Step(ticks, self._deadline_ns, tuple(notices))
@@ -160,12 +159,7 @@ class Scheduler:
 
     def status(self) -> SchedulerStatus:
         """Return the condition of the scheduler, and what it noticed."""
-        if self._trust.quarantined:
-            condition = Condition.QUARANTINED
-        elif self._held_since_ns is None:
-            condition = Condition.RUNNING
-        else:
-            condition = Condition.HELD if self._is_held else Condition.HOLDING
+        condition = Condition.QUARANTINED if self._trust.quarantined else self._hold
         missed = dict.fromkeys(self.frequencies, 0)
         if self.has_begun:
             missed = {kept.frequency: kept.missed for kept in self.state.frequencies}
@@ -206,35 +200,31 @@ class Scheduler:
         self._update_bounds()
         if gaps:
             span = f"{utc_text(first_ns)} to {utc_text(now_ns)}"
-            notices.append(
-                Notice(NoticeKind.GAP, f"several boundaries passed at once, {span}: missed {', '.join(gaps)}")
-            )
+            text = f"several boundaries passed at once, {span}: missed {', '.join(gaps)}"
+            notices.append(Notice(NoticeKind.GAP, text))
         elif ticks and now_ns - first_ns > _LATE_NS:
-            notices.append(
-                Notice(NoticeKind.LATE, f"{utc_text(first_ns)} emitted {seconds_text(now_ns - first_ns)} late")
-            )
+            text = f"{utc_text(first_ns)} emitted {seconds_text(now_ns - first_ns)} late"
+            notices.append(Notice(NoticeKind.LATE, text))
         return tuple(ticks)
 
-    def _watch_hold(self, realtime_ns: int, boottime_ns: int, notices: list[Notice]) -> bool:
-        """Return whether the clock is before the floor, so that nothing is due."""
+    def _watch_hold(self, realtime_ns: int, boottime_ns: int, notices: list[Notice]) -> None:
+        """Note whether the clock is before the floor, so that nothing is due, and for how long."""
         behind_ns = self._floor_ns - realtime_ns
         if behind_ns <= 0:
-            if self._held_since_ns is not None:
+            if self._hold is not _RUNNING:
+                self._hold = _RUNNING
                 lasted = seconds_text(boottime_ns - self._held_since_ns)
-                notices.append(
-                    Notice(NoticeKind.RELEASED, f"the clock is back at {utc_text(self._floor_ns)} after {lasted}")
-                )
-                self._held_since_ns = None
-                self._is_held = False
-            return False
+                text = f"the clock is back at {utc_text(self._floor_ns)} after {lasted}"
+                notices.append(Notice(NoticeKind.RELEASED, text))
+            return
         message = f"the clock is {seconds_text(behind_ns)} before {utc_text(self._floor_ns)}, until when nothing is due"
-        if self._held_since_ns is None:
+        if self._hold is _RUNNING:
+            self._hold = Condition.HOLDING
             self._held_since_ns = boottime_ns
             notices.append(Notice(NoticeKind.HOLD, message))
-        if not self._is_held and max(behind_ns, boottime_ns - self._held_since_ns) > self._max_hold_ns:
-            self._is_held = True
+        if self._hold is Condition.HOLDING and max(behind_ns, boottime_ns - self._held_since_ns) > self._max_hold_ns:
+            self._hold = Condition.HELD
             notices.append(Notice(NoticeKind.HELD, f"{message}: {Condition.HELD.advice}"))
-        return True
 
 
 class _Timer:

@@ -1,4 +1,4 @@
-"""What a scheduler continues from after a restart. How it is stored is not known here."""
+"""What a scheduler continues from after a restart. `chronostream.stream.state` stores it."""
 
 from __future__ import annotations
 
@@ -26,12 +26,8 @@ class FrequencyState:
     floor_ns: int
     missed: int
 
-    def with_published(self, frequency: Frequency, boundary_ns: int, calendar: Calendar) -> FrequencyState:
-        """Return the state after this boundary, maybe of another frequency: see `SchedulerState.with_published`."""
-        return self.behind(boundary_ns + frequency, calendar, emitted=int(frequency == self.frequency))
-
-    def behind(self, key: int, calendar: Calendar, emitted: int = 0) -> FrequencyState:
-        """Return the state after everything up to an order key, of which all but so many boundaries are missed."""
+    def behind(self, key: int, calendar: Calendar, *, emitted: int = 0) -> FrequencyState:
+        """Return the state after all boundaries up to an order key; those that were not `emitted` are missed."""
         passed_ns = calendar.last(self.frequency, upto_ns(key, self.frequency))
         if passed_ns <= self.floor_ns:
             return self
@@ -54,10 +50,10 @@ class SchedulerState:
     frequencies: tuple[FrequencyState, ...]
 
     def with_published(self, frequency: Frequency, boundary_ns: int, calendar: Calendar) -> SchedulerState:
-        """Return the state after this boundary was published too, which had not been saved yet.
+        """Return the state after a boundary was published that had not been saved yet.
 
-        Whatever comes before it in the stream's order, of any frequency, and is above the floor, counts as missed: to
-        emit it now would be to go backwards. Nothing changes if the boundary is not above the floor itself.
+        A boundary of any frequency that comes before it and lies above its floor counts as missed: to emit it now would
+        be to go backwards. Nothing changes if the published boundary is not above its own floor.
 
         Raises:
             InvalidValueError: the state has no such frequency.
@@ -66,11 +62,12 @@ class SchedulerState:
             raise InvalidValueError(f"no {frequency.label} in this state: it was made for other frequencies")
         if any(known.frequency == frequency and boundary_ns <= known.floor_ns for known in self.frequencies):
             return self
-        updated = tuple(known.with_published(frequency, boundary_ns, calendar) for known in self.frequencies)
-        return replace(self, frequencies=updated)
+        key = boundary_ns + frequency
+        updated = (known.behind(key, calendar, emitted=int(known.frequency == frequency)) for known in self.frequencies)
+        return replace(self, frequencies=tuple(updated))
 
     def behind(self, key: int, calendar: Calendar) -> SchedulerState:
-        """Return the state in which no boundary is open that comes before an event that was published.
+        """Return the state in which every boundary that comes before a published event was emitted or missed.
 
         With the zone data that the stream has had so far, this is the same state. With other data, a boundary may lie
         above the floor of its frequency, and yet before an event that another frequency has published: it is missed.

@@ -5,10 +5,8 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from chronostream.event import Frequency
+from chronostream.event import Frequency
 
 __all__ = ["Condition", "Notice", "NoticeKind", "SchedulerStatus", "Step", "Tick"]
 

@@ -5,13 +5,9 @@ It knows nothing of boundaries. A quarantine is the time during which the wall c
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from chronostream._values import SECOND_NS, seconds_text, utc_text
+from chronostream.scheduler.state import SchedulerState
 from chronostream.scheduler.step import Condition, Notice, NoticeKind
-
-if TYPE_CHECKING:
-    from chronostream.scheduler.state import SchedulerState
 
 __all__ = ["Trust"]
 

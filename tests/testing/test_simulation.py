@@ -152,14 +152,12 @@ def _never_believe_a_clock_again(patch: Patch) -> None:
 
 
 def _move_on_one_frequency_only(patch: Patch) -> None:
-    real = FrequencyState.with_published
+    real = FrequencyState.behind
 
-    def with_published(
-        self: FrequencyState, frequency: Frequency, boundary_ns: int, calendar: Calendar
-    ) -> FrequencyState:
-        return real(self, frequency, boundary_ns, calendar) if frequency == self.frequency else self
+    def behind(self: FrequencyState, *key: Any, **published: Any) -> FrequencyState:
+        return self if published == {"emitted": 0} else real(self, *key, **published)
 
-    patch.setattr(FrequencyState, "with_published", with_published)
+    patch.setattr(FrequencyState, "behind", behind)
 
 
 def _take_what_was_prepared_for_what_is_due(patch: Patch) -> None:
