@@ -6,6 +6,7 @@ boundaries alike give the same bytes. This module is pure: it uses no clock, no 
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -54,6 +55,7 @@ EVENT_DTYPE: np.dtype[np.void] = np.dtype(
 )
 """One event as a record of 128 bytes, little-endian, every byte defined (docs/ring.md, "Events")."""
 
+_RECORD = struct.Struct("<qQqBBHI32s64s")  # the same for Python's own values
 _WORDS = EVENT_DTYPE.itemsize // 8
 _TIMESTAMP_WORD, _SEQUENCE_WORD, _SEED_WORD = 0, 1, 2
 _BLOCK = 2048  # records, 256 KiB
@@ -274,8 +276,7 @@ def to_events(records: npt.NDArray[np.void]) -> list[Event]:
         UnknownFrequencyError: `build_events` did not make a record: there is no such frequency.
         InvalidValueError: likewise; a text is not UTF-8.
     """
-    records = checked_records(records)
-    fields = ("timestamp", "sequence", "seed", "frequency", "schema_version", "producer_version", "instance_id")
+    # By struct: for one record, which is what a live stream brings, numpy's way takes twice as long, and more when cold.
     return [
         Event(
             id=_event_id(frequency, timestamp, sequence),
@@ -287,8 +288,8 @@ def to_events(records: npt.NDArray[np.void]) -> list[Event]:
             producer_version=_decode_text("producer_version", producer_version),
             instance_id=_decode_text("instance_id", instance_id),
         )
-        for timestamp, sequence, seed, frequency, schema_version, producer_version, instance_id in zip(
-            *(records[field].tolist() for field in fields), strict=True
+        for timestamp, sequence, seed, frequency, _, schema_version, _, producer_version, instance_id in (
+            _RECORD.iter_unpack(checked_records(records).tobytes())
         )
     ]
 
@@ -352,7 +353,7 @@ def encode_text(field: str, text: str) -> bytes:
 
 def _decode_text(field: str, encoded: bytes) -> str:
     try:
-        return encoded.decode()
+        return encoded.rstrip(b"\0").decode()
     except UnicodeDecodeError as error:
         raise InvalidValueError(f"{field} {encoded!r} is not UTF-8: the record was not made by build_events") from error
 

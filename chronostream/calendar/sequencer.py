@@ -1,8 +1,8 @@
 """The number of each event within its frequency (docs/time.md, "Sequences").
 
-There are two ways. `CountingSequencer` counts on from the stream's checkpoint. `BoundarySequencer` takes the number from
-the boundary alone, by `Calendar.sequence`, so every host gets the same. The engine stores `kind` with the stream, and
-calls `restore` with the last number at a takeover.
+There are two ways. `CountingSequencer` counts on from the stream's checkpoint. `BoundarySequencer` takes the number
+from the boundary alone, by `Calendar.sequence`, so every host gets the same. The engine stores `kind` with the stream,
+and calls `restore` with the last number at a takeover.
 """
 
 from __future__ import annotations

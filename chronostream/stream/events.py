@@ -49,7 +49,7 @@ class EventStream(Exclusive):
         self.consumer = consumer
         self.frequencies = frequencies
         self._on_lost = on_lost
-        self._numbers = None if frequencies is None else np.array(sorted(frequencies), np.uint8)
+        self._passes = None if frequencies is None else np.isin(np.arange(256), list(frequencies))
         self._batch = np.empty(0, EVENT_DTYPE)  # the records of the last batch of `Event` objects
         self._events: list[Event] = []  # those not yet returned, the next one last
         self._pending = self._batch  # read from the ring after that batch
@@ -169,8 +169,8 @@ class EventStream(Exclusive):
         """Move a batch from the ring to the pending events, or behind a loss that comes after those."""
         position, lost = self.consumer.position, self.consumer.lost
         records = self.consumer.read(_BATCH)
-        if self._numbers is not None:
-            records = records[np.isin(records["frequency"], self._numbers)]
+        if self._passes is not None:
+            records = records[self._passes[records["frequency"]]]
         newly_lost = self.consumer.lost - lost
         if newly_lost and self._on_lost == "raise":
             self._loss = LostError(position, position + newly_lost - 1)
