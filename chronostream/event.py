@@ -276,7 +276,7 @@ def to_events(records: npt.NDArray[np.void]) -> list[Event]:
         UnknownFrequencyError: `build_events` did not make a record: there is no such frequency.
         InvalidValueError: likewise; a text is not UTF-8.
     """
-    # By struct: for one record, which is what a live stream brings, numpy's way takes twice as long, and more when cold.
+    # By struct: for one record, which is what a live stream brings, numpy takes twice as long, and more when cold.
     return [
         Event(
             id=_event_id(frequency, timestamp, sequence),
