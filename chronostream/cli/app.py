@@ -174,6 +174,8 @@ _COMMANDS = [
                 "Begin a new file at midnight in the stream's time zone.",
                 default_text="daily",
             ),
+            Option("--hive", None, "Put the files into folders such as stream=NAME/date=2026-11-25."),
+            Option("--ids", None, "Give events a column with their ids."),
             Option(
                 "--from start",
                 click.Choice(["oldest", "next"]),

@@ -34,7 +34,7 @@ def _plain(name: str, directory: Path, report: RecordingReport) -> dict[str, obj
         "stream": name,
         "directory": str(directory),
         "records": report.records,
-        "files": [file.path.name for file in report.files],
+        "files": [str(file.path.relative_to(directory)) for file in report.files],
         "first": report.files[0].first if report.files else None,
         "last": report.files[-1].last if report.files else None,
         "lost_records": report.lost_records,

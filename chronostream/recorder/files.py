@@ -9,12 +9,14 @@ from __future__ import annotations
 import base64
 import contextlib
 import fcntl
+import glob
 import hashlib
 import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ import numpy.typing as npt
 
 from chronostream._extras import require
 from chronostream.errors import InvalidTypeError, InvalidValueError, RecordingError
+from chronostream.event import event_ids
 from chronostream.recorder.encodings import encoding_options
 from chronostream.tables import arrow_schema, find_rejected, to_arrow
 
@@ -133,16 +136,17 @@ class Metadata:
 
 
 def recorded_files(directory: Path | str, stream: str) -> list[RecordedFile]:
-    """Return the finished files of a stream's recording, in the order of its records.
+    """Return the finished files of a stream's recording, in the order of its records, in folders of partitions or not.
 
     Records are missing where a file does not begin directly after the previous one of its era.
     """
     if not isinstance(directory, Path | str) or not isinstance(stream, str):
         raise InvalidTypeError(f"directory and stream are {directory!r} and {stream!r}, expected a path and a name")
     pattern = re.compile(re.escape(stream) + r"\.(\d{4,})\.(\d{16,})-(\d{16,})\.(\d{4}-\d\d-\d\d)\.parquet", re.ASCII)
+    places = ("*.parquet", f"stream={glob.escape(stream)}/date=*/*.parquet")
     files = (
         RecordedFile(path, stream, int(match[1]), int(match[2]), int(match[3]), match[4])
-        for path in Path(directory).glob("*.parquet")
+        for path in chain.from_iterable(map(Path(directory).glob, places))
         if (match := pattern.fullmatch(path.name))
     )
     return sorted(files, key=lambda file: (file.era, file.first))
@@ -151,7 +155,8 @@ def recorded_files(directory: Path | str, stream: str) -> list[RecordedFile]:
 class UnfinishedFile:
     """A file that is being written: `add` records, then `finish` or `discard` it.
 
-    With `max_bytes`, `is_full` becomes true at that size on the disk; records still in memory do not count.
+    With `max_bytes`, `is_full` becomes true at that size on the disk; records still in memory do not count. With `hive`
+    it goes into the folder of its stream and date; with `ids` its events get a column ``id``.
 
     Attributes:
         first: ring position of the first record.
@@ -160,7 +165,16 @@ class UnfinishedFile:
     """
 
     def __init__(
-        self, directory: Path, stream: str, era: int, first: int, dtype: np.dtype[Any], max_bytes: int | None
+        self,
+        directory: Path,
+        stream: str,
+        era: int,
+        first: int,
+        dtype: np.dtype[Any],
+        max_bytes: int | None,
+        *,
+        hive: bool = False,
+        ids: bool = False,
     ) -> None:
         parquet = require("pyarrow.parquet", _ARROW)
         self.first = first
@@ -169,6 +183,8 @@ class UnfinishedFile:
         self._next = first
         self._dtype = dtype
         self._directory = directory
+        self._hive = hive
+        self._ids = ids
         self._stem = f"{stream}.{era:04}.{first:016}"
         self._temporary = directory / f".{self._stem}{_UNFINISHED}"
         self._max_bytes = max_bytes
@@ -177,9 +193,10 @@ class UnfinishedFile:
         self._buffered: list[npt.NDArray[Any]] = []
         self._buffered_bytes = 0
         self._file = self._temporary.open("wb")
-        self._writer = parquet.ParquetWriter(
-            self._file, arrow_schema(dtype), compression="zstd", **encoding_options(dtype)
-        )
+        schema = arrow_schema(dtype)
+        if ids:
+            schema = schema.append(require("pyarrow", _ARROW).field("id", "string"))
+        self._writer = parquet.ParquetWriter(self._file, schema, compression="zstd", **encoding_options(dtype, ids=ids))
 
     @property
     def is_full(self) -> bool:
@@ -207,9 +224,15 @@ class UnfinishedFile:
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
-        path = self._directory / f"{self._stem}-{metadata.last:016}.{date}.parquet"
+        folders = [self._directory]
+        if self._hive:
+            for name in (f"stream={metadata.stream}", f"date={date}"):
+                folders.append(folders[-1] / name)
+                folders[-1].mkdir(exist_ok=True)
+        path = folders[-1] / f"{self._stem}-{metadata.last:016}.{date}.parquet"
         self._temporary.rename(path)
-        _sync_directory(self._directory)
+        for folder in folders:
+            _sync_directory(folder)
         return RecordedFile(path, metadata.stream, metadata.era, metadata.first, metadata.last, date)
 
     def discard(self) -> None:
@@ -225,14 +248,18 @@ class UnfinishedFile:
             return
         # As bytes: numpy would copy structures field by field, and leave what is between the fields undefined.
         records = np.concatenate([part.view(np.uint8) for part in self._buffered]).view(self._dtype)
+        count = len(records)
         try:
             batch = to_arrow(records)
         except InvalidValueError as error:
             self.reason = self.reason or str(error)
-            batch = to_arrow(self._set_aside(records))
+            records = self._set_aside(records)
+            batch = to_arrow(records)
+        if self._ids:
+            batch = batch.append_column("id", require("pyarrow", _ARROW).array(event_ids(records).tolist(), "string"))
         if batch.num_rows:
             self._writer.write_batch(batch, row_group_size=batch.num_rows)
-        self._next += len(records)
+        self._next += count
         self._buffered = []
         self._buffered_bytes = 0
 

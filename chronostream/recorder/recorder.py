@@ -107,6 +107,9 @@ class Recorder:
         max_bytes: the approximate size of a file; None for no limit.
         daily: begin a new file at each midnight of the stream's time zone. An event belongs to the day of its boundary,
             any other record to the UTC day on which it is read.
+        hive: put the files into the folders ``stream=NAME/date=YYYY-MM-DD``, in which readers see two more columns. A
+            recording may change between this and one directory.
+        ids: give events a column ``id``.
         start: where a first recording begins: at the ``"oldest"`` record in the ring, or at the ``"next"`` one. Records
             that are older than the oldest count as lost.
         wait_s: how long to wait for the stream to exist.
@@ -118,7 +121,8 @@ class Recorder:
         RecordingError: the directory cannot be used, has another recorder, or holds records of another dtype.
         StreamNotFoundError: the stream does not exist, even after `wait_s`.
         InvalidTypeError: Arrow or Parquet has no type for a field of the ring.
-        InvalidValueError: this machine does not know the stream's time zone.
+        InvalidValueError: this machine does not know the stream's time zone; the ring carries no events that could have
+            ids; a field has the name of a partition.
         ChronoStreamError: as for `chronostream.ring.Consumer.attach`.
     """
 
@@ -130,6 +134,8 @@ class Recorder:
         every_s: float | None = 3600,
         max_bytes: int | None = None,
         daily: bool = True,
+        hive: bool = False,
+        ids: bool = False,
         start: Literal["oldest", "next"] = "oldest",
         wait_s: float = 0,
         any_owner: bool = False,
@@ -149,6 +155,8 @@ class Recorder:
         self._every_s = math.inf if every_s is None else every_s
         self._max_bytes = max_bytes
         self._daily = daily
+        self._hive = hive
+        self._ids = ids
         self._now_ns = now_ns
         self._file: UnfinishedFile | None = None
         self._due_s = math.inf  # The monotonic time at which the file is `every_s` old.
@@ -162,7 +170,7 @@ class Recorder:
             self._has_events = self._consumer.dtype == EVENT_DTYPE
             read_bytes = min(_READ_BYTES, max_bytes or _READ_BYTES)  # A batch must not be larger than a file.
             self._batch = max(1, int(read_bytes) // self._consumer.dtype.itemsize)
-            arrow_schema(self._consumer.dtype)  # Raises now, not at the first record.
+            self._check_columns()
             description = description_of(self._consumer)
             self._timezone = "UTC" if description is None else check_zone(description.timezone)
             self._era, self._next = 1, 0 if first == "oldest" else self._consumer.start
@@ -291,6 +299,18 @@ class Recorder:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _check_columns(self) -> None:
+        """Refuse now what would fail at the first record."""
+        schema = arrow_schema(self._consumer.dtype)
+        if self._ids and not self._has_events:
+            raise InvalidValueError(
+                f"stream {self.name!r} carries no events, and nothing else has ids: record it without"
+            )
+        if taken := {"stream", "date"} & set(schema.names if self._hive else ()):
+            raise InvalidValueError(
+                f"field {taken.pop()!r} has the name of a partition's column: record it without hive"
+            )
+
     def _resume(self, last: RecordedFile, any_owner: bool) -> None:
         self.report.resumed = last
         position = find_end(self._consumer, last, any_owner=any_owner)
@@ -319,7 +339,14 @@ class Recorder:
             with contextlib.suppress(InvalidValueError):  # The last day that int64 holds has no end.
                 self._day_ends_ns = next_boundary(begins_ns, "day", self._timezone)
         self._file = file = UnfinishedFile(
-            self.directory, self.name, self._era, self._next, self._consumer.dtype, self._max_bytes
+            self.directory,
+            self.name,
+            self._era,
+            self._next,
+            self._consumer.dtype,
+            self._max_bytes,
+            hive=self._hive,
+            ids=self._ids,
         )
         self._began_s = time.monotonic()
         self._due_s = self._began_s + self._every_s

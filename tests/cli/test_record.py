@@ -110,6 +110,15 @@ def test_a_summary_names_what_was_set_aside(name: str, tmp_path: Path, capsys: p
     assert (found["records"], found["rejected_records"], found["rejected"]) == (4, 6, [[1, 2], [4, 4], [6, 7], [9, 9]])
 
 
+def test_partitions_and_ids_are_flags(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    closed_ring(name)
+    assert main(["record", name, "--to", str(tmp_path), "--hive", "--ids", "--format", "json"]) == 0
+    (file,) = recorded_files(tmp_path, name)
+    relative = f"stream={name}/date=2023-11-14/{file.path.name}"
+    assert (json.loads(capsys.readouterr().out)["files"], file.path) == ([relative], tmp_path / relative)
+    assert "id" in pq.read_schema(file.path).names
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_finishes_the_file(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], number: signal.Signals

@@ -19,7 +19,7 @@ from pathlib import Path
 from chronostream.recorder import Recorder
 from chronostream.recorder.files import UnfinishedFile
 
-name, directory, point = sys.argv[1:]
+name, directory, point, *hive = sys.argv[1:]
 
 def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -34,7 +34,7 @@ def behind(owner, method):
         die()
     setattr(owner, method, dies)
 
-with Recorder(name, directory) as recorder:
+with Recorder(name, directory, hive=bool(hive)) as recorder:
     recorder.take()
     recorder.finish_file()
     print("ready", flush=True)
@@ -52,13 +52,14 @@ def sequences_in(directory: Path, name: str) -> list[int]:
     return [number for table in tables for number in table.column("sequence").to_pylist()]
 
 
+@pytest.mark.parametrize("layout", [[], ["hive"]], ids=["flat", "hive"])
 @pytest.mark.parametrize("point", ["behind add", "before rename", "behind rename"])
 def test_wherever_it_is_killed_nothing_is_there_twice_and_nothing_is_absent(
-    name: str, tmp_path: Path, programs: Programs, point: str
+    name: str, tmp_path: Path, programs: Programs, point: str, layout: list[str]
 ) -> None:
     with event_ring(name) as producer:
         producer.publish_many(seconds(1, 10))
-        recorder = programs.python("-c", DIES, name, str(tmp_path), point)
+        recorder = programs.python("-c", DIES, name, str(tmp_path), point, *layout)
         assert recorder.out.line() == "ready"
         producer.publish_many(seconds(11, 10))
         recorder.write("\n")

@@ -113,6 +113,12 @@ def test_nested_columns_have_encodings_of_their_own(tmp_path: Path) -> None:
     }
 
 
+def test_ids_are_stored_as_what_differs_from_the_one_before() -> None:
+    options, without = encoding_options(EVENT_DTYPE, ids=True), encoding_options(EVENT_DTYPE)
+    assert options["column_encoding"] == without["column_encoding"] | {"id": "DELTA_BYTE_ARRAY"}
+    assert options["use_dictionary"] == without["use_dictionary"]
+
+
 def test_columns_of_the_same_path_are_both_written(tmp_path: Path) -> None:
     dtype = np.dtype([("a.b", "<i8"), ("a", [("b", "S2")])])
     assert encoding_options(dtype) == {"use_dictionary": ["a.b"], "column_encoding": {}}

@@ -96,6 +96,23 @@ def test_a_file_is_on_the_disk_before_it_gets_its_name(tmp_path: Path, monkeypat
     assert steps == ["fsync file", "rename", "fsync directory"]
 
 
+def test_new_folders_are_on_the_disk_when_a_file_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[Path] = []
+    fsync = os.fsync
+
+    def watched_fsync(descriptor: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink())
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watched_fsync)
+    file = UnfinishedFile(tmp_path, "clock", 1, 0, DTYPE, None, hive=True)
+    file.add(np.arange(3))
+    finished = file.finish(metadata(0, 2), DATE)
+    folder = tmp_path / "stream=clock" / f"date={DATE}"
+    assert (finished.path.parent, values(finished)) == (folder, [0, 1, 2])
+    assert synced[1:] == [tmp_path, folder.parent, folder]
+
+
 def test_the_metadata_comes_back_as_it_was_written(tmp_path: Path) -> None:
     assert write(tmp_path, 7, 11).metadata() == metadata(7, 11)
 
@@ -125,6 +142,12 @@ def test_files_are_listed_in_the_order_of_the_stream(tmp_path: Path) -> None:
 def test_other_files_are_none_of_the_recording(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"")
     assert recorded_files(tmp_path, "clock") == []
+
+
+@pytest.mark.parametrize("stream", ["cl*k", "a**b", "[c]lock", "../clock"])
+def test_a_name_is_no_pattern(tmp_path: Path, stream: str) -> None:
+    write(tmp_path, 0, 1)
+    assert recorded_files(tmp_path, stream) == []
 
 
 def test_a_directory_that_is_not_there_has_no_files(tmp_path: Path) -> None:

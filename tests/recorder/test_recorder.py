@@ -84,6 +84,72 @@ def test_pandas_polars_and_duckdb_read_the_same(name: str, tmp_path: Path) -> No
         assert database.sql(query).fetchall() == [(25, 325, NOON_NS)]
 
 
+def test_partitions_are_folders_that_every_reader_knows(name: str, tmp_path: Path) -> None:
+    midnight_ns = NOON_NS - NOON_NS % (86_400 * NS) + 86_400 * NS
+    with event_ring(name) as producer, recorded(name, tmp_path, hive=True) as recorder:
+        producer.publish_many(seconds(1, 10, start_ns=midnight_ns - 4 * NS))
+    dates = ["2023-11-14", "2023-11-15"]
+    files = recorder.report.files
+    assert [file.path.parent for file in files] == [tmp_path / f"stream={name}" / f"date={date}" for date in dates]
+    assert recorded_files(tmp_path, name) == files
+    assert [path.name for path in tmp_path.iterdir() if not path.name.startswith(".")] == [f"stream={name}"]
+    expected = {(name, dates[number > 4], number) for number in range(1, 11)}
+    columns, pattern = ["stream", "date", "sequence"], str(tmp_path / "**" / "*.parquet")
+    assert {tuple(map(str, row)) for row in pd.read_parquet(tmp_path)[columns].itertuples(index=False)} == {
+        (stream, date, str(number)) for stream, date, number in expected
+    }
+    lazy = pl.scan_parquet(pattern, hive_partitioning=True, try_parse_hive_dates=False)
+    assert set(lazy.select(columns).collect().rows()) == expected
+    with duckdb.connect() as database:
+        query = f"select stream, date::text, sequence from read_parquet('{pattern}', hive_partitioning = true)"
+        assert set(database.sql(query).fetchall()) == expected
+
+
+def test_a_recording_may_change_its_layout(name: str, tmp_path: Path) -> None:
+    with event_ring(name) as producer:
+        for first, hive in ((1, False), (11, True), (21, True), (31, False)):
+            producer.publish_many(seconds(first, 10))
+            with recorded(name, tmp_path, hive=hive) as recorder:
+                pass
+            assert (recorder.report.lost, recorder.report.recreated) == ([], False)
+    files = recorded_files(tmp_path, name)
+    assert [file.first for file in files] == [0, 10, 20, 30]
+    assert [file.path.parent == tmp_path for file in files] == [True, False, False, True]
+    assert [file.metadata().last for file in files] == [9, 19, 29, 39]
+    assert numbers(files) == list(range(1, 41))
+
+
+def test_events_get_their_ids(name: str, tmp_path: Path) -> None:
+    events = seconds(1, 10)
+    events["frequency"][3] = 0
+    with event_ring(name) as producer, recorded(name, tmp_path, ids=True) as recorder:
+        producer.publish_many(events)
+        recorder.take()
+        recorder.finish_file()
+        producer.publish_many(seconds(11, 1, instance="other"))
+    expected = cs.event_ids(np.concatenate([np.delete(events, 3), seconds(11, 1)])).tolist()
+    paths = [file.path for file in recorder.report.files]
+    assert pq.read_table(paths).column("id").to_pylist() == expected
+    assert pl.read_parquet(paths)["id"].to_list() == expected
+    assert pd.concat([pd.read_parquet(path) for path in paths])["id"].tolist() == expected
+    with duckdb.connect() as database:
+        assert database.sql(f"select id from '{tmp_path}/*.parquet' order by sequence").fetchall() == [
+            (each,) for each in expected
+        ]
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [({"ids": True}, "carries no events"), ({"hive": True}, "field 'date' has the name of a partition's column")],
+    ids=str,
+)
+def test_columns_that_cannot_be_there_are_refused_at_the_start(
+    name: str, tmp_path: Path, options: dict[str, Any], complaint: str
+) -> None:
+    with Producer.create(name, [("date", "<i8")], 8), pytest.raises(InvalidValueError, match=complaint):
+        Recorder(name, tmp_path, **options)
+
+
 def test_a_ring_of_any_dtype_is_recorded(name: str, tmp_path: Path) -> None:
     with Producer.create(name, TICK, 16) as producer, recorded(name, tmp_path) as recorder:
         producer.publish((NOON_NS, b"ACME", 1.5, (10, 20)))
@@ -303,7 +369,7 @@ def test_ctrl_c_leaves_what_was_read(name: str, tmp_path: Path, monkeypatch: pyt
 def test_a_full_disk_leaves_no_half_file_and_loses_nothing(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
-    def full(*_: object) -> None:
+    def full(*_: object, **_options: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with event_ring(name) as producer:
