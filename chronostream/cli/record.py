@@ -11,7 +11,7 @@ from chronostream.cli.figures import print_result
 from chronostream.cli.progress import progress
 from chronostream.producer.life import stopped_by_signals
 from chronostream.recorder import Recorder, RecordingReport
-from chronostream.recorder.files import ranges_text
+from chronostream.recorder.report import ranges_text
 
 __all__ = ["record"]
 

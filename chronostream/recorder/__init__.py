@@ -11,7 +11,8 @@ the ring. It ends when the stream is removed or the machine restarts; positions 
 """
 
 from chronostream.recorder.files import RecordedFile, recorded_files
-from chronostream.recorder.recorder import Recorder, RecordingReport
-from chronostream.recorder.recorder import Report as Report
+from chronostream.recorder.recorder import Recorder
+from chronostream.recorder.report import RecordingReport
+from chronostream.recorder.report import Report as Report
 
 __all__ = ["RecordedFile", "Recorder", "RecordingReport", "recorded_files"]

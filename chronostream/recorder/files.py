@@ -14,7 +14,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from itertools import chain
 from pathlib import Path
@@ -29,16 +29,7 @@ from chronostream.event import event_ids
 from chronostream.recorder.encodings import encoding_options
 from chronostream.tables import arrow_schema, find_rejected, to_arrow
 
-__all__ = [
-    "Metadata",
-    "RecordedFile",
-    "UnfinishedFile",
-    "digest",
-    "locked",
-    "position_ranges",
-    "ranges_text",
-    "recorded_files",
-]
+__all__ = ["Metadata", "RecordedFile", "UnfinishedFile", "digest", "locked", "recorded_files"]
 
 _ARROW = "chronostream[arrow]"
 _KEY = b"chronostream"
@@ -46,7 +37,6 @@ _FORMAT = 1
 _UNFINISHED = ".unfinished"
 _ROW_GROUP_BYTES = 1 << 23
 _MAX_REJECTED_BYTES = 1 << 23  # in one file: every reader of a file reads all of its metadata
-_MAX_RANGES = 10  # in one line of the log
 _MAX_METADATA_BYTES = (1 << 31) - 1  # pyarrow's own limit is lower, and a single record may be larger
 
 
@@ -270,24 +260,6 @@ class UnfinishedFile:
             # A slice of one record, because numpy cannot take out a text that is no Unicode.
             self.rejected[self._next + place] = records[place : place + 1].tobytes()
         return records[~rejected]
-
-
-def position_ranges(positions: Iterable[int]) -> list[range]:
-    """Return increasing positions as ranges."""
-    ranges: list[range] = []
-    for position in positions:
-        if ranges and ranges[-1].stop == position:
-            ranges[-1] = range(ranges[-1].start, position + 1)
-        else:
-            ranges.append(range(position, position + 1))
-    return ranges
-
-
-def ranges_text(ranges: Sequence[range]) -> str:
-    """Return the first ranges of positions as text, and how many more there are."""
-    texts = [str(each[0]) if len(each) == 1 else f"{each[0]} to {each[-1]}" for each in ranges[:_MAX_RANGES]]
-    more = len(ranges) - len(texts)
-    return ", ".join(texts) + (f" and {more} more ranges" if more else "")
 
 
 def digest(record: npt.NDArray[Any]) -> str:

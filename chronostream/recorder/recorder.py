@@ -7,7 +7,6 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -29,10 +28,9 @@ from chronostream.recorder.files import (
     UnfinishedFile,
     digest,
     locked,
-    position_ranges,
-    ranges_text,
     recorded_files,
 )
+from chronostream.recorder.report import RecordingReport, position_ranges, ranges_text
 from chronostream.recorder.resume import find_end
 from chronostream.ring import Consumer, segment_name
 from chronostream.ring.dtypes import dtype_to_text
@@ -40,7 +38,7 @@ from chronostream.stream.events import wait_for_stream
 from chronostream.stream.state import description_of
 from chronostream.tables import arrow_schema
 
-__all__ = ["Recorder", "RecordingReport", "Report"]
+__all__ = ["Recorder"]
 
 _log = logging.getLogger(__name__)
 
@@ -49,48 +47,6 @@ _READ_BYTES = 1 << 20
 _STOP_CHECK_S = 0.25
 # A killed recorder needs this long to restart. If half a ring lasts less, finishing files early saves no records.
 _RESTART_S = 10.0
-
-
-@dataclass(slots=True)
-class RecordingReport:
-    """What a recorder has done so far.
-
-    Attributes:
-        records: number of rows in finished files.
-        files: the finished files, in order.
-        lost: ranges of ring positions that were overwritten before they could be recorded.
-        resumed: the file after which this recording continues; None for a first recording.
-        recreated: whether the stream was removed and created again since that file. Positions then began at 0 again,
-            and records of the old stream that were in no file are lost.
-        rejected: ranges of ring positions whose records no table can hold, such as a text that is no Unicode. Their
-            bytes are in the metadata of the files, `Metadata.rejected`.
-    """
-
-    records: int = 0
-    files: list[RecordedFile] = field(default_factory=list)
-    lost: list[range] = field(default_factory=list)
-    resumed: RecordedFile | None = None
-    recreated: bool = False
-    rejected: list[range] = field(default_factory=list)
-
-    @property
-    def made_anew(self) -> bool:
-        """The former name of `recreated`, kept for one release."""
-        return self.recreated
-
-    @property
-    def lost_records(self) -> int:
-        """The number of lost records."""
-        return sum(map(len, self.lost))
-
-    @property
-    def rejected_records(self) -> int:
-        """The number of rejected records."""
-        return sum(map(len, self.rejected))
-
-
-Report = RecordingReport
-"""The former name, kept for one release."""
 
 
 class Recorder:

@@ -17,8 +17,6 @@ from chronostream.recorder.files import (
     UnfinishedFile,
     digest,
     locked,
-    position_ranges,
-    ranges_text,
     recorded_files,
 )
 from tests.ring.harness import in_fork
@@ -242,21 +240,6 @@ def test_gaps_between_the_fields_of_a_rejected_record_are_kept(tmp_path: Path) -
     for part in np.split(records, 2):
         file.add(part)
     assert list(file.finish(metadata(0, 1), DATE).metadata().rejected.values()) == [bytes(range(1, 25))] * 2
-
-
-@pytest.mark.parametrize(
-    ("positions", "text"),
-    [
-        ([], ""),
-        ([4], "4"),
-        ([4, 5, 7], "4 to 5, 7"),
-        ([*range(0, 24, 2)], "0, 2, 4, 6, 8, 10, 12, 14, 16, 18 and 2 more ranges"),
-    ],
-)
-def test_positions_are_written_as_ranges(positions: list[int], text: str) -> None:
-    ranges = position_ranges(positions)
-    assert [position for each in ranges for position in each] == positions
-    assert ranges_text(ranges) == text
 
 
 def test_only_one_recorder_has_a_directory(tmp_path: Path) -> None:
