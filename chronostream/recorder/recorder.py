@@ -7,17 +7,16 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from datetime import date
 from pathlib import Path
 from typing import Any, Literal, Self
-from zoneinfo import ZoneInfo
 
 import numpy as np
 import numpy.typing as npt
 
 from chronostream._extras import require
 from chronostream._values import SECOND_NS, check_positive, checked_seconds
-from chronostream.boundaries import next_boundary
+from chronostream.boundaries import local_days
 from chronostream.calendar.zones import check_zone
 from chronostream.clock import StopFlag
 from chronostream.errors import InvalidTypeError, InvalidValueError, RecordingError
@@ -45,6 +44,8 @@ _log = logging.getLogger(__name__)
 _ARROW = "chronostream[arrow]"
 _READ_BYTES = 1 << 20
 _STOP_CHECK_S = 0.25
+_DAY_NS = 86_400 * SECOND_NS
+_EPOCH_DAY = date(1970, 1, 1).toordinal()
 # A killed recorder needs this long to restart. If half a ring lasts less, finishing files early saves no records.
 _RESTART_S = 10.0
 
@@ -61,10 +62,10 @@ class Recorder:
         directory: of the files; created if it does not exist.
         every_s: the maximum age of an unfinished file in seconds; None for no limit.
         max_bytes: the approximate size of a file; None for no limit.
-        daily: begin a new file at each midnight of the stream's time zone. An event belongs to the day of its boundary,
+        daily: begin a new file with each day of the stream's time zone. An event belongs to the day of its boundary,
             any other record to the UTC day on which it is read.
-        hive: put the files into the folders ``stream=NAME/date=YYYY-MM-DD``, in which readers see two more columns. A
-            recording may change between this and one directory.
+        hive: put the files into the folders ``stream=NAME/date=YYYY-MM-DD``, in which readers see two more columns. It
+            needs `daily`. A recording may change between this and one directory.
         ids: give events a column ``id``.
         start: where a first recording begins: at the ``"oldest"`` record in the ring, or at the ``"next"`` one. Records
             that are older than the oldest count as lost.
@@ -103,6 +104,8 @@ class Recorder:
             raise InvalidTypeError(f"directory is {type(directory).__name__}, expected a path")
         if start not in ("oldest", "next"):
             raise InvalidValueError(f"start is {start!r}, expected one of 'oldest', 'next'")
+        if hive and not daily:
+            raise InvalidValueError("hive needs daily, since a folder is for one day: leave one of both out")
         check_positive("every_s", every_s)
         check_positive("max_bytes", max_bytes)
         self.name = name
@@ -225,7 +228,7 @@ class Recorder:
                     dtype=dtype_to_text(self._consumer.dtype).decode(),
                     last_record=digest(file.last_record),
                 ),
-                self._date,
+                date.fromordinal(self._day).isoformat(),
             )
             self._file, self._due_s = None, math.inf
         self._lost_before = 0
@@ -288,12 +291,10 @@ class Recorder:
         _log.warning(message, self.name, len(lost), lost[0], lost[-1])
 
     def _begin_file(self, records: npt.NDArray[Any]) -> UnfinishedFile:
-        begins_ns = int(records["timestamp"][0]) if self._has_events else self._now_ns()
-        self._date = f"{datetime.fromtimestamp(begins_ns // SECOND_NS, ZoneInfo(self._timezone)):%Y-%m-%d}"
-        self._day_ends_ns = math.inf
-        if self._daily:
-            with contextlib.suppress(InvalidValueError):  # The last day that int64 holds has no end.
-                self._day_ends_ns = next_boundary(begins_ns, "day", self._timezone)
+        if self._has_events:
+            self._day = int(local_days(records["timestamp"][:1], self._timezone)[0])
+        else:
+            self._day = self._today()
         self._file = file = UnfinishedFile(
             self.directory,
             self.name,
@@ -310,10 +311,14 @@ class Recorder:
 
     def _count_in_day(self, records: npt.NDArray[Any]) -> int:
         """Return how many of the first records belong to the day of the current file."""
-        if not self._has_events:
+        if not self._has_events or not self._daily:
             return len(records)
-        later = np.flatnonzero(records["timestamp"] >= self._day_ends_ns)
-        return int(later[0]) if len(later) else len(records)
+        others = np.flatnonzero(local_days(records["timestamp"], self._timezone) != self._day)
+        return int(others[0]) if len(others) else len(records)
+
+    def _today(self) -> int:
+        """Return the number of the UTC day."""
+        return _EPOCH_DAY + self._now_ns() // _DAY_NS
 
     def _finish_due_file(self) -> None:
         if self._file is None:
@@ -324,7 +329,7 @@ class Recorder:
             now_s >= self._due_s
             or self._file.is_full
             or (has_half_a_ring and now_s >= self._began_s + _RESTART_S)
-            or (not self._has_events and self._now_ns() >= self._day_ends_ns)
+            or (self._daily and not self._has_events and self._today() != self._day)
         ):
             self.finish_file()
 

@@ -105,6 +105,22 @@ def test_partitions_are_folders_that_every_reader_knows(name: str, tmp_path: Pat
         assert set(database.sql(query).fetchall()) == expected
 
 
+def test_an_event_of_another_day_is_in_its_own_folder_whatever_came_before(name: str, tmp_path: Path) -> None:
+    day_ns, first = 86_400 * NS, seconds(1, 6)
+    first["timestamp"][[1, 4]] += [day_ns, -day_ns]
+    with event_ring(name) as producer, recorded(name, tmp_path, hive=True) as recorder:
+        producer.publish_many(first)
+    found = [(file.date, file.first, file.last) for file in recorder.report.files]
+    assert found == [
+        ("2023-11-14", 0, 0),
+        ("2023-11-15", 1, 1),
+        ("2023-11-14", 2, 3),
+        ("2023-11-13", 4, 4),
+        ("2023-11-14", 5, 5),
+    ]
+    assert all(file.path.parent.name == f"date={file.date}" for file in recorder.report.files)
+
+
 def test_a_recording_may_change_its_layout(name: str, tmp_path: Path) -> None:
     with event_ring(name) as producer:
         for first, hive in ((1, False), (11, True), (21, True), (31, False)):
@@ -421,8 +437,8 @@ def test_an_event_on_the_last_day_of_all_is_recorded(name: str, tmp_path: Path) 
         producer.publish_many(
             build_events("second", np.array([last_ns, NOON_NS]), np.array([1, 2], np.uint64), "1", "i")
         )
-        (file,) = record(name, tmp_path).files
-    assert (file.date, numbers([file])) == ("2262-04-11", [1, 2])
+        files = record(name, tmp_path).files
+    assert [(file.date, numbers([file])) for file in files] == [("2262-04-11", [1]), ("2023-11-14", [2])]
 
 
 def test_closing_leaves_what_is_unfinished_to_the_next_recorder(name: str, tmp_path: Path) -> None:
@@ -479,6 +495,7 @@ def test_a_field_of_no_bytes_is_refused_at_the_start(name: str, tmp_path: Path, 
         ({"max_bytes": -1}, InvalidValueError),
         ({"max_bytes": True}, InvalidTypeError),
         ({"start": "newest"}, InvalidValueError),
+        ({"hive": True, "daily": False}, InvalidValueError),
         ({"name": "../x"}, InvalidNameError),
         ({"directory": 5}, InvalidTypeError),
     ],
