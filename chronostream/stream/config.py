@@ -1,4 +1,4 @@
-"""What a stream is to be: one value, checked as a whole before anything is made."""
+"""The configuration of a stream: one value, checked as a whole before anything is made."""
 
 from __future__ import annotations
 
@@ -33,9 +33,8 @@ from chronostream.version import __version__
 
 __all__ = ["OPTIONS", "REALTIME_PRIORITY", "SequencerKind", "StreamConfig", "checked_config", "default_instance"]
 
-# Above what ordinary real-time programs take, below the kernel's own threads that serve interrupts (50).
 REALTIME_PRIORITY = 40
-"""The priority under SCHED_FIFO that `realtime` requests."""
+"""The priority under SCHED_FIFO that `realtime` requests: above usual programs, below the kernel's interrupts (50)."""
 
 _STREAM, _CLOCK, _ACCESS, _PROCESS = Section
 _INSTANCE, _VERSION = (text(EVENT_DTYPE[field].itemsize) for field in ("instance_id", "producer_version"))
@@ -44,13 +43,13 @@ _SEQUENCER, _COALESCE, _TRUST = (choice(*get_args(kind)) for kind in (SequencerK
 
 
 def default_instance() -> str:
-    """Return the name of this host, as far as it fits an event: who emits, if nobody says otherwise."""
+    """Return the name of this host, as far as it fits an event."""
     return os.uname().nodename[:64]
 
 
 @dataclass(frozen=True, kw_only=True)
 class StreamConfig:
-    """What a stream is to be.
+    """The configuration of a stream.
 
     An `Engine` ignores `realtime` and `cpu`: they are for a scheduler process.
     """
@@ -145,7 +144,7 @@ class StreamConfig:
             self.capacity,
             application_size=STATE_SIZE,
             max_consumers=self.max_consumers,
-            always_wake=True,  # A few records a second cost nothing, and who may only read can block too.
+            always_wake=True,  # A few records a second cost nothing, and lets a process block that may only read.
             mode=self.mode,
             group=self.group,
             producer_version=self.producer_version,
@@ -155,18 +154,14 @@ class StreamConfig:
 
 
 def checked_config(config: StreamConfig) -> StreamConfig:
-    """Return the configuration as it is, if it is one.
-
-    Raises:
-        InvalidTypeError: it is something else, such as the stream's name.
-    """
+    """Return the configuration as it is, if it is one and not, say, a stream's name."""
     if not isinstance(config, StreamConfig):
         raise InvalidTypeError(f"config is {type(config).__name__}, expected a StreamConfig")
     return config
 
 
 OPTIONS = declared_options(StreamConfig)
-"""What each field but the name is declared as."""
+"""The declaration of each field but the name."""
 if StreamConfig.__doc__:  # Python keeps none under -OO.
     StreamConfig.__doc__ = "\n".join(
         [

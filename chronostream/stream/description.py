@@ -1,4 +1,4 @@
-"""What a stream is. Its producer keeps this with the stream, where `chronostream.stream.state` writes and reads it."""
+"""What a stream is. Its producer keeps this with the stream: `chronostream.stream.state` writes and reads it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class MirrorSource:
     zone_data: str
 
     def __post_init__(self) -> None:
-        """Refuse what does not fit where it is kept."""
+        """Refuse a text that does not fit its section."""
         for field, size in (("name", 64), ("stream", 256), ("zone_data", 80)):
             encode_text(field, getattr(self, field), size)
 
@@ -48,7 +48,7 @@ class Description:
     source: MirrorSource | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what would not be read as it was stored, and so be another stream's."""
+        """Refuse what a reader would not read as it was written."""
         if not self.frequencies:
             raise InvalidValueError("no frequency: expected at least one")
         for field, size in (("timezone", 64), ("sequencer", 16)):

@@ -41,8 +41,8 @@ class EventStream(Exclusive):
     signal handler or a finalizer that uses it in the middle of another call may get `BusyError`.
 
     Attributes:
-        consumer: the handle on the ring underneath.
-        frequencies: what passes; all of them if None.
+        consumer: the handle on the ring.
+        frequencies: those that it returns; all of them if None.
     """
 
     def __init__(self, consumer: Consumer, frequencies: frozenset[Frequency] | None, *, on_lost: str) -> None:
@@ -51,7 +51,7 @@ class EventStream(Exclusive):
         self._on_lost = on_lost
         self._passes = None if frequencies is None else np.isin(np.arange(256), list(frequencies))
         self._batch = np.empty(0, EVENT_DTYPE)  # the records of the last batch of `Event` objects
-        self._events: list[Event] = []  # those not yet returned, the next one last
+        self._events: list[Event] = []  # those that are not yet returned, the next one last
         self._pending = self._batch  # read from the ring after that batch
         self._loss: LostError | None = None  # to be raised once the pending ones are returned
         self._after_loss = self._batch  # read after the loss
@@ -63,7 +63,7 @@ class EventStream(Exclusive):
 
     @property
     def lag(self) -> int:
-        """How many events are published and not yet returned; those still in the ring count for any frequency."""
+        """How many events are published and not yet returned; those in the ring count whatever their frequency."""
         return self.consumer.lag + len(self._events) + len(self._pending) + len(self._after_loss)
 
     @property
@@ -75,7 +75,7 @@ class EventStream(Exclusive):
         """Return the events that are there, at most `limit`, as an array of `EVENT_DTYPE`; never blocks.
 
         Raises:
-            LostError: the next events were lost, and ``on_lost="raise"``; the next call goes on behind them.
+            LostError: the next events were lost, and ``on_lost="raise"``; the next call continues behind them.
         """
         return self._exclusively(self._take, checked_limit(limit, self.lag))
 
@@ -86,7 +86,7 @@ class EventStream(Exclusive):
             True: there is one to read. False: the time is up, or the stream is closed and drained.
 
         Raises:
-            LostError: the next events were lost, and ``on_lost="raise"``; the next call goes on behind them.
+            LostError: as for `read`.
             StreamRemovedError: the stream was removed.
             ProducerGoneError: the producer died, and ``on_gone="raise"``.
         """
@@ -100,7 +100,7 @@ class EventStream(Exclusive):
         return True
 
     def close(self) -> None:
-        """Let go of the stream; twice is fine."""
+        """Release the stream; twice is fine."""
         self.consumer.close()
         self._events, self._pending = [], self._batch[:0]
 
@@ -147,14 +147,14 @@ class EventStream(Exclusive):
         return bool(self._events) or len(self._pending) > 0
 
     def _convert(self) -> None:
-        """Make objects of the next batch, unless a call in between did, or took its records."""
+        """Make `Event` objects of the next batch, unless a call in between did, or returned its records."""
         if not self._events:
             batch = self._pending[:_BATCH]
             events = to_events(batch)[::-1]
             self._batch, self._events, self._pending = batch, events, self._pending[_BATCH:]
 
     def _fill(self, count: int) -> None:
-        """Read until `count` events are pending, up to what is published now: a fast producer could go on for ever."""
+        """Read until `count` events are pending, but only what is published by now: a fast producer never stops."""
         end = self.consumer.position + self.consumer.lag
         while True:
             if self._loss is not None and not len(self._pending):
@@ -199,7 +199,7 @@ def subscribe(
         start: with the ``"next"`` event to come, or with the ``"oldest"`` that the ring still holds.
         wait_s: how long to wait for the stream to exist.
         on_lost: events that were overwritten before they were read are counted in `EventStream.lost`; ``"raise"``
-            also raises `LostError` once for each loss, and then goes on.
+            also raises `LostError` once for each loss, and then continues.
         on_gone: when the producer died, ``"wait"`` for the next one, or ``"raise"`` `ProducerGoneError`.
         idle: what a wait does meanwhile: ``"blocking"`` sleeps until woken; ``"busy-spin"``, ``"yielding"`` and
             ``"sleeping"`` look again, from the quickest to the cheapest.
@@ -223,11 +223,7 @@ def subscribe(
 
 
 def wait_for_stream(attach: Callable[[], _T], wait_s: float) -> _T:
-    """Return what `attach` does, as soon as its stream is there.
-
-    Raises:
-        StreamNotFoundError: it did not come within `wait_s` seconds.
-    """
+    """Call `attach` until its stream exists, for at most `wait_s` seconds, and return its result."""
     look = look_for_stream(attach, wait_s)
     # Counted as well: a test may have replaced the clock by one that stands still.
     for _ in range(math.ceil(checked_seconds("wait_s", wait_s) / LOOK_AGAIN_S)):
@@ -238,7 +234,7 @@ def wait_for_stream(attach: Callable[[], _T], wait_s: float) -> _T:
 
 
 def look_for_stream(attach: Callable[[], _T], wait_s: float) -> Callable[[], _T | None]:
-    """Return a function that does one look of `wait_for_stream`, for asyncio: None means to look again."""
+    """Return a function that does one turn of `wait_for_stream`, for asyncio; None means to call it again."""
     deadline_s = time.monotonic() + checked_seconds("wait_s", wait_s)
 
     def look() -> _T | None:
@@ -253,11 +249,7 @@ def look_for_stream(attach: Callable[[], _T], wait_s: float) -> Callable[[], _T 
 
 
 def require_events(consumer: Consumer) -> Consumer:
-    """Return the consumer if its ring carries events; close it and raise otherwise.
-
-    Raises:
-        LayoutMismatchError: it carries something else.
-    """
+    """Return the consumer if its ring carries events; otherwise close it and raise `LayoutMismatchError`."""
     if consumer.dtype == EVENT_DTYPE:
         return consumer
     consumer.close()

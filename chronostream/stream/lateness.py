@@ -20,7 +20,7 @@ BUCKETS = (_TOP_BIT - _CUT_BITS + 1) * _CUT + 1
 
 
 def bucket_of(lateness_ns: int) -> int:
-    """Return the bucket of a lateness; one below zero (the clock stepped back meanwhile) counts as zero."""
+    """Return the bucket of a lateness; below zero, because the clock was set back, counts as zero."""
     lateness_ns = max(0, lateness_ns)
     power = max(0, lateness_ns.bit_length() - 1 - _CUT_BITS)
     return min(power * _CUT + (lateness_ns >> power), BUCKETS - 1)

@@ -1,7 +1,7 @@
 """How an option of a stream is declared: once, as a field of `chronostream.stream.config.StreamConfig`.
 
-The field says what the option takes, what it means and what it is called outside Python. The checks of `StreamConfig`,
-the flags, variables and file keys of ``chronostream run``, its help and the table in docs/operating.md follow from it.
+The field has the option's kind of value, its meaning and its name outside Python. The checks of `StreamConfig`, the
+flags, variables and file keys of ``chronostream run``, its help and the table in docs/operating.md follow from it.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _MAX_GROUP, _MAX_PROCESSOR = (1 << 32) - 2, (1 << 31) - 1
 
 
 class Section(StrEnum):
-    """What options are about, in the order in which the help lists them."""
+    """The groups of options, in the order in which the help lists them."""
 
     STREAM = "The stream"
     CLOCK = "When the clock misbehaves"
@@ -52,11 +52,10 @@ class Section(StrEnum):
 
 @dataclass(frozen=True)
 class Kind:
-    """What an option takes.
+    """A kind of values.
 
     Attributes:
-        name: what such a value is called.
-        check: returns a value in its plain form, or raises; it is given the field's name for the message.
+        check: takes a field's name, for messages, and a value; returns the value in its plain form, or raises.
         choices: the only values, if they are words.
     """
 
@@ -67,13 +66,11 @@ class Kind:
 
 @dataclass(frozen=True)
 class Option:
-    """What is declared about a field.
+    """The declaration of a field.
 
     Attributes:
         key: its name as a flag and in a file, and in capitals in the environment; None for one that only Python has.
-        kind: what it takes.
-        default: its value if none is given, or what returns that.
-        section: what it is about.
+        default: its value if none is given, or a function that returns that.
         help: what it means, in one sentence.
         letter: its letter as a flag.
         off: for a switch, the flag that means False, if it is not ``no-`` and the key.
@@ -92,7 +89,7 @@ class Option:
     former: tuple[str, ...] = ()
 
     def check(self, name: str, value: Any) -> Any:
-        """Return a value for the field `name` in its plain form, or raise. What is None by default may be None."""
+        """Return a value for the field `name` in its plain form, or raise. None is fine if it is the default."""
         return None if value is None and self.default is None else self.kind.check(name, value)
 
 
@@ -105,7 +102,7 @@ def option(key: str | None, kind: Kind, default: Any, section: Section, help_: s
 
 
 def declared_options(cls: type) -> dict[str, Option]:
-    """Return what a dataclass declares, by field, in its order."""
+    """Return the declarations of a dataclass by field, in its order."""
     return {field.name: field.metadata[_METADATA] for field in dataclasses.fields(cls) if _METADATA in field.metadata}
 
 

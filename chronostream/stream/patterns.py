@@ -1,4 +1,4 @@
-"""What people do with a stream, each in a line: be called every minute, look back, ask what is missing.
+"""Common uses of a stream, each in one line: loop once a minute, look back, find what is missing.
 
 ::
 
@@ -7,7 +7,7 @@
     records = cs.history("market-clock", {"minute"}, start_ns=opened_ns, end_ns=closed_ns)
     for gap in cs.find_gaps(records): print(gap)
 
-To follow a stream from some instant on, begin with the oldest event and pass over what lies before::
+To follow a stream from some instant on, begin with the oldest event and drop those before::
 
     with cs.subscribe("market-clock", start="oldest") as events:
         for event in itertools.dropwhile(lambda event: event.timestamp < since_ns, events): ...
@@ -35,7 +35,7 @@ _BATCH = 1 << 16
 
 
 class LatestStream(EventStream):
-    """A stream that catches up at once: of the events that wait, a loop gets the newest.
+    """A stream that catches up at once: of several events that wait, a loop gets the newest.
 
     Attributes:
         skipped: how many events the loop did not get, because a newer one was there.
@@ -87,19 +87,12 @@ def every(
 ) -> EventStream:
     """Return the events to come of one frequency, to loop over: one turn for each boundary.
 
-    Args:
-        frequency: which boundaries.
-        name: the stream's name.
-        coalesce: what a loop gets whose body took longer than a period: ``"all"`` events in order, or the ``"latest"``
-            only, which then counts the others in `LatestStream.skipped`.
-        wait_s: how long to wait for the stream to exist.
-        on_gone: when the producer died, ``"wait"`` for the next one, or ``"raise"`` `ProducerGoneError`.
-        label: name shown in the status, the program's by default.
-        any_owner: also trust a stream that another user's process made.
+    With ``coalesce="all"``, a loop whose body took longer than a period gets all events in order; with ``"latest"``, it
+    gets the last one only, and `LatestStream.skipped` counts the others. The other arguments are those of `subscribe`.
 
     Raises:
         StreamMismatchError: the stream does not emit this frequency, so that the loop would wait for ever.
-        ChronoStreamError: as for `chronostream.subscribe`.
+        ChronoStreamError: as for `subscribe`.
     """
     frequency = Frequency.parse(frequency)
     if coalesce not in ("all", "latest"):
@@ -129,7 +122,7 @@ def history(
     sequences: range | None = None,
     any_owner: bool = False,
 ) -> npt.NDArray[np.void]:
-    """Return the events that a stream still holds, without taking part in it.
+    """Return the events that a stream still holds, without registering as a consumer.
 
     Args:
         name: the stream's name.
@@ -140,14 +133,11 @@ def history(
         any_owner: also trust a stream that another user's process made.
 
     Returns:
-        An array of `EVENT_DTYPE` in the order of the stream, without a hole of its own making. What the ring no longer
-        holds is absent: `find_gaps` tells what that is.
+        An array of `EVENT_DTYPE` in the order of the stream. Events that the ring no longer holds are absent; if some
+        are overwritten during the call, the array begins behind them. `find_gaps` lists what is absent.
 
     Raises:
-        StreamNotFoundError: there is no such stream.
-        LayoutMismatchError: the ring of that name does not carry events.
-        AccessDeniedError: it is another user's, or its mode keeps this process out.
-        InvalidValueError: `sequences` come without one frequency to belong to.
+        ChronoStreamError: as for `subscribe`.
     """
     chosen = None if frequencies is None else Frequency.parse_all(frequencies)
     if sequences is not None:
@@ -165,7 +155,7 @@ def history(
             lost = consumer.lost
             records = consumer.read(min(_BATCH, end - consumer.position))
             if consumer.lost != lost:
-                del parts[1:]  # What was read before is no longer held either, and would leave a hole behind.
+                del parts[1:]  # Those before the loss are overwritten, too; to keep them would leave a gap.
             parts.append(records[_selected(records, chosen, low_ns, high_ns, sequences)])
     return np.concatenate(parts)
 

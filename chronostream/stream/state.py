@@ -12,9 +12,8 @@
     3072  zones         of an engine: what the boundaries are made with
     4096  lateness      of an engine: one histogram for each frequency
 
-A reader passes over sections that it does not know, and refuses those of another version, as told in
-docs/ring.md, "The state of an event stream". An engine or a mirror writes through `StateWriter`; anybody reads
-meanwhile, through `StateReader`.
+A reader passes over sections that it does not know, and refuses those of another version: see docs/ring.md, "The state
+of an event stream". An engine or a mirror writes through `StateWriter`; any process may read meanwhile.
 """
 
 from __future__ import annotations
@@ -52,10 +51,10 @@ _ENTRY_DTYPE = np.dtype([("number", "<u4"), ("version", "<u4"), ("offset", "<u4"
 _DIRECTORY_DTYPE = np.dtype([("magic", "S16"), ("entries", _ENTRY_DTYPE, 15)])
 _DESCRIPTION_DTYPE = np.dtype([("mask", "<u8"), ("sequencer", "S16"), ("timezone", "S64")])
 _LANE_DTYPE = np.dtype([("floor_ns", "<i8"), ("missed", "<u8"), ("sequence", "<u8"), ("last_ns", "<i8")])
+_CHECKSUM = [("checksum", "<u4"), ("reserved", "<u4")]  # of what follows them in a row
 _CHECKPOINT_DTYPE = np.dtype(
     [
-        ("checksum", "<u4"),
-        ("reserved", "<u4"),
+        *_CHECKSUM,
         ("serial", "<u8"),
         ("position", "<u8"),
         ("realtime_ns", "<i8"),
@@ -69,16 +68,8 @@ _SOURCE_DTYPE = np.dtype([("name", "S64"), ("stream", "S256"), ("zone_data", "S8
 _FRESHNESS_DTYPE = np.dtype(
     [("checked_ns", "<i8"), ("stale_since_ns", "<i8"), ("connected", "<u8"), ("sequence", "<u8"), ("skipped", "<u8")]
 )
-_ZONE_DATA_DTYPE = np.dtype(
-    [
-        ("checksum", "<u4"),
-        ("reserved", "<u4"),
-        ("replaced_at_ns", "<i8"),
-        ("current", "S112"),
-        ("replaced", "S112"),
-        ("on_disk", "S112"),
-    ]
-)
+_ZONE_FIELDS = "current", "replaced", "on_disk"
+_ZONE_DATA_DTYPE = np.dtype([*_CHECKSUM, ("replaced_at_ns", "<i8"), *((field, "S112") for field in _ZONE_FIELDS)])
 _LATENESS_DTYPE = np.dtype([("largest_ns", "<u8"), ("counts", "<u8", BUCKETS)])
 
 _MAGIC = b"CHRONOSTREAM"
@@ -95,11 +86,11 @@ _SECTIONS = {
 }
 _OF_ENGINE = ("state", "description", "checkpoints", "condition", "lateness", "zones")
 _OF_MIRROR = ("state", "description", "source", "freshness")
-_CHECKSUMMED = _CHECKPOINT_DTYPE.fields["serial"][1]  # type: ignore[index]
+_CHECKSUMMED = np.dtype(_CHECKSUM).itemsize
 _ATTEMPTS = 4
-_LARGEST_COUNT = 1 << 53  # of events as late as each other; so many can be added up, and be a float
+_LARGEST_COUNT = 1 << 53  # of the events in one bucket; a float holds every integer up to here
 
-STATE_SIZE = sum(_SECTIONS["lateness"][2:])  # the end of the one that lies last
+STATE_SIZE = sum(_SECTIONS["lateness"][2:])  # where the last section ends
 """Bytes of application area that the producer of a stream of events needs."""
 
 
@@ -113,10 +104,10 @@ class Published:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """What an engine goes on from.
+    """What an engine continues from after a restart.
 
     Attributes:
-        position: the ring's head when this was saved; later records are not counted in it.
+        position: the ring's head when this was saved; records from there on are not counted in it.
         boot_id: 16 bytes that name the boot.
         scheduler: floors, missed counts and clock readings.
         published: the last event of each frequency.
@@ -130,7 +121,7 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class Freshness:
-    """How fresh a mirror is; its fields are those of its section.
+    """How fresh a mirror is.
 
     Attributes:
         checked_ns: when the mirror last looked, Unix time.
@@ -170,14 +161,7 @@ class StreamZoneData:
 
 
 class StateReader:
-    """Reads what the producer of a stream keeps with it.
-
-    Args:
-        area: the application area, at least `STATE_SIZE` bytes.
-
-    Raises:
-        CorruptSegmentError: it is too small: the stream has no state.
-    """
+    """Reads what the producer of a stream keeps with it, in an application area of at least `STATE_SIZE` bytes."""
 
     def __init__(self, area: memoryview) -> None:
         if len(area) < STATE_SIZE:
@@ -199,7 +183,7 @@ class StateReader:
         self._lateness = rows("lateness", _LATENESS_DTYPE, len(FREQUENCIES))
 
     def description(self) -> Description | None:
-        """Return what the stream is; None if its maker died before it was written, or the area is used otherwise.
+        """Return what the stream is; None if its producer died before it wrote that, or uses the area otherwise.
 
         Raises:
             CorruptSegmentError: it was written by another version, or is damaged.
@@ -254,16 +238,11 @@ class StateReader:
         rows = [row for _ in range(_ATTEMPTS) if (row := _whole(self._zone_data, _ZONE_DATA_DTYPE)) is not None]
         if not rows or "zones" not in self._sections():
             return None
-        texts = [rows[0][field].decode(errors="replace") for field in ("current", "replaced", "on_disk")]
-        current, replaced, on_disk = map(ZoneData.parse, texts)
+        current, replaced, on_disk = (ZoneData.parse(rows[0][field].decode(errors="replace")) for field in _ZONE_FIELDS)
         return None if current is None else StreamZoneData(current, replaced, int(rows[0]["replaced_at_ns"]), on_disk)
 
     def lateness(self, frequency: Frequency) -> tuple[npt.NDArray[np.uint64], int]:
-        """Return the histogram of a frequency's lateness, shape ``(BUCKETS,)``, and the largest in nanoseconds.
-
-        Raises:
-            CorruptSegmentError: it counts more events than there can have been.
-        """
+        """Return the histogram of a frequency's lateness, shape ``(BUCKETS,)``, and the largest in nanoseconds."""
         row = self._lateness[frequency - 1]
         counts = row["counts"].copy()
         if counts.max() > _LARGEST_COUNT:
@@ -288,7 +267,7 @@ class StateReader:
         return {name for name, section in _SECTIONS.items() if section[0] in entries}
 
     def _newest(self) -> np.void | None:
-        # Both may be torn for who reads one while it is written, and then the other: not so when looked at again.
+        # A slow reader may see both torn: each while the engine wrote it. So it looks again.
         for _ in range(_ATTEMPTS):
             rows = [row for turn in self._checkpoints if (row := _whole(turn, _CHECKPOINT_DTYPE)) is not None]
             if rows:
@@ -297,7 +276,7 @@ class StateReader:
 
 
 class StateWriter(StateReader):
-    """Writes what a producer keeps with its stream; there is one writer only, since it has the stream's lock."""
+    """Writes what a producer keeps with its stream. The producer holds the stream's lock, so there is one writer."""
 
     def __init__(self, area: memoryview) -> None:
         super().__init__(area)
@@ -306,7 +285,7 @@ class StateWriter(StateReader):
         self._serial = 0 if newest is None else int(newest["serial"])
 
     def describe(self, description: Description) -> None:
-        """Write what the stream is, and with it which sections are in use."""
+        """Write what the stream is, and which sections are in use."""
         mask = sum(1 << frequency for frequency in description.frequencies)
         source = ("", "", "") if description.source is None else astuple(description.source)
         sections = _OF_ENGINE if description.source is None else _OF_MIRROR
@@ -315,7 +294,7 @@ class StateWriter(StateReader):
         self._source[0] = tuple(text.encode() for text in source)
         self._directory["entries"] = 0
         self._directory["entries"][0, : len(sections)] = [_SECTIONS[section] for section in sections]
-        self._directory["magic"] = _MAGIC  # Last: without it, nothing of this was finished.
+        self._directory["magic"] = _MAGIC  # Last: without it, a reader takes nothing as written.
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Write a checkpoint over the older of the two."""
@@ -335,7 +314,7 @@ class StateWriter(StateReader):
         """Write which zone data the stream has."""
         row = np.zeros(1, _ZONE_DATA_DTYPE)
         row["replaced_at_ns"] = zone_data.replaced_at_ns
-        for field in ("current", "replaced", "on_disk"):
+        for field in _ZONE_FIELDS:
             row[field] = str(getattr(zone_data, field) or "").encode()
         _write(row, self._zone_data)
         self._enter("zones")
@@ -353,12 +332,12 @@ class StateWriter(StateReader):
     def count_lateness(self, frequency: Frequency, lateness_ns: int) -> None:
         """Enter one event's lateness into its frequency's histogram."""
         lane = frequency - 1
-        # In this order, and read in the other, so that nobody finds an event later than the latest.
+        # A reader reads in the other order, so that it finds no event later than the largest lateness.
         self._largest_ns[lane] = max(int(self._largest_ns[lane]), lateness_ns)
         self._counts[lane, bucket_of(lateness_ns)] += 1
 
     def _enter(self, section: str) -> None:
-        """Enter a section into the directory, unless it is there: an older version made the stream."""
+        """Enter a section into the directory if an older version made the stream, and did not."""
         entries, (number, *place) = self._directory["entries"][0], _SECTIONS[section]
         if number not in entries["number"]:
             entry = entries[int(np.argmin(entries["number"]))]  # a free one
@@ -374,19 +353,18 @@ def open_state(consumer: Consumer) -> StateReader | None:
 
 
 def description_of(consumer: Consumer) -> Description | None:
-    """Return what the stream is that `consumer` reads; None if that is not known, or not to this version."""
-    state = open_state(consumer)
+    """Return what the stream is that `consumer` reads; None if it does not say, or another version wrote it."""
     try:
-        return None if state is None else state.description()
+        return None if (state := open_state(consumer)) is None else state.description()
     except CorruptSegmentError:
         return None
 
 
 def _whole(area: npt.NDArray[np.uint8], dtype: np.dtype[np.void]) -> np.void | None:
-    """Return a copy of a row that begins with its checksum, or None if it is not whole."""
+    """Return a copy of a row that begins with its checksum, or None if it is not whole, or was never written."""
     raw = area.tobytes()
     row: np.void = np.frombuffer(raw, dtype)[0]
-    return row if zlib.crc32(raw[_CHECKSUMMED:]) == row["checksum"] else None  # Never so if nothing was ever written.
+    return row if zlib.crc32(raw[_CHECKSUMMED:]) == row["checksum"] else None
 
 
 def _write(row: npt.NDArray[np.void], area: npt.NDArray[np.uint8]) -> None:

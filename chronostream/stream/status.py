@@ -1,4 +1,4 @@
-"""The status of a stream: its ring from outside, and what its producer keeps with it, from one look at one segment."""
+"""The status of a stream: its ring, and what its producer keeps with it, both read from one open segment."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from chronostream.stream.state import Checkpoint, Freshness, Published, StateRea
 __all__ = ["EngineStatus", "FrequencyStatus", "Lateness", "StreamStatus", "stream_status"]
 
 _PERCENTILES = (50, 99, 99.9)
-# An event that comes later than this is overdue until then. Even a very busy machine wakes a process sooner.
+# An event is overdue when it is later than this. Even a very busy machine wakes a process sooner.
 _OVERDUE_NS = 5 * SECOND_NS
-_CLOCK: Clock = SystemClock("sleep")  # It has no timer: here it only reads.
+_CLOCK: Clock = SystemClock("sleep")  # without a timer, because it only reads
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +48,10 @@ class Lateness:
     @classmethod
     def from_counts(cls, counts: npt.NDArray[np.uint64], largest_ns: int) -> Self | None:
         """Return the percentiles of a histogram whose largest lateness is known; None without events."""
-        p50, p99, p99_9 = (percentile_ns(counts, percent) for percent in _PERCENTILES)
-        if p50 is None or p99 is None or p99_9 is None:
+        if not counts.any():
             return None
-        return cls(min(p50, largest_ns), min(p99, largest_ns), min(p99_9, largest_ns), largest_ns, counts)
+        p50, p99, p99_9 = (min(percentile_ns(counts, percent) or 0, largest_ns) for percent in _PERCENTILES)
+        return cls(p50, p99, p99_9, largest_ns, counts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +59,9 @@ class FrequencyStatus:
     """One frequency of a stream.
 
     Attributes:
-        frequency: which one.
         last_timestamp: boundary of its last event, Unix nanoseconds; None before the first.
         last_sequence: that event's sequence; None before the first.
-        missed: boundaries that were never emitted.
+        missed: how many boundaries were never emitted.
         lateness: of all its events; None before the first.
     """
 
@@ -79,8 +78,7 @@ class EngineStatus:
 
     Attributes:
         condition: ``"running"``, ``"holding"``, ``"held"`` or ``"quarantined"`` (docs/time.md).
-        counts: how often each kind of situation occurred in this run.
-        frequencies: one entry for each, the shortest first.
+        counts: how often each kind of notice occurred in this run.
     """
 
     condition: str
@@ -96,8 +94,8 @@ class StreamStatus:
         ring: the ring under it.
         description: what it is; None for a ring of something else, and for events that no engine or mirror writes.
         engine: how its engine is; None if it has none, or one that has not begun.
-        freshness: how fresh it is, as its mirror wrote at its last look; None if it is not a mirror.
-        error: why what its producer keeps with it cannot be read: of another version, or damaged. None if it can.
+        freshness: how fresh it is, as its mirror last wrote; None if it is not a mirror.
+        error: why the state that its producer keeps cannot be read: another version wrote it, or it is damaged.
         overdue_since_ns: since when the next event of a live stream is overdue, Unix nanoseconds: its producer hangs,
             or nothing reaches its mirror. None if no event is overdue.
         zone_data: which zone data it has, a mirror those of its source; None if that is not known.
@@ -135,32 +133,25 @@ class StreamStatus:
             }
         if self.engine is None:
             return plain
-        if self.zone_data is not None:
+        if (zones := self.zone_data) is not None:
             plain["zone_data"] = {
-                "current": str(self.zone_data.current),
-                "replaced": None if self.zone_data.replaced is None else str(self.zone_data.replaced),
-                "replaced_at_ns": self.zone_data.replaced_at_ns or None,
-                "on_disk": None if self.zone_data.on_disk is None else str(self.zone_data.on_disk),
+                "current": str(zones.current),
+                "replaced": zones.replaced and str(zones.replaced),
+                "replaced_at_ns": zones.replaced_at_ns or None,
+                "on_disk": zones.on_disk and str(zones.on_disk),
                 "difference": self.zone_difference,
             }
         engine = asdict(self.engine)
         engine["frequencies"] = {entry.pop("frequency").label: entry for entry in engine["frequencies"]}
         for entry in engine["frequencies"].values():
             if entry["lateness"] is not None:
-                del entry["lateness"]["counts"]  # some hundred numbers that nobody reads
+                del entry["lateness"]["counts"]  # several hundred numbers, too many for a person
         return plain | about | engine
 
 
 def stream_status(name: str, *, any_owner: bool = False) -> StreamStatus:
-    """Return the status of the stream `name`.
-
-    Raises:
-        StreamNotFoundError: there is none.
-        CorruptSegmentError: its segment is damaged, or another program's.
-        LayoutMismatchError: it was made by another version of the layout.
-        AccessDeniedError: it is another user's and `any_owner` is false, or its mode keeps this process out.
-    """
-    # Before anything else is read: if this process stalls in between, nothing seems overdue that was not.
+    """Return the status of the stream `name`, whatever its records are; errors as for `Consumer.attach`."""
+    # The clocks first: if this process stalls behind this line, no event seems overdue that was not.
     realtime_ns, boottime_ns = _CLOCK.both_ns()
     with Consumer.attach(name, register=False, any_owner=any_owner) as consumer:
         found, state, description = consumer.status(), open_state(consumer), None
@@ -170,15 +161,16 @@ def stream_status(name: str, *, any_owner: bool = False) -> StreamStatus:
             known = state.zone_data()
             difference = None if known is None else _difference(known.current, name)
             status = StreamStatus(found, description, zone_data=known, zone_difference=difference)
+            overdue_ns = None
             if description.source is not None:
                 freshness = state.freshness()
-                overdue_ns = _mirror_overdue_since_ns(freshness, realtime_ns) if _had_time(found) else None
+                if _had_time(found):
+                    overdue_ns = _mirror_overdue_since_ns(freshness, realtime_ns)
                 return replace(status, freshness=freshness, overdue_since_ns=overdue_ns)
             checkpoint = state.checkpoint()
             engine = _engine_status(state, description, checkpoint)
-            if engine is None or checkpoint is None or engine.condition == "quarantined" or not _had_time(found):
-                return replace(status, engine=engine)
-            overdue_ns = _overdue_boundary_ns(description.timezone, checkpoint, realtime_ns, boottime_ns)
+            if engine and checkpoint and engine.condition != "quarantined" and _had_time(found):
+                overdue_ns = _overdue_boundary_ns(description.timezone, checkpoint, realtime_ns, boottime_ns)
             return replace(status, engine=engine, overdue_since_ns=overdue_ns)
         except CorruptSegmentError as error:
             return StreamStatus(found, description, error=str(error))
@@ -219,15 +211,15 @@ def _engine_status(state: StateReader, description: Description, checkpoint: Che
 
 
 def _had_time(found: RingStatus) -> bool:
-    """Return whether a producer lives, and did not just take over a stream on which events were due before."""
+    """Return whether a producer lives, and had time to emit what was due when it took over."""
     return found.state == "live" and not 0 <= _CLOCK.realtime_ns() - found.started_ns <= _OVERDUE_NS
 
 
 def _overdue_boundary_ns(timezone: str, checkpoint: Checkpoint, realtime_ns: int, boottime_ns: int) -> int | None:
     """Return which boundary an engine should have emitted by now; None if it may still be in time.
 
-    Both clocks must have passed it. The wall clock alone would make an event overdue when the clock is set forward, and
-    the boot clock alone while the clock is behind.
+    Both clocks must have passed it. By the wall clock alone, an event would be overdue when that clock is set forward;
+    by the boot clock alone, while the wall clock is behind.
     """
     if checkpoint.boot_id != _CLOCK.boot_id():
         return None
@@ -235,7 +227,7 @@ def _overdue_boundary_ns(timezone: str, checkpoint: Checkpoint, realtime_ns: int
     try:
         calendar = Calendar.for_zone(timezone)
         next_ns = min(calendar.next(known.frequency, known.floor_ns) for known in saved.frequencies)
-    except ChronoStreamError:  # There is no later one, or this process has no data of the zone.
+    except ChronoStreamError:  # There is no later boundary, or this process has no data of the zone.
         return None
     due_boottime_ns = saved.boottime_ns + max(0, next_ns - saved.realtime_ns)
     late_ns = min(realtime_ns - next_ns, boottime_ns - due_boottime_ns)
@@ -243,7 +235,7 @@ def _overdue_boundary_ns(timezone: str, checkpoint: Checkpoint, realtime_ns: int
 
 
 def _mirror_overdue_since_ns(freshness: Freshness, realtime_ns: int) -> int | None:
-    """Return since when a mirror lacks an event, or when it last looked if it hangs itself; None if neither."""
+    """Return since when a mirror lacks an event, or, if it hangs, when it last looked; None if neither."""
     if freshness.stale_since_ns is not None:
         return freshness.stale_since_ns
     return freshness.checked_ns if realtime_ns - freshness.checked_ns > _OVERDUE_NS else None
