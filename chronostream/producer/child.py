@@ -30,8 +30,8 @@ _PARENT_CHECK_S = 0.5
 def child_main(order: dict[str, Any]) -> NoReturn:
     """Run the stream that `start` ordered, and end the process with its exit status.
 
-    Without the interpreter's own end: that takes fifty times as long as it takes to stop a stream, and a supervisor
-    stops a hundred at once.
+    It skips the interpreter's own shutdown, which takes fifty times as long as stopping the stream: a supervisor may
+    stop a hundred at once.
     """
     status = _run(order)
     logging.shutdown()
@@ -41,7 +41,7 @@ def child_main(order: dict[str, Any]) -> NoReturn:
 def _run(order: dict[str, Any]) -> int:
     parent = _Parent()
     log_to_stderr(order["log_level"])
-    os.environ.pop("NOTIFY_SOCKET", None)  # The service is the program that started this one, which speaks for itself.
+    os.environ.pop("NOTIFY_SOCKET", None)  # Only the program that started this one is the service.
     ready = False
 
     def on_ready(stop: Stop) -> None:
@@ -49,12 +49,12 @@ def _run(order: dict[str, Any]) -> int:
         if not order["detach"]:
             _stop_with_parent(order["parent"], stop)
         elif not stat.S_ISREG(os.fstat(2).st_mode):
-            silence(2)  # A terminal or a pipe is the program's that started this one, and ends with it.
+            silence(2)  # A terminal or a pipe belongs to the program that started this one, and may end with it.
         parent.report(os.getpid())
         ready = True
 
     try:
-        watchdog = Watchdog(order["turn_s"], parent.tell_of_turn)
+        watchdog = Watchdog(order["turn_s"], parent.report_turn)
         run(StreamConfig(**order["config"]), on_ready=on_ready, for_good=True, watchdog=watchdog)
     except ChronoStreamError as error:
         if ready:
@@ -62,7 +62,7 @@ def _run(order: dict[str, Any]) -> int:
         else:
             parent.report(error)
         return 1
-    except Exception as error:  # noqa: BLE001 - it goes into the log, which waits for nobody, unlike a traceback
+    except Exception as error:  # noqa: BLE001 - it goes into the log, which never blocks, unlike a traceback
         if not ready:
             parent.report(StartError(f"the scheduler process failed: {error!r}"))
         _log.exception("the scheduler process failed")
@@ -71,7 +71,7 @@ def _run(order: dict[str, Any]) -> int:
 
 
 class _Parent:
-    """What was standard output: a pipe to the program that started this one. What is printed goes nowhere."""
+    """The pipe to the program that started this one: what was standard output. What is printed is discarded."""
 
     def __init__(self) -> None:
         self._fd = os.dup(1)
@@ -79,12 +79,12 @@ class _Parent:
         silence(1)
 
     def report(self, outcome: int | ChronoStreamError) -> None:
-        """Tell that this process is ready, or why it never will be, if there is still anybody to tell."""
+        """Report that this process is ready, or why it never will be; a parent that has ended misses it."""
         with suppress(BrokenPipeError):
             write_all(self._fd, f"{pickle.dumps(outcome).hex()}\n".encode())
 
-    def tell_of_turn(self) -> None:
-        """Tell that the engine turns; nobody may be reading, or have read since long ago."""
+    def report_turn(self) -> None:
+        """Report a turn of the engine; without a reader, or with a full pipe, the report is dropped."""
         with suppress(OSError):
             os.write(self._fd, b".")
 
@@ -92,8 +92,8 @@ class _Parent:
 def _stop_with_parent(parent: int, stop: Stop) -> None:
     """Set `stop` when the process that started this one ends.
 
-    Not by the parent-death signal, which comes when the thread that started us ends; nor by a pipe, which a fork of
-    the parent would hold open.
+    The parent-death signal will not do, because it comes when the thread that started us ends; nor will a pipe, which a
+    fork of the parent holds open.
     """
     try:
         fd = os.pidfd_open(parent)

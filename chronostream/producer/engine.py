@@ -1,14 +1,15 @@
 """The composition root: clock + scheduler + sequencer + event → ring.
 
-One turn asks the scheduler what is due, publishes it, and saves a checkpoint; `Engine.run` waits in between. The order
-is what survives a crash: first published, then saved, so that whoever takes the stream over finds in the ring what
-the checkpoint does not know yet, and counts it in (docs/time.md, "What survives a crash").
+One turn asks the scheduler what is due, publishes it, and saves a checkpoint; `Engine.run` waits in between. The engine
+first publishes and then saves. So after a crash, the next producer finds in the ring what the checkpoint does not have
+yet, and counts it in (docs/time.md, "What survives a crash").
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Self
 
@@ -40,9 +41,9 @@ __all__ = ["Engine"]
 
 _log = logging.getLogger(__name__)
 
-# The stream of a day, too, finds out within this time that it was removed.
+# Within this time an engine notices that its stream was removed, however rare its events are.
 _LONGEST_WAIT_S = 5.0
-# How often to look whether the zone data on disk changed, and how far from the next boundary: that may take 0.1 s.
+# How often to look whether the zone data on disk changed, and how long before the next boundary: a look may take 0.1 s.
 _LOOK_EVERY_NS, _LOOK_AWAY_NS = 3600 * SECOND_NS, SECOND_NS // 2
 _NOTHING = np.empty(0, EVENT_DTYPE)
 
@@ -59,11 +60,10 @@ class _Batch:
 class Engine:
     """Emits one stream. Opens it when made, closes it when `run` ends or by `close`; one thread at a time.
 
-    An engine that cannot be made leaves the stream that it found as it was, dead or closed, and a `ring` that it was
-    given open.
+    If the engine cannot be made, an existing stream stays as it was, dead or closed, and a given `ring` stays open.
 
     Args:
-        config: what the stream is to be.
+        config: the stream's configuration.
         clock: `SystemClock` if not given.
         sequencer: of the kind that `config` names if not given.
         ring: a ring of `EVENT_DTYPE` with an application area of `STATE_SIZE`, which the engine closes in the end; made
@@ -76,9 +76,8 @@ class Engine:
         CorruptSegmentError: it is damaged, or another program's.
         AccessDeniedError: it is another user's.
         OutOfSharedMemoryError: there is no room for it.
-        InvalidValueError: the sequencer is of another zone than `config`, or has given higher numbers already than the
+        InvalidValueError: the sequencer is of another zone than `config`, or has already given a number above the
             stream's last.
-        InvalidTypeError: `config` or a part is none.
     """
 
     def __init__(
@@ -94,32 +93,28 @@ class Engine:
         _check_part("sequencer", sequencer, "assign")
         _check_part("ring", ring, "publish_many")
         self._frequencies = config.scheduler().frequencies
-        self._sequencer = _sequencer(config) if sequencer is None else sequencer
-        if isinstance(self._sequencer, BoundarySequencer) and self._sequencer.timezone != config.timezone:
+        if sequencer is None:
+            sequencer = BoundarySequencer(config.timezone) if config.sequencer == "boundary" else CountingSequencer()
+        elif isinstance(sequencer, BoundarySequencer) and sequencer.timezone != config.timezone:
             raise ConfigError(
-                f"the sequencer numbers the days of {self._sequencer.timezone}, the stream is of {config.timezone}: "
-                "they must be the same"
+                f"the sequencer numbers the days of {sequencer.timezone}, the stream is of {config.timezone}: they "
+                "must be the same"
             )
+        self._sequencer = sequencer
         self._calendar = Calendar.for_zone(config.timezone)
-        self._own_clock: SystemClock | None = None
-        if clock is None:
-            clock = self._own_clock = SystemClock()
-        self._clock = clock
-        self._boot_id = clock.boot_id()
-        self._look_at_ns = clock.boottime_ns() + _LOOK_EVERY_NS
         self._prepared: _Batch | None = None
         self._published_at: tuple[int, int, int] | None = None  # both clocks before it, and the wall clock behind
         self._saved: Checkpoint | None = None
         self._closed = False
-        try:
+        with ExitStack() as own:
+            self._clock = own.enter_context(SystemClock()) if clock is None else clock
+            self._boot_id = self._clock.boot_id()
+            self._look_at_ns = self._clock.boottime_ns() + _LOOK_EVERY_NS
             if ring is None:
                 config.open_ring(self._begin)
             else:
                 self._begin(ring)
-        except BaseException:
-            if self._own_clock is not None:
-                self._own_clock.close()
-            raise
+            self._own = own.pop_all()
 
     @property
     def ring(self) -> rings.Producer:
@@ -136,30 +131,28 @@ class Engine:
         """Emit until `stop` is set, then mark the stream closed.
 
         Args:
-            stop: anything with ``is_set()``. A `Stop` ends a wait at once, a `threading.Event` within 0.25 s; without
-                one, only an exception such as KeyboardInterrupt ends this.
-            each_turn: called before each look at what is due, such as a sign of life for a supervisor.
-            longest_wait_s: how long at most from one such call to the next; never longer than 5 seconds.
+            stop: any object with ``is_set()``. A `Stop` ends a wait at once, a `threading.Event` within 0.25 s. Without
+                it, only an exception such as KeyboardInterrupt ends the run.
+            each_turn: called before each look at what is due, for example to send a supervisor a sign of life.
+            longest_wait_s: the longest time from one such call to the next, at most 5 seconds.
 
         Raises:
-            StreamRemovedError: somebody deleted the stream.
+            StreamRemovedError: the stream was deleted.
             ClosedError: the engine was closed.
-            InvalidValueError: the time is negative.
-            InvalidTypeError: it is not a number, or `stop` has no ``is_set()``.
         """
         _check_part("stop", stop, "is_set")
         longest_s = _LONGEST_WAIT_S if longest_wait_s is None else checked_seconds("longest_wait_s", longest_wait_s)
         longest_wait_ns = int(min(longest_s, _LONGEST_WAIT_S) * SECOND_NS)
         with Stop() as never:
-            wanted = never if stop is None else stop
+            flag = never if stop is None else stop
             try:
-                while not wanted.is_set():
+                while not flag.is_set():
                     if each_turn is not None:
                         each_turn()
                     deadline_ns = self.step()
                     self._ring.check()
                     latest_ns = self._clock.realtime_ns() + longest_wait_ns
-                    self._clock.wait(min(deadline_ns, latest_ns), wanted, while_spinning=self._publish_when_due)
+                    self._clock.wait(min(deadline_ns, latest_ns), flag, while_spinning=self._publish_when_due)
                 if self._published_at is not None:
                     self.step()
             finally:
@@ -168,10 +161,7 @@ class Engine:
     def step(self) -> int:
         """Publish what is due now, and build what comes next; return when to look again, in Unix nanoseconds.
 
-        `run` calls this; so may whoever moves a `FakeClock` without threads.
-
-        Raises:
-            ClosedError: the engine was closed.
+        `run` calls this. A test that moves a `FakeClock` without threads calls it, too.
         """
         if self._closed:
             raise ClosedError(f"the engine of stream {self.config.name!r} was closed: make another one")
@@ -198,8 +188,7 @@ class Engine:
         """Mark the stream closed; delete it if its configuration says so. Twice is fine."""
         self._closed = True
         self._ring.close(remove=self.config.remove)
-        if self._own_clock is not None:
-            self._own_clock.close()
+        self._own.close()
 
     def __repr__(self) -> str:
         frequencies = ", ".join(each.label for each in self._frequencies)
@@ -218,7 +207,7 @@ class Engine:
         return self._scheduler.step(realtime_ns, boottime_ns, self._clock.doubt(self.config.trust, realtime_ns))
 
     def _keep(self, step: Step) -> None:
-        """Save and log what a step came to. A stream whose clock is not believed has no checkpoint, and begins anew."""
+        """Save and log the result of a step. A stream that has not begun has nothing to save."""
         # The first step of a boot is saved, too: only then do readings of its boot clock compare with what is saved.
         new = self._saved is None or self._saved.boot_id != self._boot_id
         if self._scheduler.has_begun and (step.ticks or step.notices or new):
@@ -232,14 +221,14 @@ class Engine:
         """Build what the deadline will bring, so that only a comparison and the publish are left to do then."""
         self._published_at = None
         ticks = self._scheduler.upcoming()
-        # More than a ring of them needs checkpoints in between: that is for `_emit_ticks`.
+        # More than a ring of them needs checkpoints in between, so `_emit_ticks` publishes those.
         fits = 0 < len(ticks) <= self._ring.capacity
         self._prepared = self._batch(ticks, self._sequencer.peek) if fits else None
 
     def _publish_when_due(self) -> None:
-        """Publish what was prepared, once, if its time has come; go the same way with nothing in hand otherwise.
+        """Publish what was prepared, once, if it is due; otherwise publish nothing, by the same calls.
 
-        Called over and over in the last moments before, so that the processor knows the way when it matters.
+        `Clock.wait` calls this over and over while it spins: that keeps caches and branch predictors warm.
         """
         if self._prepared is None:
             return
@@ -280,21 +269,21 @@ class Engine:
             self._state.count_lateness(tick.frequency, visible_ns - tick.boundary_ns)
 
     def _save(self, state: SchedulerState, boot_id: bytes) -> None:
-        """Save a state whose clock readings are of the boot `boot_id`, which need not be this one before a step."""
+        """Save a state whose clock readings are of the boot `boot_id`: before the first step, an earlier one."""
         self._saved = Checkpoint(self._ring.head, boot_id, state, self._published)
         self._state.save(self._saved)
 
     def _begin(self, ring: rings.Producer) -> None:
-        """Go on from what is in the ring, which stays as it is until nothing can be refused any more."""
+        """Continue from what is in the ring; change nothing there before the last check."""
         if ring.dtype != EVENT_DTYPE:
             raise LayoutMismatchError(f"the ring's dtype is {ring.dtype}, an engine's is EVENT_DTYPE")
         self._ring = ring
         self._state = StateWriter(ring.application)
-        wanted = Description(self._frequencies, self.config.timezone, self._sequencer.kind)
+        requested = Description(self._frequencies, self.config.timezone, self._sequencer.kind)
         found = self._state.description()
-        if found is not None and found != wanted:
+        if found is not None and found != requested:
             raise StreamMismatchError(
-                f"stream {self.config.name!r} has {found}, requested were {wanted}: use the same, another name, or "
+                f"stream {self.config.name!r} has {found}, requested were {requested}: use the same, another name, or "
                 f"remove it first (`chronostream remove {self.config.name}`)"
             )
         state, boot_id = self._restore()
@@ -304,10 +293,11 @@ class Engine:
         self._scheduler = self.config.scheduler(state, same_boot=boot_id == self._boot_id, barred_ns=barred_ns)
         first = self._look(*self._clock.both_ns()) if state is None else None
         if found is None:
-            self._state.describe(wanted)
+            self._state.describe(requested)
         if state is not None:
             self._save(state, boot_id)
-        self._state.save_zone_data(self._zones.facts)  # Behind it: whoever finds the old ones reports the change again.
+        # Last: if this process dies before, its successor finds the old zone data, and reports the change again.
+        self._state.save_zone_data(self._zones.stream_data)
         self._state.save_status(self._scheduler.status())
         if first is not None:
             self._keep(first)
@@ -336,7 +326,7 @@ class Engine:
         return CorruptSegmentError(f"stream {self.config.name!r} is damaged: {error}; remove it")
 
     def _counted_in(self, saved: SchedulerState, events: list[Event]) -> SchedulerState:
-        """Return the state after what was published but not saved, and log what its producer had no more time to."""
+        """Return the state after what was published but not saved, and log what that producer missed."""
         state = saved
         for event in events:
             state = state.with_published(event.frequency, event.timestamp, self._calendar)
@@ -346,11 +336,11 @@ class Engine:
         return state
 
     def _go_on(self, restored: SchedulerState | None) -> tuple[SchedulerState | None, dict[Frequency, int]]:
-        """Return from which state to go on after other zone data, and up to which boundaries none may be emitted."""
+        """Return from which state to go on with these zone data, and up to which boundary none may be emitted."""
         if restored is None:
             return None, {}
         state, barred_ns = restored, dict[Frequency, int]()
-        if not self._zones.steady:
+        if self._zones.stream_data.replaced_at_ns:
             try:
                 state = behind_published(restored, self._published, self._calendar)
                 barred_ns = barred_boundaries(state, self._published, self._calendar, self._sequencer)
@@ -363,7 +353,7 @@ class Engine:
                 "%s: %s; the stream goes on behind its last event%s",
                 self.config.name,
                 self._zones.difference
-                or f"some events were made with other zone data than {self._zones.facts.current}",
+                or f"some events were made with other zone data than {self._zones.stream_data.current}",
                 f", and misses {', '.join(missed)}, so as to repeat nothing" if missed else "",
             )
         return state, barred_ns
@@ -371,8 +361,8 @@ class Engine:
     def _look_at_zone_data(self) -> None:
         """Report that the zone data on disk changed, once; this engine keeps its own."""
         if self._zones.look():
-            self._state.save_zone_data(self._zones.facts)
-            current, on_disk = self._zones.facts.current, self._zones.facts.on_disk
+            self._state.save_zone_data(self._zones.stream_data)
+            current, on_disk = self._zones.stream_data.current, self._zones.stream_data.on_disk
             if on_disk is None:
                 _log.info("%s: the zone data on disk are again those in use, %s", self.config.name, current)
             else:
@@ -393,7 +383,3 @@ class Engine:
 def _check_part(what: str, part: object, method: str) -> None:
     if part is not None and not hasattr(part, method):
         raise InvalidTypeError(f"{what} is {type(part).__name__}, expected what has a method {method}()")
-
-
-def _sequencer(config: StreamConfig) -> Sequencer:
-    return BoundarySequencer(config.timezone) if config.sequencer == "boundary" else CountingSequencer()

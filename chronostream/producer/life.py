@@ -1,7 +1,4 @@
-"""The life of a scheduler process, whoever started it: its priority, its signals, its engine, its readiness, its end.
-
-It knows nothing of the process that started this one.
-"""
+"""The life of a scheduler process: its priority, its signals, its engine, its readiness, its end."""
 
 from __future__ import annotations
 
@@ -33,14 +30,13 @@ def run(
     """Emit a stream until SIGTERM, SIGINT or SIGHUP, then mark it closed. Main thread only.
 
     Args:
-        config: what the stream is to be.
+        config: the stream's configuration.
         for_s: stop by itself after this many seconds.
         on_ready: called once the stream can be subscribed to, with the flag that ends this.
         for_good: as for `stopped_by_signals`.
         watchdog: gets the signs of life of the engine; systemd's by default.
 
     Raises:
-        InvalidValueError: there is no such processor as `config` asks for.
         ChronoStreamError: as for `chronostream.Engine`.
     """
     if for_s is not None:
@@ -54,12 +50,7 @@ def run(
 
 
 def check_host(config: StreamConfig) -> None:
-    """Refuse what this machine has not, or this user may not, before anything is made.
-
-    Raises:
-        InvalidValueError: there is no such processor or group.
-        AccessDeniedError: this user may not give a segment to that group.
-    """
+    """Refuse a processor or group that this machine does not have, or this user may not use."""
     if config.cpu is not None:
         check_cpu(config.cpu)
     with os.fdopen(os.memfd_create("group"), "wb") as file:
@@ -70,31 +61,26 @@ def check_host(config: StreamConfig) -> None:
 def serving(stop: Stop, for_s: float | None = None) -> Iterator[None]:
     """Tell systemd that the service is ready when the block begins, and that it stops when the block ends.
 
-    Args:
-        stop: set when the time is up.
-        for_s: how long that is; None: for ever.
+    Set `stop` after `for_s` seconds; None: never.
     """
-    timer = None if for_s is None else threading.Timer(for_s, stop.set)
-    if timer is not None:
-        timer.daemon = True
+    timer = threading.Timer(for_s or 0, stop.set)
+    timer.daemon = True
+    if for_s is not None:
         timer.start()
-    notify("READY=1", timeout_s=1)  # Without this one the service would never be up.
+    notify("READY=1", timeout_s=1)  # Without this message, systemd would never take the service as started.
     try:
         yield
     finally:
         notify("STOPPING=1")
-        if timer is not None:
-            timer.cancel()
+        timer.cancel()
 
 
 @contextmanager
 def stopped_by_signals(*, for_good: bool = False) -> Iterator[Stop]:
-    """Give a flag that SIGTERM, SIGINT and SIGHUP set while the block runs, instead of what they do. Main thread only.
+    """Give a flag that SIGTERM, SIGINT and SIGHUP set while the block runs. Main thread only.
 
-    SIGHUP stays ignored if it is: `nohup` starts programs that are to outlive their terminal so.
-
-    Args:
-        for_good: ignore them from the end of the block on: the process is about to end anyway.
+    A SIGHUP that is ignored stays ignored: `nohup` starts programs so. With `for_good`, all are ignored from the end of
+    the block on, because the process is about to end anyway.
     """
     numbers = [signal.SIGTERM, signal.SIGINT]
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:

@@ -1,7 +1,4 @@
-"""How the system treats a process that must not be late: real-time scheduling, and a processor of its choice.
-
-It knows nothing of what the process does.
-"""
+"""Real-time scheduling, and a processor of its own, for a process that must not be late."""
 
 from __future__ import annotations
 
@@ -19,18 +16,13 @@ _log = logging.getLogger(__name__)
 
 
 def apply_priority(*, realtime: bool = False, cpu: int | None = None, name: str = "") -> None:
-    """Give the calling thread, and threads that it starts later, another place in the system's scheduling.
-
-    Without the permission for real-time scheduling it goes on as it is, and a warning says what would give it.
+    """Set the scheduling of the calling thread, and of threads that it starts later.
 
     Args:
-        realtime: ask for SCHED_FIFO: it runs before every ordinary process, the moment it can. Threads and processes
-            that it starts are ordinary again.
+        realtime: request SCHED_FIFO: the thread runs before every ordinary process. Threads and processes that it
+            starts are ordinary again. Without the permission, a warning says how to get it, and nothing changes.
         cpu: the number of the only processor to run on.
-        name: whose thread it is, for the warning.
-
-    Raises:
-        InvalidValueError: there is no such processor, or this process may not use it.
+        name: of the stream, for the warning.
     """
     if cpu is not None:
         os.sched_setaffinity(0, {check_cpu(cpu)})
@@ -39,11 +31,7 @@ def apply_priority(*, realtime: bool = False, cpu: int | None = None, name: str 
 
 
 def check_cpu(cpu: int) -> int:
-    """Return the number of a processor that this process may use; refuse another one.
-
-    Raises:
-        InvalidValueError: as for `apply_priority`.
-    """
+    """Return the number of a processor that this process may use; refuse another one."""
     cpu = checked_int("cpu", cpu)
     allowed = os.sched_getaffinity(0)
     if cpu not in allowed:
@@ -53,13 +41,13 @@ def check_cpu(cpu: int) -> int:
 
 
 def realtime_problem() -> str | None:
-    """Return why this process gets no real-time scheduling; None if it does. Tried in a thread of its own."""
+    """Return why this process gets no real-time scheduling; None if it does. A thread of its own tries it."""
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(_be_realtime).result()
 
 
 def _be_realtime() -> str | None:
-    """Ask for real-time scheduling of the calling thread; return why that failed, None if it did not."""
+    """Request real-time scheduling of the calling thread; return why that failed, None if it did not."""
     try:
         os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(REALTIME_PRIORITY))
     except PermissionError:

@@ -1,9 +1,9 @@
 """A scheduler process from outside: start it, know that it is ready, stop it.
 
-The process is a fresh interpreter, not a fork and not `multiprocessing`: so it needs no ``__main__`` guard, works from
-a prompt and a notebook, and inherits nothing but the streams named here. It is given its configuration on standard
-input, and reports on standard output, once: that it is ready, or the error that kept it from it. Neither side waits for
-the end of such a pipe, which a fork of the starting program may hold open: what is sent is one line.
+The process is a fresh interpreter, not a fork and not `multiprocessing`. So it needs no ``__main__`` guard, works from
+a prompt and a notebook, and inherits only the streams named here. It reads its configuration from standard input, and
+reports once on standard output: that it is ready, or the error that prevented it. Each message is one line, and neither
+side waits for the end of the pipe, because a fork of the starting program may hold that open.
 `chronostream.producer.child` is the other side.
 """
 
@@ -18,8 +18,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import asdict
 from typing import IO, Self
 
@@ -49,8 +49,8 @@ _STOP_TIMEOUT_S = 5.0
 _ALIVE_CHECK_S = 0.5
 _LOOK_S = 0.01
 _PART_BYTES = 65536
-# A process that is to stay is forked off here, while there are no threads yet. The child sees the modules that its
-# parent sees, wherever those come from. It opens nothing before its standard streams are open.
+# A detached process is forked off here, while there are no threads yet. The child imports modules from where its parent
+# does. It opens nothing before its standard streams are open.
 _BOOT = (
     "import json, os, sys; order = json.loads(sys.stdin.readline()); order['detach'] and os.fork() and os._exit(0); "
     "sys.path[:] = order['path']; from chronostream._stdio import open_closed; open_closed(); "
@@ -81,9 +81,9 @@ class ProducerProcess:
 
     @property
     def exit_status(self) -> int | None:
-        """How the process ended, negative for a signal; None while it runs, and where the system does not tell.
+        """How the process ended, negative for a signal; None while it runs, and if the system does not say.
 
-        It does not for one that was detached, nor in a program that ignores SIGCHLD.
+        The system does not say it of a detached process, nor in a program that ignores SIGCHLD.
         """
         status = None if self._child is None else self._child.poll()
         forgotten = status == 0 and signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN
@@ -94,14 +94,9 @@ class ProducerProcess:
         return stream_status(self.name)
 
     def stop(self, timeout_s: float = _STOP_TIMEOUT_S) -> None:
-        """Have it mark the stream closed and end; twice is fine.
+        """Make the process mark the stream closed and end; twice is fine.
 
-        Args:
-            timeout_s: after this time it is killed, and the stream is left as a dead producer's.
-
-        Raises:
-            InvalidValueError: the time is negative.
-            InvalidTypeError: it is not a number.
+        If it has not ended after `timeout_s`, it is killed, and leaves the stream as a dead producer does.
         """
         if not _terminated(self._process, timeout_s):
             _log.warning("%s: process %d did not stop within %g s, and is killed", self.name, self.pid, timeout_s)
@@ -122,7 +117,7 @@ class ProducerProcess:
 
 
 class SupervisedProcess(ProducerProcess):
-    """One whose engine tells that it turns."""
+    """A process that reports each turn of its engine."""
 
     def has_turned(self) -> bool:
         """Return whether the engine has turned since the last call."""
@@ -132,7 +127,7 @@ class SupervisedProcess(ProducerProcess):
             return False
 
     def stop(self, timeout_s: float = _STOP_TIMEOUT_S) -> None:
-        """Do the same as for any, and let go of what it tells."""
+        """Stop the process as any other, and close the pipe of its reports."""
         super().stop(timeout_s)
         _output_of(self._child).close()
 
@@ -140,44 +135,36 @@ class SupervisedProcess(ProducerProcess):
 def start(config: StreamConfig, *, detach: bool = False) -> ProducerProcess:
     """Start a scheduler process; return once its stream is ready to be subscribed to.
 
-    It ends with the program that started it, however that ends, and cleanly: the stream is marked closed.
-
-    Args:
-        config: what the stream is to be.
-        detach: let it outlive this program; stop it by `ProducerProcess.stop`, by SIGTERM or by
-            ``chronostream remove --force``.
+    When this program ends, in whatever way, the process marks the stream closed and ends, too. With `detach`, it runs
+    on: stop it by `ProducerProcess.stop`, by SIGTERM or by ``chronostream remove --force``.
 
     Raises:
         StartError: the process ended, or did not get ready in time.
-        ChronoStreamError: what `chronostream.Engine` raises there reaches the caller here.
-        InvalidTypeError: `config` is none.
+        ChronoStreamError: what `chronostream.Engine` raised in the process.
     """
-    with _started(config, detach=detach) as (pid, child):
-        _output_of(child).close()
-        try:
-            return ProducerProcess(config.name, pid, None if detach else child)
-        except psutil.NoSuchProcess:
-            raise StartError(f"the scheduler process {pid} ended as soon as it was ready") from None
+    pid, child = _start(config, detach=detach)
+    _output_of(child).close()
+    try:
+        return ProducerProcess(config.name, pid, None if detach else child)
+    except psutil.NoSuchProcess:
+        raise StartError(f"the scheduler process {pid} ended as soon as it was ready") from None
 
 
 def start_supervised(config: StreamConfig, stop: Stop, turn_s: float | None) -> SupervisedProcess:
-    """Do the same for a supervisor: the process logs as much as one that runs alone, and tells that its engine turns.
+    """Start a process as `start` does, which logs like one that runs alone, and reports each turn of its engine.
 
     Args:
-        config: as for `start`.
+        config: the stream's configuration.
         stop: ends the start as well, when it is set.
-        turn_s: how often the engine has to turn at least, in seconds; None: nobody wants to know.
-
-    Raises:
-        ChronoStreamError: as for `start`.
+        turn_s: how often the engine must turn at least, in seconds; None: it need not report.
     """
-    with _started(config, stop=stop, log_level=logging.INFO, turn_s=turn_s) as (pid, child):
-        os.set_blocking(_output_of(child).fileno(), False)
-        return SupervisedProcess(config.name, pid, child)
+    pid, child = _start(config, stop=stop, log_level=logging.INFO, turn_s=turn_s)
+    os.set_blocking(_output_of(child).fileno(), False)
+    return SupervisedProcess(config.name, pid, child)
 
 
 def stop_all(producers: Collection[ProducerProcess], timeout_s: float = _STOP_TIMEOUT_S) -> None:
-    """Do with several processes at once what `ProducerProcess.stop` does with one."""
+    """Stop several processes at the same time, each as `ProducerProcess.stop` does."""
     deadline_s = time.monotonic() + timeout_s
     for producer in producers:
         _terminate(producer._process)  # noqa: SLF001 - this module's own
@@ -186,7 +173,7 @@ def stop_all(producers: Collection[ProducerProcess], timeout_s: float = _STOP_TI
 
 
 def stop_producer(name: str, timeout_s: float = _STOP_TIMEOUT_S) -> None:
-    """Have the producer of a stream, whoever started it, mark it closed and end; nothing happens if none lives.
+    """Make the producer of a stream mark it closed and end, whichever program started it; do nothing if none lives.
 
     Raises:
         StreamNotFoundError: there is no such stream.
@@ -232,7 +219,7 @@ def _terminate(process: psutil.Process) -> None:
 
 
 def _terminated(process: psutil.Process, timeout_s: float) -> bool:
-    """Have a process end, and return whether it did."""
+    """Ask a process to end, and return whether it did in time."""
     deadline_s = time.monotonic() + checked_seconds("timeout_s", timeout_s)
     _terminate(process)
     while _runs(process):
@@ -243,23 +230,22 @@ def _terminated(process: psutil.Process, timeout_s: float) -> bool:
 
 
 def _runs(process: psutil.Process) -> bool:
-    """Return whether a process has not ended; one that its parent has not asked about since is still listed."""
+    """Return whether a process has not ended; a zombie has."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
 
 
-@contextmanager
-def _started(
+def _start(
     config: StreamConfig,
     *,
     detach: bool = False,
     stop: Stop | None = None,
     log_level: int = logging.WARNING,
     turn_s: float | None = None,
-) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
-    """Start a process and give its pid and what started it, once it is ready; kill it if the block fails."""
+) -> tuple[int, subprocess.Popen[bytes]]:
+    """Start a process and return its pid and what started it, once it is ready; kill it if that fails."""
     order = {
         "path": [entry for entry in sys.path if isinstance(entry, str)],  # The import system ignores others, too.
         "config": asdict(checked_config(config)),
@@ -278,22 +264,22 @@ def _started(
     except OSError as error:
         raise StartError(f"the scheduler process could not be started: {error}") from error
     try:
-        yield _report_of(child, json.dumps(order).encode() + b"\n", stop, detach=detach), child
+        return _report_of(child, json.dumps(order).encode() + b"\n", stop, detach=detach), child
     except BaseException:
         if child.returncode is None:
-            os.killpg(child.pid, signal.SIGKILL)  # Its group, which the process that was to stay is in as well.
+            os.killpg(child.pid, signal.SIGKILL)  # its group, and with it the detached process
         child.wait()
         _output_of(child).close()
         raise
     finally:
         if detach:
-            child.wait()  # It only made the process that stays.
+            child.wait()  # It only forked the detached process.
 
 
 def _report_of(child: subprocess.Popen[bytes], order: bytes, stop: Stop | None, *, detach: bool) -> int:
     """Hand the order over and return the pid that the child reports; raise the error that it reports."""
     assert child.stdin is not None
-    # If it ended already, its exit status says why.
+    # A child that ended already is noticed below, and its exit status reported.
     with suppress(BrokenPipeError), child.stdin:
         child.stdin.write(order)
     report = b""
@@ -304,7 +290,7 @@ def _report_of(child: subprocess.Popen[bytes], order: bytes, stop: Stop | None, 
             status = child.wait(_STOP_TIMEOUT_S)
             raise StartError(f"the scheduler process ended with status {status} before it was ready")
         report += part
-    line, _, _ = report.partition(b"\n")  # What may follow tells that the engine turns.
+    line, _, _ = report.partition(b"\n")  # Reports of turns may follow.
     outcome = pickle.loads(bytes.fromhex(line.decode()))  # noqa: S301 - from a process of our own
     if isinstance(outcome, ChronoStreamError):
         child.wait(_STOP_TIMEOUT_S)
@@ -313,9 +299,9 @@ def _report_of(child: subprocess.Popen[bytes], order: bytes, stop: Stop | None, 
 
 
 def _next_part(child: subprocess.Popen[bytes], deadline_s: float, stop: Stop | None, *, detach: bool) -> bytes:
-    """Return what comes next from the child; nothing if it ended, or its end of the pipe was closed.
+    """Return the next bytes from the child; none if it ended or closed its end of the pipe.
 
-    When `stop` is set the child is asked to end, and what comes is still waited for.
+    When `stop` is set, ask the child to end, and wait for what it still sends.
     """
     poll = select.poll()
     output = _output_of(child).fileno()

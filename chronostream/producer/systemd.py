@@ -1,4 +1,4 @@
-"""Telling systemd, or whoever listens in its place, that a service is ready, alive or stopping.
+"""Messages to systemd, or to a supervisor in its place: a service is ready, alive or stopping.
 
 The protocol is a datagram of ``NAME=value`` lines to the socket in ``NOTIFY_SOCKET`` (`sd_notify(3)`); without that
 variable nothing happens. It knows nothing of streams.
@@ -20,13 +20,9 @@ _unreachable: set[str] = set()  # sockets that were logged as such
 
 
 def notify(state: str, *, timeout_s: float = 0) -> bool:
-    """Send a state such as ``"READY=1"``; return whether there was anybody to send it to.
+    """Send a state such as ``"READY=1"``, and wait up to `timeout_s` for room; return whether there is a socket for it.
 
     A socket that cannot be reached is logged, once, and is no reason to stop the service.
-
-    Args:
-        state: what to send.
-        timeout_s: how long to wait for room in the socket.
     """
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
@@ -45,14 +41,10 @@ def notify(state: str, *, timeout_s: float = 0) -> bool:
 
 
 class Watchdog:
-    """Sends signs of life to whoever watches this process.
-
-    Args:
-        interval_s: how often `feed` has to be called at least; None if nobody watches.
-        send: sends one.
+    """Sends signs of life to a supervisor by calling `send`.
 
     Attributes:
-        interval_s: likewise.
+        interval_s: how often `feed` must be called at least; None if no supervisor asks for signs of life.
     """
 
     def __init__(self, interval_s: float | None, send: Callable[[], object]) -> None:
@@ -72,14 +64,10 @@ class Watchdog:
 
 def systemd_watchdog() -> Watchdog:
     """Return what sends signs of life to systemd, at least twice in the period that it asks for."""
-    return Watchdog(_interval_s(), lambda: notify("WATCHDOG=1"))
-
-
-def _interval_s() -> float | None:
-    period, watched = os.environ.get("WATCHDOG_USEC"), os.environ.get("WATCHDOG_PID")
-    if not period or (watched and watched != str(os.getpid())):
-        return None
-    if not period.isdecimal() or int(period) == 0:
-        _log.warning("WATCHDOG_USEC is %r, expected microseconds: no signs of life are sent", period)
-        return None
-    return int(period) / 2e6
+    period, interval_s = os.environ.get("WATCHDOG_USEC"), None
+    if period and os.environ.get("WATCHDOG_PID") in (None, "", str(os.getpid())):
+        if period.isdecimal() and int(period):
+            interval_s = int(period) / 2e6
+        else:
+            _log.warning("WATCHDOG_USEC is %r, expected microseconds: no signs of life are sent", period)
+    return Watchdog(interval_s, lambda: notify("WATCHDOG=1"))

@@ -1,6 +1,6 @@
-"""The zone data of an engine's stream: what other data than before mean for it, and whether those on disk changed.
+"""The zone data of an engine's stream: what a change of them means for it, and whether those on disk changed.
 
-The rules are in docs/time.md, "Zone data". Nothing is logged here.
+The rules are in docs/time.md, "Zone data". The engine writes the log.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from chronostream.stream.state import Published, StreamZoneData
 
 __all__ = ["ZoneWatch", "barred_boundaries", "behind_published", "missed_between"]
 
-# By how many days two releases of a zone's data may differ: the date line moves by one.
+# Two releases of a zone's data may differ by this many days: a move of the date line is one.
 _MOST_DAYS = 3
 
 
@@ -34,9 +34,8 @@ class ZoneWatch:
         is_new: whether the stream has only just been made.
 
     Attributes:
-        facts: what is to be kept with the stream.
+        stream_data: to save with the stream.
         difference: how the data that the stream had differ from the engine's; None if they agree, or are not known.
-        steady: whether all events of the stream were made with the engine's data, as far as is known.
     """
 
     def __init__(
@@ -45,26 +44,25 @@ class ZoneWatch:
         here = calendar.zone_data
         self.difference = None if kept is None else kept.current.difference(here, name)
         if kept is not None and self.difference is None:
-            self.facts = replace(kept, current=here, on_disk=None)
+            self.stream_data = replace(kept, current=here, on_disk=None)
         else:
-            self.facts = StreamZoneData(here, None if kept is None else kept.current, 0 if is_new else now_ns)
-        self.steady = self.facts.replaced_at_ns == 0
+            self.stream_data = StreamZoneData(here, None if kept is None else kept.current, 0 if is_new else now_ns)
 
     def look(self) -> bool:
-        """Look at the data on disk; return whether `facts` changed."""
+        """Look at the data on disk; return whether `stream_data` changed."""
+        before = self.stream_data
         try:
-            found = zone_data(self.facts.current.timezone)
+            found = zone_data(before.current.timezone)
         except InvalidValueError:
             return False  # They are just being replaced, or gone.
-        on_disk = None if found.agrees(self.facts.current) else found
-        before, self.facts = self.facts, replace(self.facts, on_disk=on_disk)
-        return self.facts != before
+        self.stream_data = replace(before, on_disk=None if found.agrees(before.current) else found)
+        return self.stream_data != before
 
 
 def behind_published(
     state: SchedulerState, published: Mapping[Frequency, Published], calendar: Calendar
 ) -> SchedulerState:
-    """Return the state in which nothing is open that comes before the last event of the stream."""
+    """Return the state in which every boundary before the stream's last event was emitted or missed."""
     keys = [last.timestamp + frequency for frequency, last in published.items() if last.sequence]
     return state.behind(max(keys), calendar) if keys else state
 
@@ -72,12 +70,10 @@ def behind_published(
 def barred_boundaries(
     state: SchedulerState, published: Mapping[Frequency, Published], calendar: Calendar, sequencer: Sequencer
 ) -> dict[Frequency, int]:
-    """Return the last boundary above the floor whose sequence is not above the last one published, by frequency.
-
-    A frequency that has none is left out.
+    """Return by frequency, if there is one, the last boundary above the floor whose sequence the stream has used.
 
     Raises:
-        InvalidValueError: no change of zone data explains so high a sequence.
+        InvalidValueError: no change of zone data explains so high a last sequence.
     """
     barred_ns: dict[Frequency, int] = {}
     for known in state.frequencies:
