@@ -12,8 +12,8 @@
     3072  zones         of an engine: what the boundaries are made with
     4096  lateness      of an engine: one histogram for each frequency
 
-A reader passes over sections that it does not know, and refuses those of another version: see docs/ring.md, "The state
-of an event stream". An engine or a mirror writes through `StateWriter`; any process may read meanwhile.
+A reader passes over sections that it does not know, and refuses those of another version: see
+docs/ring.md, "The state of an event stream". An engine or a mirror writes through `StateWriter`; any process may read.
 """
 
 from __future__ import annotations
