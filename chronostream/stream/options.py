@@ -140,10 +140,6 @@ def _permissions(name: str, value: Any) -> int:
     return mode
 
 
-def _group(name: str, value: Any) -> str | int:
-    return value if isinstance(value, str) else checked_int(name, value, 0, _MAX_GROUP)
-
-
 def _processor(name: str, value: Any) -> int:
     try:
         return checked_int(name, value, 0, _MAX_PROCESSOR)
@@ -166,6 +162,6 @@ ZONE = Kind("zone", lambda _, value: value)  # The scheduler checks it, which ne
 INTEGER = Kind("integer", lambda name, value: checked_int(name, value, 1, INT64_MAX))
 DURATION = Kind("duration", _seconds)
 PERMISSIONS = Kind("permissions", _permissions)
-GROUP = Kind("group", _group)
+GROUP = Kind("group", lambda name, value: value if isinstance(value, str) else checked_int(name, value, 0, _MAX_GROUP))
 PROCESSOR = Kind("processor", _processor)
 SWITCH = Kind("switch", _switch)
