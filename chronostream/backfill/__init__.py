@@ -1,8 +1,7 @@
-"""The past: what a stream must have held, computed, replayed into a ring, and compared with what it holds.
+"""The past of a stream: compute its events, publish them into a ring, compare a stream with them.
 
-``expected`` makes the events of a range from their boundaries, ``replay`` publishes them into a ring, ``fill`` those
-that somebody kept, and ``verify`` and ``verify_stream`` compare what is there with them. They know nothing of the
-engine: what both share is the rule of docs/time.md.
+``expected`` computes the events of a range from their boundaries. ``replay`` publishes them into a ring, and ``fill``
+publishes recorded ones. ``verify`` and ``verify_stream`` compare events with what they must be (docs/time.md).
 """
 
 from __future__ import annotations

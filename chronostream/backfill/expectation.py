@@ -1,7 +1,7 @@
 """What a stream must hold: the events of a range, computed from the boundaries alone.
 
-It rests on the boundary sequencer, which numbers alike on every host: so these are, byte for byte, the events that a
-live producer with that sequencer emits when it misses none, in the same order.
+The boundary sequencer numbers alike on every host. So these are, byte for byte and in the same order, the events that a
+live producer with that sequencer emits when it misses none.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from chronostream.version import __version__
 __all__ = ["CHUNK", "MAX_EVENTS", "count_expected", "expected", "expected_chunks"]
 
 CHUNK = 1 << 14
-"""Events made at once: 2 MiB, which a processor's cache still holds when they are copied into a ring."""
+"""Events made at once: 2 MiB, which stay in the processor's cache until they are copied into a ring."""
 
 MAX_EVENTS = 1 << 26
 """The most that `expected` returns at once, two years of seconds: 8 GiB."""
@@ -91,10 +91,10 @@ def expected_chunks(
     calendar = Calendar.for_zone(timezone)
     low_ns, high_ns = instant_range(start_ns, end_ns)
     texts = producer_version, default_instance() if instance_id is None else instance_id
-    # Everything that could fail later on, now.
+    # Check now everything that could fail later.
     calendar.sequence(chosen[0], low_ns)
     build_events(chosen[0], [], [], *texts)
-    # Two hours of a zone may be closer than an hour: then a part is a little larger.
+    # In some zones, two hour boundaries are closer than an hour: then a part is a little larger.
     stride_ns = max(1, int(size / sum(1 / PERIOD_NS[frequency] for frequency in chosen)))
     return _chunks(calendar, chosen, range(low_ns, high_ns, stride_ns), texts)
 
@@ -120,7 +120,7 @@ def _chunks(
             events = build_events(frequencies[0], stamps[0], numbers[0], *texts)
         else:
             together = np.concatenate(stamps)
-            # Stable, and the shortest frequencies stand first: so do they where boundaries fall together.
+            # A stable sort: events of one boundary stay in the order of the frequencies, the shortest first.
             order = np.argsort(together, kind="stable")
             kinds = np.repeat(np.array(frequencies, np.uint8), [len(each) for each in stamps])[order]
             events = build_mixed_events(kinds, together[order], np.concatenate(numbers)[order], *texts)

@@ -1,7 +1,4 @@
-"""Events of the past into a ring of their own, with the state that their own engine would have left with them.
-
-It does not know where the events come from, nor when each is due.
-"""
+"""Publish events of the past into a new stream, with the state that its own engine would have left there."""
 
 from __future__ import annotations
 
@@ -39,27 +36,25 @@ def fill(
     on_progress: Callable[[int], object] | None = None,
     zone_data: ZoneData | None = None,
 ) -> int:
-    """Publish events into a new stream, and close it; return how many they were.
+    """Publish events into a new stream, and close it; return their number.
 
-    The stream is kept with all that belongs to it, whatever ends this: ``chronostream run`` goes on behind the last
-    event.
+    The stream is kept, with its state, even if an error or `stop` ends this early: ``chronostream run`` continues it.
 
     Args:
-        config: what the stream is to be; the events must be of its frequencies, zone and sequencer.
-        parts: arrays of `EVENT_DTYPE`, shape ``(n,)``, in order. The first is asked for before anything is made.
+        config: the stream's configuration; the events must be of its frequencies, zone and sequencer.
+        parts: arrays of `EVENT_DTYPE`, shape ``(n,)``, in order. The first one is taken before the stream is made.
         range_ns: start and end, in Unix nanoseconds, of the time that the parts cover: once all are published,
-            ``chronostream run`` goes on from its end. None: it goes on behind the last event, or now if there is none.
+            ``chronostream run`` continues at the end. None: it continues behind the last event; without one, from now.
         clock: whose readings are kept with the stream; `SystemClock` if not given.
         stop: ends it early when set, after a whole part.
-        on_progress: called with the number of events, each time that some were published.
+        on_progress: called with the number of events each time that some were published.
         zone_data: those that the events were made with; those of this process if None.
 
     Raises:
-        InvalidTypeError: the parts are no arrays of `EVENT_DTYPE`.
-        InvalidValueError: one has events of frequencies that the stream does not have; nothing of it is published.
-        StreamExistsError: there is such a stream, dead or closed.
-        ProducerActiveError: there is, and it is live.
-        StreamRemovedError: somebody deleted the stream meanwhile.
+        InvalidValueError: a part has events of frequencies that the stream does not have; nothing of it is published.
+        StreamExistsError: the stream exists, dead or closed.
+        ProducerActiveError: it exists, and is live.
+        StreamRemovedError: it was deleted meanwhile.
         OutOfSharedMemoryError: there is no room for it.
     """
     checked_config(config)
@@ -102,7 +97,7 @@ def fill(
 
 def _latest(events: _Records, frequencies: tuple[Frequency, ...]) -> dict[Frequency, Published]:
     """Return the last event of each frequency that has some; refuse those of other frequencies."""
-    numbers = checked_records(events)["frequency"].copy()  # to look at several times: side by side, they are quicker
+    numbers = checked_records(events)["frequency"].copy()  # contiguous, because each frequency looks at all of them
     places = {frequency: np.flatnonzero(numbers == int(frequency)) for frequency in frequencies}
     if sum(map(len, places.values())) < len(events):
         foreign = sorted(set(numbers.tolist()) - set(frequencies))

@@ -1,6 +1,6 @@
-"""A past range as events into a ring: what a live producer with the boundary sequencer would have emitted.
+"""Replay a past range into a ring: the events that a live producer with the boundary sequencer would have emitted.
 
-It says which events, and when each is due; how they come into a ring is not known here.
+This module decides which events to publish, and when; `chronostream.backfill.filling` publishes them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from chronostream.version import __version__
 
 __all__ = ["replay", "speed_of"]
 
-# A paced replay, too, finds out within this time that its stream was removed.
+# Within this time a paced replay notices that its stream was removed.
 _LONGEST_WAIT_NS = 5_000_000_000
 _SPEED = re.compile(r"(\d+(?:\.\d+)?)x", re.ASCII)
 
@@ -47,35 +47,16 @@ def replay(
     stop: StopFlag | None = None,
     on_progress: Callable[[int], object] | None = None,
 ) -> int:
-    """Publish the events of a past range into a new stream, and close it; return how many they were.
+    """Publish the events of a past range into a new stream, and close it; return their number.
 
-    Byte for byte they are what a live producer with the boundary sequencer would have emitted. The stream is kept with
-    all that belongs to it: ``chronostream run`` with the same zone, frequencies, capacity and ``--sequencer boundary``
-    goes on where the range ends.
+    Byte for byte they are what a live producer with the boundary sequencer would have emitted. The stream is kept, with
+    its state: ``chronostream run`` with the same zone, frequencies, capacity and ``--sequencer boundary`` continues at
+    the end of the range.
 
-    Args:
-        name: of the stream, which must not exist.
-        start: start of the range, from 1970 on.
-        end: end of the range (exclusive).
-        frequencies: one or more of `Frequency`, as such, by name or by number.
-        timezone: the IANA zone of hours and days.
-        speed: ``"max"``, as fast as the memory is; or so many times faster than time itself, such as ``"60x"``.
-        capacity: events that the ring holds, a power of two. No consumer is waited for: of a longer range, one that
-            does not keep up loses events, and is told how many.
-        instance_id: who emits, in every event; this host's name by default.
-        producer_version: version of the program, in every event.
-        mode: permissions of the stream's segment.
-        group: its group, by name or number.
-        remove: delete the stream at the end instead of keeping it.
-        clock: what paces it; `SystemClock` if not given.
-        stop: ends it early when set.
-        on_progress: called with the number of events, each time that some were published.
-
-    Raises:
-        StreamExistsError: there is such a stream, dead or closed.
-        ProducerActiveError: there is, and it is live.
-        StreamRemovedError: somebody deleted the stream meanwhile.
-        OutOfSharedMemoryError: there is no room for it.
+    The range is ``start <= b < end``, from 1970 on. Errors, `stop` and `on_progress` are as for `fill`; arguments that
+    `StreamConfig` has too mean the same there. With ``speed="max"``, it does not wait for consumers: one that is slower
+    may lose events, and counts them. Otherwise `speed` says how much faster than real time it is, such as ``"60x"``, by
+    the boot clock of `clock`.
     """
     config = StreamConfig(
         name=name,
@@ -102,11 +83,7 @@ def replay(
 
 
 def speed_of(speed: str | float) -> float:
-    """Return how many times faster than time itself; infinity for ``"max"``.
-
-    Args:
-        speed: ``"max"``, a number, or one with an x such as ``"1x"`` and ``"60x"``.
-    """
+    """Return how many times faster than real time ``"60x"`` or a number is; infinity for ``"max"``."""
     if isinstance(speed, bool) or not isinstance(speed, str | int | float):
         raise InvalidTypeError(f"speed is {type(speed).__name__}, expected 'max' or a number")
     if speed == "max":
@@ -123,11 +100,11 @@ def _paced(
 ) -> Iterator[npt.NDArray[np.void]]:
     """Yield the events when they are due, those that are due together in one array; end early when `stop` is set.
 
-    The first array is empty, so that a stream can be made before the first event is waited for. So are others now and
-    then, so that whoever waits for events can look about.
+    The first array is empty, so that `fill` makes the stream before the first event is due. A long wait yields more
+    empty ones, so that `fill` notices when the stream is removed.
     """
     yield np.empty(0, EVENT_DTYPE)
-    # Paced by the clock that nobody sets: a replay has no business with what the wall clock does.
+    # By the clock that nobody can set: a step of the wall clock must not disturb a replay.
     began_ns = clock.boottime_ns()
     for events in chunks:
         stamps = np.ascontiguousarray(events["timestamp"])

@@ -1,4 +1,4 @@
-"""What a verification found: plain values that decide nothing, and how they read."""
+"""What a verification found, as plain values and as text."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class FaultKind(Enum):
     ABSENT = "absent"
     """It should be there, and is not."""
     FOREIGN = "foreign"
-    """It is there, and should not be: no boundary of these frequencies, or outside the range."""
+    """It should not be there: it is on no boundary of these frequencies, or outside the range."""
     DUPLICATE = "duplicate"
-    """Its boundary was there before."""
+    """An event of its boundary came before."""
     ALTERED = "altered"
-    """Its boundary is right, but something else in it is not."""
+    """Its boundary is right, but another field is not."""
     DISORDERED = "disordered"
     """It comes after a later one."""
     UNREADABLE = "unreadable"
@@ -35,8 +35,7 @@ class Fault:
     """One event that is wrong, or a run of consecutive boundaries without one.
 
     Attributes:
-        kind: what is wrong.
-        frequency: of the event; ``UNKNOWN`` if it is none of ours.
+        frequency: of the event; ``UNKNOWN`` for a number that no `Frequency` has.
         first_ns: its timestamp, or that of the first boundary of the run, Unix nanoseconds.
         last_ns: the same, or that of the last boundary of the run.
         count: how many events: 1, or those that are absent within the run.
@@ -62,14 +61,14 @@ class Report:
     """What a verification found.
 
     Attributes:
-        start_ns: where the range begins, Unix nanoseconds; None if nothing says.
-        end_ns: where it ends, itself not part of it; None if nothing says.
+        start_ns: start of the range, Unix nanoseconds; None if neither the caller nor an event gives it.
+        end_ns: end of the range (exclusive), likewise.
         found: boundaries that have their event.
         expected: boundaries of the range.
         missed: per frequency, boundaries that the producer knows it never emitted; no fault.
         counts: how many events each kind of fault concerns.
-        faults: the first of them, by time, as many as were asked for.
-        faults_left: how many entries were left off `faults`.
+        faults: the first ones by time, up to the limit.
+        faults_left: how many more there are.
     """
 
     start_ns: int | None
@@ -103,24 +102,18 @@ class Report:
             yield f"… and {self.faults_left} more"
         wrong = [f"{count} {kind.value}" for kind, count in self.counts.items() if count]
         wrong += [f"{count} {frequency.label} missed" for frequency, count in self.missed.items() if count]
-        span = (
-            "nothing" if self.start_ns is None else f"{instant_text(self.start_ns)} to {instant_text(self.end_ns or 0)}"
-        )
+        span = "nothing"
+        if self.start_ns is not None:
+            span = f"{instant_text(self.start_ns)} to {instant_text(self.end_ns or 0)}"
         verdict = "ok" if self.ok else "FAILED"
         yield f"{verdict}: {span}, {self.found} of {self.expected} events{''.join(f', {text}' for text in wrong)}"
 
     def as_dict(self) -> dict[str, Any]:
         """Return the same as plain values for JSON."""
-        return {
-            "ok": self.ok,
-            "start_ns": self.start_ns,
-            "end_ns": self.end_ns,
-            "found": self.found,
-            "expected": self.expected,
-            "missed": {frequency.label: count for frequency, count in self.missed.items()},
-            "counts": {kind.value: count for kind, count in self.counts.items()},
-            "faults": [
-                asdict(fault) | {"kind": fault.kind.value, "frequency": fault.frequency.label} for fault in self.faults
-            ],
-            "faults_left": self.faults_left,
-        }
+        plain = {"ok": self.ok, **asdict(self)}
+        plain["missed"] = {frequency.label: count for frequency, count in self.missed.items()}
+        plain["counts"] = {kind.value: count for kind, count in self.counts.items()}
+        plain["faults"] = [
+            each | {"kind": each["kind"].value, "frequency": each["frequency"].label} for each in plain["faults"]
+        ]
+        return plain

@@ -1,4 +1,4 @@
-"""Verify a stream as it stands in its ring, live or closed, by what its engine says of it."""
+"""Verify what a ring holds of a stream, live or closed, by the description that its producer keeps there."""
 
 from __future__ import annotations
 
@@ -45,34 +45,20 @@ def verify_stream(
     any_owner: bool = False,
     on_progress: Callable[[int], object] | None = None,
 ) -> Report:
-    """Compare what a stream's ring holds at this moment with what it must be.
+    """Compare what a stream's ring holds now with what it must be by this host's zone data.
 
-    It must be what this host's zone data make of the boundaries: a warning in the log says if the stream has others.
+    A warning in the log says if the stream has other zone data. With counted sequences, a missed boundary shows only in
+    the stream's count: at most so many may be without an event.
 
-    With counted sequences, boundaries that were missed leave no mark but the stream's count of them: no more than it
-    says may be without an event.
-
-    Args:
-        name: of the stream.
-        start_ns: start of the range; the oldest event that the ring holds by default.
-        end_ns: end of the range (exclusive); just behind the newest event by default.
-        frequencies: only events of these; all that the stream says it has by default.
-        timezone: IANA zone of hours and days; as the stream says by default.
-        sequencer: ``"boundary"`` or ``"counting"``; as the stream says by default.
-        producer_version: the version text that each event must carry; any by default.
-        instance_id: the instance that each event must carry; any by default.
-        allow_missed: of a boundary sequencer's events, let as many be absent as the stream says that it missed.
-        limit: how many faults to describe; all are counted.
-        any_owner: also trust a stream that another user made.
-        on_progress: called with a number of events, each time that some were compared.
+    By default the range is that of the events in the ring, and `frequencies`, `timezone` and `sequencer` are those of
+    the stream. With `allow_missed`, as many events of a boundary sequencer may be absent as the stream counts as
+    missed. `on_progress` is called with the number of events each time that some were compared. The other arguments are
+    those of `verify` and `chronostream.subscribe`.
 
     Raises:
-        StreamNotFoundError: there is no such stream.
-        LayoutMismatchError: the ring of that name does not carry events.
         LostError: events were overwritten while they were compared.
-        InvalidValueError: neither the stream nor the arguments say what it is.
-        CorruptSegmentError: its segment is damaged, or another program's.
-        AccessDeniedError: it is another user's.
+        InvalidValueError: neither the stream nor the arguments describe the stream.
+        ChronoStreamError: as for `chronostream.subscribe`.
     """
     low_ns, high_ns = open_range(start_ns, end_ns)
     with require_events(Consumer.attach(name, register=False, any_owner=any_owner)) as consumer:
@@ -89,7 +75,7 @@ def verify_stream(
         is_engines = known is not None and known.source is None
         with_missed = is_engines and (allow_missed or kind == "counting")
         left_out = [frequency for frequency in description.frequencies if frequency not in chosen]
-        # Filled when all is read: whatever was missed among what was read is counted by then.
+        # Filled when all events are read: by then, the stream has counted what it missed among them.
         missed: dict[Frequency, int] = {}
 
         def records() -> Iterator[npt.NDArray[np.void]]:
@@ -117,7 +103,7 @@ def verify_stream(
 
 
 def _compare_zone_data(name: str, found: StreamZoneData | None) -> None:
-    """Log if the stream has other zone data than this host, or once had: its events are compared with this host's."""
+    """Log if the stream has other zone data than this host, or once had."""
     if found is None:
         return
     here = Calendar.for_zone(found.current.timezone).zone_data
@@ -131,7 +117,7 @@ def _compare_zone_data(name: str, found: StreamZoneData | None) -> None:
 
 
 def _read(consumer: Consumer) -> Iterator[npt.NDArray[np.void]]:
-    """Yield what the ring holds now, and nothing that comes later."""
+    """Yield the events that the ring holds now, and none that come later."""
     end = consumer.position + consumer.lag
     lost = None
     while consumer.position < end:

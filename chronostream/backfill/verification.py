@@ -46,13 +46,13 @@ def verify(
 ) -> Report:
     """Compare the events of a range with what they must be.
 
-    With the boundary sequencer everything about an event follows from its boundary. With a counting one its sequence
-    follows from the event before; there, a boundary that was passed without using up a number is known to be missed,
-    and one whose number is used up is absent.
+    With the boundary sequencer, everything in an event follows from its boundary. With a counting one, its sequence
+    follows from the event before. There, a boundary without an event was missed if no number was used for it, and is
+    absent otherwise.
 
     Args:
-        records: the events in the order of the stream, an array of `EVENT_DTYPE` of shape ``(n,)`` or any number of
-            such; only one at a time is held.
+        records: the events in the order of the stream: an array of `EVENT_DTYPE`, shape ``(n,)``, or an iterable of
+            such, of which one at a time is held.
         frequencies: of which there must be events.
         start_ns: start of the range, from 1970 on for a boundary sequencer; the first event by default.
         end_ns: end of the range (exclusive); just behind the last event by default.
@@ -60,8 +60,7 @@ def verify(
         sequencer: ``"boundary"``, or ``"counting"``.
         producer_version: the version text that each event must carry; any by default.
         instance_id: the instance that each event must carry; any by default.
-        missed: per frequency, how many boundaries the producer says that it never emitted. As many as that may be
-            without an event.
+        missed: per frequency, how many boundaries the producer counted as missed: so many may be without an event.
         limit: how many faults to describe; all are counted.
     """
     chosen = Frequency.parse_all(frequencies)
@@ -75,7 +74,7 @@ def verify(
     computed = sequencer == "boundary"
     low_ns, high_ns = open_range(start_ns, end_ns)
     if low_ns is not None and computed:
-        calendar.sequence(chosen[0], low_ns)  # It knows where sequences begin.
+        calendar.sequence(chosen[0], low_ns)  # It refuses what lies before 1970.
     texts = {"producer_version": producer_version, "instance_id": instance_id}
     for field, text in texts.items():
         if text is not None:
@@ -83,13 +82,13 @@ def verify(
     verifier = _Verifier(calendar, chosen, (low_ns, high_ns), texts, checked_limit(limit, maxsize), computed=computed)
     for part in (records,) if isinstance(records, np.ndarray) else records:
         verifier.feed(part)
-    # Only now: it may be filled while the records are read.
+    # Last, because `verify_stream` fills it while the records are read.
     allowed = None if missed is None else {Frequency.parse(each): count for each, count in missed.items()}
     return verifier.report(allowed)
 
 
 class _Verifier:
-    """The events of all frequencies in the order of the stream, and what is wrong with them so far."""
+    """Takes in the events of a stream in its order, and collects what is wrong with them."""
 
     def __init__(
         self,
@@ -105,7 +104,7 @@ class _Verifier:
         self._frequencies = frequencies
         self._start_ns, self._end_ns = range_ns
         self._texts = texts
-        # Which words of a record to compare: a text that may be any is left out.
+        # Which words of a record to compare: not those of a text that the caller leaves open.
         self._words = np.repeat([True, *(text is not None for text in texts.values())], [4, 4, 8])
         self._limit = limit
         self._computed = computed  # whether sequences follow from boundaries
@@ -124,7 +123,7 @@ class _Verifier:
             self._take(np.ascontiguousarray(records[start : start + CHUNK]))
 
     def report(self, allowed: Mapping[Frequency, int] | None) -> Report:
-        """Return what was found, where so many boundaries of each frequency may be without an event."""
+        """Return what was found, if `allowed` boundaries of each frequency may be without an event."""
         missed: dict[Frequency, int] = {}
         expected = found = 0
         for frequency, coverage in self._coverages.items():
@@ -149,7 +148,7 @@ class _Verifier:
         )
 
     def _begin(self, first_key: int) -> None:
-        """Begin the range of each frequency at an order key: behind it, or with the event that has it."""
+        """Begin the range of each frequency with the first event at or behind an order key."""
         self._previous_key = self._latest_key = first_key
         for frequency in self._frequencies:
             start_ns = upto_ns(first_key - 1, frequency) + 1
@@ -172,7 +171,7 @@ class _Verifier:
                 self._check_sound(self._coverages[frequency], records.take(sound), ranks[sound])
 
     def _begin_with(self, records: Records) -> None:
-        """Begin with the first event that may be one, if there is any."""
+        """Begin with the first event that is on a boundary of the range, if there is one."""
         for stamp, number in zip(records["timestamp"].tolist(), records["frequency"].tolist(), strict=True):
             inside = (stamp >= 0 or not self._computed) and (self._end_ns is None or stamp < self._end_ns)
             if inside and number in self._frequencies and self._is_boundary(number, stamp):
@@ -219,7 +218,7 @@ class _Verifier:
         self._report(FaultKind.ALTERED, records, altered, describe)
 
     def _differences(self, found: np.void, expected: np.void, consequences: set[str]) -> list[str]:
-        """Return which fields are not what they must be, but for those that only follow from another one."""
+        """Return which fields are not what they must be, without those that follow from another such field."""
         fields = [field for field in EVENT_DTYPE.names or () if self._texts.get(field, "") is not None]
         return [
             f"{each} {found[each]}, expected {expected[each]}"
@@ -240,7 +239,7 @@ class _Verifier:
     def _report(
         self, kind: FaultKind, records: Records, wrong: npt.NDArray[np.bool_], describe: Callable[[int], str]
     ) -> None:
-        """Count the wrong ones, and describe as many of them as there is room for."""
+        """Count the wrong records, and describe them up to the limit."""
         where = np.flatnonzero(wrong)
         room = max(0, self._limit - len(self._faults))
         self._counts[kind] += len(where)
@@ -252,7 +251,7 @@ class _Verifier:
             self._faults.append(Fault(kind, frequency, stamp, stamp, 1, f"event {event_id}{describe(at)}"))
 
     def _judge_gaps(self, gaps: list[Gap], allowed: int | None) -> int:
-        """Report the gaps of a frequency that nothing explains; return how many boundaries are known to be missed."""
+        """Report the gaps of a frequency that are not explained; return how many boundaries were missed."""
         missed, unexplained = 0, list[Gap]()
         for gap in gaps:
             if self._computed or gap.sequences is None:
