@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable
-from datetime import date, datetime
+from datetime import date
 from functools import cached_property, lru_cache
+from operator import attrgetter
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -28,26 +30,21 @@ PERIOD_NS = {
     Frequency.HOUR: 3600 * SECOND_NS,
     Frequency.DAY: DAY_S * SECOND_NS,
 }
-"""How far apart boundaries are, as a rule; in some zones two of them are closer once in a while."""
+"""The usual distance between boundaries; in some zones, a few are closer."""
 
 _COMMON_START_S, _COMMON_END_S = COMMON_SPAN_S
 _EVERYWHERE = {Frequency.SECOND: SECONDS, Frequency.MINUTE: MINUTES}
 # Sequences of hours count minutes: in some zones two hour boundaries fall within one hour of Unix time.
 _NUMBERED_BY_NS = PERIOD_NS | {Frequency.HOUR: 60 * SECOND_NS}
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
+_START_S = attrgetter("start_s")
 
 
 class Calendar:
     """The boundaries of every frequency in one time zone.
 
-    `for_zone` gives the one that all share, so that what is known of a zone is found once. The other methods are for
-    callers that checked their arguments before: a `Frequency` is one that events have, instants are Unix nanoseconds.
-
-    Args:
-        timezone: an IANA name.
-
-    Attributes:
-        timezone: the same.
+    `for_zone` returns a shared one, so that a zone is searched for its periods once. The other methods do not check
+    their arguments: a `Frequency` other than ``UNKNOWN``, and instants in Unix nanoseconds.
     """
 
     def __init__(self, timezone: str) -> None:
@@ -66,20 +63,22 @@ class Calendar:
 
     @cached_property
     def _common(self) -> ZoneRuns:
-        # Found in a tenth of the time that the whole of int64 takes, which few ever ask for.
-        return ZoneRuns(self._zone, *COMMON_SPAN_S)
+        # Found in a tenth of the time that the whole of int64 takes, which few callers need.
+        return self._zone_runs(*COMMON_SPAN_S)
 
     @cached_property
     def _whole(self) -> ZoneRuns:
-        return ZoneRuns(self._zone, *WHOLE_SPAN_S)
+        return self._zone_runs(*WHOLE_SPAN_S)
+
+    def _zone_runs(self, start_s: int, end_s: int) -> ZoneRuns:
+        return ZoneRuns(self._zone, start_s, end_s)
 
     def _span(self, low_s: int, high_s: int) -> ZoneRuns:
         return self._common if low_s >= _COMMON_START_S and high_s <= _COMMON_END_S else self._whole
 
     def _runs(self, frequency: Frequency, low_s: int, high_s: int) -> Runs:
-        """Return the runs that know the boundaries from `low_s` to `high_s` and their neighbours on both sides."""
-        runs = _EVERYWHERE.get(frequency)
-        if runs is not None:
+        """Return the runs that hold the boundaries from `low_s` to `high_s` and their neighbours on both sides."""
+        if (runs := _EVERYWHERE.get(frequency)) is not None:
             return runs
         span = self._span(low_s, high_s)
         return span.hours if frequency is Frequency.HOUR else span.days
@@ -102,11 +101,7 @@ class Calendar:
         return end - first
 
     def between(self, frequency: Frequency, start_ns: int, end_ns: int) -> npt.NDArray[np.int64]:
-        """Return the boundaries ``start_ns <= b < end_ns``: int64, shape ``(n,)``, ascending.
-
-        Raises:
-            InvalidValueError: there are more than `MAX_BOUNDARIES`.
-        """
+        """Return at most `MAX_BOUNDARIES` boundaries ``start_ns <= b < end_ns``: int64, shape ``(n,)``, ascending."""
         runs, first, end = self._numbers(frequency, start_ns, end_ns)
         if end - first > MAX_BOUNDARIES:
             raise InvalidValueError(
@@ -144,19 +139,18 @@ class Calendar:
         return {frequency: count for frequency, count in counts.items() if count > 0}
 
     def sequence(self, frequency: Frequency, boundary_ns: int) -> int:
-        """Return the number of a boundary, which nothing but the boundary decides.
-
-        Raises:
-            InvalidValueError: it lies before 1970.
-        """
+        """Return the number of a boundary from 1970 on, which follows from the boundary alone."""
         if boundary_ns < 0:
             raise _before_1970(boundary_ns)
         if frequency is Frequency.DAY:
-            return datetime.fromtimestamp(boundary_ns // SECOND_NS, self._zone).toordinal()
+            second = boundary_ns // SECOND_NS
+            periods = self._span(second, second).periods
+            offset_s = periods[bisect_right(periods, second, key=_START_S) - 1].offset_s
+            return (second + offset_s) // DAY_S + _EPOCH_DAY
         return boundary_ns // _NUMBERED_BY_NS[frequency]
 
     def sequences(self, frequency: Frequency, stamps: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:
-        """Return the number of each boundary: uint64, of the same shape; errors as for `sequence`."""
+        """Return the number of each boundary, as `sequence` does: uint64, of the same shape."""
         if stamps.size and stamps.min() < 0:
             raise _before_1970(int(stamps.min()))
         if frequency is Frequency.DAY:
@@ -176,7 +170,7 @@ class Calendar:
         return seconds
 
     def _numbers(self, frequency: Frequency, start_ns: int, end_ns: int) -> tuple[Runs, int, int]:
-        """Return the runs of a range with the numbers of its first boundary and of the first one behind its end."""
+        """Return the runs of a range, the number of its first boundary, and that of the first one behind its end."""
         start_s, end_s = -(-start_ns // SECOND_NS), -(-max(start_ns, end_ns) // SECOND_NS)
         runs = self._runs(frequency, start_s, end_s)
         return runs, runs.rank(start_s), runs.rank(end_s)

@@ -26,16 +26,15 @@ _MORE_THAN_ANY_SEQUENCE = 1 << 64
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Boundaries of one frequency, in a row, whose events are absent.
+    """Consecutive boundaries of one frequency whose events are absent.
 
     Attributes:
-        frequency: which one.
         first_ns: the first absent boundary, Unix nanoseconds.
         last_ns: the last one.
         boundaries: how many there are.
-        sequences: of those events that were emitted nevertheless: they were lost on the way, or not read. None are if
-            the stream missed its boundaries, because the machine slept or the producer did not run. None if it
-            cannot be known: at the edge of a window, or in a stream whose sequences are computed from boundaries.
+        sequences: of those events that were emitted nevertheless: they were lost on the way, or not read. Empty if the
+            stream missed its boundaries, because the machine slept or the producer did not run. None if that cannot be
+            known: at the edge of a window, or in a stream whose sequences are computed from boundaries.
     """
 
     frequency: Frequency
@@ -65,17 +64,17 @@ def find_gaps(
     start_ns: Instant | None = None,
     end_ns: Instant | None = None,
 ) -> list[Gap]:
-    """Return what is absent from events that were read: "did I miss one?".
+    """Return which events are absent from those that were read.
 
     Args:
         records: events of one stream in its order, array of `EVENT_DTYPE`, shape ``(n,)``.
         timezone: the stream's IANA time zone.
         frequencies: which ones to look at; those that the records have if None.
-        start_ns: from which boundary on they should be there; from the first that is if None.
-        end_ns: up to which boundary (exclusive) they should be there; to the last that is if None.
+        start_ns: start of the range; the first event if None.
+        end_ns: end of the range (exclusive); just behind the last event if None.
 
     Returns:
-        The gaps, by frequency and in order; an empty list if nothing is absent.
+        The gaps, by frequency and in order.
 
     Raises:
         InvalidValueError: the records are not in order, or one is no boundary of this zone.
@@ -102,7 +101,7 @@ def _find(
     coverage.add(stamps, ranks, sequences)
     gaps = coverage.gaps(int(stamps[-1]) + 1 if high_ns is None else high_ns)
     if len(stamps) and stamps[0] >= 0 and np.array_equal(calendar.sequences(frequency, stamps), sequences):
-        return [replace(gap, sequences=None) for gap in gaps]  # Computed from the boundaries: they say nothing.
+        return [replace(gap, sequences=None) for gap in gaps]  # Computed from boundaries, they show no loss.
     return gaps
 
 
@@ -125,7 +124,7 @@ def _check(
 
 
 class _Hole(NamedTuple):
-    """Boundaries ``start_ns <= b < end_ns`` that have no event so far, and the sequences of the events around them."""
+    """Boundaries ``start_ns <= b < end_ns`` without an event so far, and the sequences of the events around them."""
 
     start_ns: int
     end_ns: int
@@ -134,19 +133,12 @@ class _Hole(NamedTuple):
 
 
 class Coverage:
-    """Which boundaries of one frequency have their event, and which have none.
+    """Which boundaries of one frequency, from `start_ns` on, have their event, and which have none.
 
-    Events may come out of order, and more than once. What lies between two of them costs nothing, however far apart
-    they are.
-
-    Args:
-        calendar: that of the stream's zone.
-        frequency: which one.
-        start_ns: where the boundaries begin, Unix nanoseconds.
-        counted: whether sequences are counted, so that `add` looks whether they fit.
+    Events may come out of order, and more than once. The time between two events costs nothing, however long it is.
+    With `counted`, sequences are counted, and `add` checks whether they fit.
 
     Attributes:
-        frequency: the same.
         found: how many boundaries have their event.
     """
 
@@ -199,14 +191,14 @@ class Coverage:
     ) -> npt.NDArray[np.bool_]:
         """Return which events in order have a sequence that does not fit behind the one before, shape ``(n,)``.
 
-        What fits behind the latest one that did is right, too: then it is the event between them that is wrong.
+        A sequence that fits behind the latest one that fitted is right, too: then the event between them is wrong.
         """
         unfit = np.zeros(len(ranks), np.bool_)
         places = np.flatnonzero(~late)
         rank, sequence = ranks[places], sequences[places]
         known = self._holes[-1].before
         if known is None:
-            before = rank[:1] - 1, sequence[:1] - np.uint64(1)  # Nothing comes before it that it had to fit behind.
+            before = rank[:1] - 1, sequence[:1] - np.uint64(1)  # The first event fits.
         else:
             before = np.array([self._reached]), np.array([known], np.uint64)
         step = np.diff(sequence, prepend=before[1]).view(np.int64)
@@ -241,7 +233,7 @@ class Coverage:
             yield Gap(self.frequency, first_ns, last_ns, count, sequences)
 
     def _advance(self, at: int, stamps: npt.NDArray[np.int64], sequences: npt.NDArray[np.uint64]) -> None:
-        """Let the latest event be the one at a place."""
+        """Make the event at this index the latest one; -1: none."""
         if at >= 0:
             self._holes[-1] = _Hole(int(stamps[at]) + 1, _NO_END_NS, int(sequences[at]), None)
 

@@ -1,7 +1,7 @@
-"""The one order of a stream's events: by boundary, and those that fall together shortest first.
+"""The order of a stream's events: by boundary, and at one boundary the shortest frequency first.
 
-One integer says so, the order key: the boundary in Unix nanoseconds, plus the number of its frequency. Boundaries are
-whole seconds, so the keys of two boundaries never mix.
+The order key is one integer: the boundary in Unix nanoseconds, plus the number of the frequency. Boundaries are whole
+seconds, so the keys of two boundaries never mix.
 """
 
 from __future__ import annotations

@@ -25,8 +25,8 @@ __all__ = ["DAY_S", "MINUTES", "SECONDS", "WHOLE_SPAN_S", "Runs", "ZoneRuns", "d
 
 _HOUR_S, DAY_S = 3600, 86_400
 WHOLE_SPAN_S = INT64_MIN // SECOND_NS, INT64_MAX // SECOND_NS + 1
-# More than the two days between boundaries where a zone repeats a date, and than such a repetition itself: the runs
-# of a span hold the neighbours of each of its instants, and what happened before does not matter to them.
+# More than the two days between boundaries where a zone repeats a date, and than the repetition itself. So the runs of
+# a span hold the neighbours of each of its instants, and earlier changes of the offset do not matter.
 _MARGIN_S = 4 * DAY_S
 
 
@@ -77,7 +77,7 @@ class Runs:
 
 
 class ZoneRuns:
-    """The hours and days of one zone from `start_s` to `end_s`, found when they are first asked for."""
+    """The hours and days of one zone from `start_s` to `end_s`, computed at the first use."""
 
     def __init__(self, zone: ZoneInfo, start_s: int, end_s: int) -> None:
         self._zone = zone
@@ -104,7 +104,7 @@ def hour_runs(periods: list[Period]) -> Iterator[tuple[int, int]]:
     before_s = periods[0].offset_s
     for start, end, offset_s in periods:
         whole = -(-(start + offset_s) // _HOUR_S) * _HOUR_S - offset_s
-        # The hour that the old offset had coming, where the new one puts it: before the start means swallowed.
+        # The next hour of the old offset, placed by the new one; if that is before the start, the gap swallowed it.
         awaited = -(-(start + before_s) // _HOUR_S) * _HOUR_S - offset_s
         if awaited < start < whole:
             yield start, 1

@@ -25,11 +25,11 @@ _MAX_SEQUENCE = (1 << 64) - 1
 
 
 class Sequencer(Protocol):
-    """What the engine needs of a sequencer. Threads may share one."""
+    """What the engine needs of a sequencer; several threads may share one."""
 
     @property
     def kind(self) -> str:
-        """Its name in the stream's description; a takeover by another kind is refused."""
+        """Its name in the stream's description. A sequencer of another kind cannot take the stream over."""
 
     def peek(self, frequency: Frequency, boundary_ns: int) -> int:
         """Return what `assign` would, without using it up, so that a record can be built before its boundary."""

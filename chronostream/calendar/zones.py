@@ -1,7 +1,7 @@
 """Time zones as plain numbers: which UTC offset holds from which instant on, and by which data.
 
-`zoneinfo` answers for one instant at a time and names no transitions; this module finds them, once per zone, by
-asking it. It knows nothing of boundaries and frequencies. Times are integer Unix seconds, offsets seconds east.
+`zoneinfo` gives the offset of one instant, but no list of transitions; this module finds them by probing, once per
+zone. Times are integer Unix seconds, offsets seconds east.
 """
 
 from __future__ import annotations
@@ -41,11 +41,9 @@ __all__ = [
 SAMPLE_S = 3 * 86400
 
 COMMON_SPAN_S = 0, 2_208_988_800
-"""1970 to 2040: what nearly everybody asks for, and what the digest of a zone's data is made of."""
+"""1970 to 2040: what nearly all callers ask for, and what the digest of a zone's data covers."""
 
-_DIGEST_BYTES = 8
-_VERSION_SIZE = 16
-# They are among the zone files, but what they mean moves: a stream of such a zone could be anything.
+# There are files of these names, but their meaning changes.
 _MOVING = {
     "localtime": "it is whatever zone this machine is set to",
     "posixrules": "it is whatever rules this machine has for zones without a name",
@@ -65,13 +63,12 @@ class Period(NamedTuple):
 class ZoneData:
     """The data of one zone, in a form that two hosts can compare.
 
-    A release says little: most releases leave most zones as they are, and the same data comes as fat and as slim
-    files. What counts is which offsets hold when, so that is what the digest is made of.
+    The release will not do: most releases leave most zones as they are. Nor will the bytes of a file, because the same
+    data come as fat and as slim files. So the digest is made of the offsets and their times.
 
     Attributes:
-        timezone: the IANA name.
         digest: equal if and only if the same offsets hold at the same instants, 16 hexadecimal digits.
-        version: the release as the system names it, such as ``2025b``, for people; ``"unknown"`` if it does not.
+        version: the release, such as ``2025b``, for people; ``"unknown"`` if the system does not name it.
     """
 
     timezone: str
@@ -100,12 +97,11 @@ class ZoneData:
 
 @dataclass(frozen=True, slots=True)
 class InstalledData:
-    """Where this machine has zone data, with releases such as ``2025b``; None for what is not there.
+    """Where this machine has zone data, with releases such as ``2025b``; None for what is absent or unknown.
 
     Attributes:
-        system: the system's directory of zone files; those come first.
-        system_release: their release, None if they do not say.
-        package_release: that of the ``tzdata`` package, which is taken where the system has no file.
+        system: the system's directory of zone files, which `zoneinfo` uses first.
+        package_release: that of the ``tzdata`` package, which it uses if the system has no file.
     """
 
     system: Path | None
@@ -120,12 +116,9 @@ class InstalledData:
 
 @renamed(tz="timezone")
 def check_zone(timezone: str) -> str:
-    """Return `timezone` if it is one of `zoneinfo.available_timezones()`, spelt exactly so.
+    """Return `timezone` if it is one of `zoneinfo.available_timezones()`, spelt exactly so; the error suggests others.
 
-    Names whose meaning moves, such as ``"localtime"``, are no zones.
-
-    Raises:
-        InvalidValueError: no such zone; the message names the nearest ones.
+    A name whose meaning changes, such as ``"localtime"``, is no zone.
     """
     if not isinstance(timezone, str):
         raise InvalidTypeError(f"time zone is {type(timezone).__name__}, expected a string such as 'Europe/Berlin'")
@@ -169,17 +162,17 @@ def data_of(timezone: str, periods: Iterable[Period]) -> ZoneData:
     first_s, end_s = COMMON_SPAN_S
     starts = [(max(start_s, first_s), offset_s) for start_s, until_s, offset_s in periods if until_s > first_s]
     text = ";".join(f"{start_s},{offset_s}" for start_s, offset_s in starts if start_s < end_s)
-    digest = hashlib.sha256(text.encode()).hexdigest()[: 2 * _DIGEST_BYTES]
+    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
     return ZoneData(timezone, digest, installed_data(timezone).release or "unknown")
 
 
 def zone_data(timezone: str) -> ZoneData:
     """Return the data of a zone that are on disk now; `Calendar.zone_data` are those that this process uses.
 
-    As long as the zone's file stays the same, this costs no more than to look at that.
+    If the zone's file did not change since the last call, this costs one `stat`.
 
     Raises:
-        InvalidValueError: there are none, or they cannot be read: maybe they are just being replaced.
+        InvalidValueError: there are none, or they cannot be read, maybe because they are just being replaced.
     """
     try:
         directory = _directory(timezone) or _package()
@@ -190,12 +183,12 @@ def zone_data(timezone: str) -> ZoneData:
 
 
 @lru_cache(maxsize=64)
-def _data_on_disk(timezone: str, file: tuple[str, int, int, int]) -> ZoneData:  # noqa: ARG001 - what is new is not known
+def _data_on_disk(timezone: str, file: tuple[str, int, int, int]) -> ZoneData:  # noqa: ARG001 - a changed file is new
     return data_of(timezone, find_periods(zoneinfo.ZoneInfo.no_cache(timezone), *COMMON_SPAN_S))
 
 
 def installed_data(timezone: str = "Europe/Berlin") -> InstalledData:
-    """Return which zone data there is for a zone; `zoneinfo` looks into its path first, then into the package."""
+    """Return which zone data this machine has for a zone."""
     system, package = _directory(timezone), _package()
     return InstalledData(
         system, *(None if directory is None else _release(directory) for directory in (system, package))
@@ -224,5 +217,5 @@ def _release(directory: Path) -> str | None:
         except OSError:
             continue
         if len(words) == 1:
-            return words[0][:_VERSION_SIZE]
+            return words[0][:16]  # as much as fits the stream's state
     return None
