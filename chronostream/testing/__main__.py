@@ -8,8 +8,8 @@ from __future__ import annotations
 import argparse
 import random
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from functools import partial
 from typing import Any, get_args
 
 from rich.console import Console
@@ -46,10 +46,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     else:
         count = seeds or (_SEEDS if seed is None else 1)
         runs = [(first + number, options) for number in range(count)]
+    console = Console(stderr=True)
+    columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn()
     try:
         for seed, plan in runs:
-            with _progress(f"seed {seed}", plan["days"]) as on_progress:
-                summary = simulate(seed, **plan, on_progress=on_progress)
+            days = plan["days"]  # Without the length of a run, or without a terminal, there is no bar.
+            hidden = days is None or not console.is_terminal
+            with Progress(*columns, console=console, transient=True, disable=hidden) as progress:
+                task = progress.add_task(f"seed {seed}", total=days)
+                summary = simulate(seed, **plan, on_progress=partial(progress.advance, task))
             print(_text(summary), flush=True)
     except SimulationError as error:
         print(f"FAILED: {error}", file=sys.stderr)
@@ -90,19 +95,6 @@ def _text(summary: Summary) -> str:
         f"{plan.coalesce}: {events} events in {summary.steps} steps, {sum(summary.deaths.values())} deaths; "
         f"{summary.took_s:.1f} s"
     )
-
-
-@contextmanager
-def _progress(label: str, days: float | None) -> Iterator[Callable[[float], object] | None]:
-    """Show a progress bar on a terminal if the length of the run is known."""
-    console = Console(stderr=True)
-    if days is None or not console.is_terminal:
-        yield None
-        return
-    columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task(label, total=days)
-        yield lambda passed: progress.advance(task, passed)
 
 
 if __name__ == "__main__":

@@ -23,12 +23,9 @@ _DEATHS = tuple(death for death in Death if death is not Death.WHILE_OPENING)
 
 
 class Chaos:
-    """Draws one action after another and applies it to a host.
+    """Draws one action after another from `chance` and applies it to a host.
 
-    Args:
-        host: the simulated host.
-        unit_ns: period of its most frequent events, the scale of all durations.
-        chance: source of all draws.
+    `unit_ns`, the period of its most frequent events, is the scale of all durations.
     """
 
     def __init__(self, host: SimulatedHost, unit_ns: int, chance: random.Random) -> None:

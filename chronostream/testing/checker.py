@@ -1,6 +1,6 @@
 """What must hold whatever happens, checked from outside: by the events, and by what the engine keeps with them.
 
-It knows the rules of docs/time.md, not how anybody keeps them; `chronostream.calendar` is the measure.
+It applies the rules of docs/time.md by itself, with the boundaries of `chronostream.calendar`.
 """
 
 from __future__ import annotations
@@ -42,11 +42,7 @@ class Checker:
         return {frequency: seen.count for frequency, seen in self._seen.items()}
 
     def check(self) -> None:
-        """Check what was emitted since the last time, and what the engine says of itself now.
-
-        Raises:
-            Violation: something is not as it must be.
-        """
+        """Check what was emitted since the last call, and the engine's state now; raise a `Violation`."""
         emitted = self._host.emitted()
         if len(emitted.records):
             self._check_whole(emitted)
@@ -65,7 +61,7 @@ class Checker:
         )
 
     def _check_whole(self, emitted: Emitted) -> None:
-        """Check what has nothing to do with frequencies: punctuality, order, and every byte."""
+        """Check the events of all frequencies together: punctuality, order, and every byte."""
         records = emitted.records
         _check_no_event(records["timestamp"] > emitted.seen_ns, records, "early")
         keys = np.concatenate([[self._last_key], order_keys(records)])
@@ -97,7 +93,7 @@ class Checker:
         seen.count += len(stamps)
 
     def _check_ring(self, emitted: Emitted) -> None:
-        """Check that a consumer finds what was published, across takeovers, as far as the ring reaches."""
+        """Check that a consumer finds what was published, across takeovers, as far as the ring holds it."""
         found = self._host.read()
         expected = emitted.records[max(0, len(emitted.records) - len(found)) :]
         if found.tobytes() != expected.tobytes():
@@ -119,7 +115,9 @@ class Checker:
             self._check_count(known)
             if condition is not Condition.QUARANTINED:
                 self._check_progress(known)
-        self._check_deadline()
+        now_ns = self._host.clock.realtime_ns()
+        if self._host.deadline_ns <= now_ns:
+            raise Violation(f"the engine wants to look again at {self._host.deadline_ns}, and it is {now_ns} already")
         if condition is Condition.QUARANTINED:
             self._check_quarantine()
 
@@ -139,11 +137,6 @@ class Checker:
         if due_ns <= now_ns:
             raise Violation(f"{known.frequency.label} {due_ns} is neither emitted nor missed at {now_ns}")
 
-    def _check_deadline(self) -> None:
-        now_ns = self._host.clock.realtime_ns()
-        if self._host.deadline_ns <= now_ns:
-            raise Violation(f"the engine wants to look again at {self._host.deadline_ns}, and it is {now_ns} already")
-
     def _check_quarantine(self) -> None:
         since_ns = self._host.calm_since_ns
         limit_ns = round(self._host.config.settle_s * SECOND_NS)
@@ -153,7 +146,7 @@ class Checker:
 
 @dataclass(slots=True)
 class _Seen:
-    """What is known of one frequency."""
+    """The events of one frequency so far."""
 
     count: int = 0
     last_sequence: int = 0
@@ -162,11 +155,7 @@ class _Seen:
 
 
 def check_agreement(checkers: Iterable[Checker]) -> None:
-    """Check that hosts give the events of the same boundaries the same identity.
-
-    Raises:
-        Violation: two do not.
-    """
+    """Check that hosts give the events of the same boundaries the same identity; raise a `Violation`."""
     for one, other in combinations(checkers, 2):
         for frequency in one.events:
             stamps, sequences = one.identities(frequency)

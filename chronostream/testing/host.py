@@ -68,8 +68,7 @@ class SimulatedClock(FakeClock):
 class Emitted:
     """Published records, shape ``(n,)``, and for each the Unix nanoseconds at which it became visible.
 
-    Args:
-        parts: the bytes of what was published at once, when that was, and with which calendar.
+    Each of the `parts` is the bytes of one publish, its time, and the calendar of its engine.
     """
 
     def __init__(self, parts: list[tuple[bytes, int, Calendar]]) -> None:
@@ -98,8 +97,8 @@ class SimulatedHost:
 
     Attributes:
         calendar: of the zone data that the host has; an engine that starts takes it.
-        accounts: for each frequency, from which boundary on to count those that passed, and how many of the emitted and
-            missed ones lie before; that begins anew when an engine starts with other zone data.
+        accounts: for each frequency, from which boundary on to count those that passed, and how many were emitted or
+            missed before; that begins anew when an engine starts with other zone data.
         deadline_ns: when the engine is to be stepped next, Unix nanoseconds.
         elapsed_ns: the time that passed, over all boots.
         drift_ppm: by how much the clock is slewed, parts per million.
