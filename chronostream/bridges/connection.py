@@ -43,6 +43,8 @@ _REFUSALS = {
     "certificate required": "expects a certificate of this side: give tls_certificate and tls_key",
     _NO_TLS.lower(): "is not asked in the clear: tls:// or an option about TLS is given",
 }
+# A message or its headers are too large, or JetStream is not enabled for the account or at all.
+_PERMANENT = {10054, 10097, 10039, 10076}
 _USERINFO = re.compile(r"(?<=//)[^/\s]*@")
 _HIDDEN = "***"
 _RECONNECT_WAIT_S = 0.25
@@ -183,6 +185,9 @@ class Connection:
         options: addresses and credentials.
         name: of this client, as the server shows it.
         timeout_s: how long `ready` waits for a server; None for no limit.
+
+    Attributes:
+        answered: whether JetStream ever answered here.
     """
 
     def __init__(self, options: ConnectionOptions, name: str, *, timeout_s: float | None = None) -> None:
@@ -192,6 +197,7 @@ class Connection:
             )
         self.options = options
         self.timeout_s = None if timeout_s is None else checked_seconds("timeout_s", timeout_s)
+        self.answered = False
         self._name = name
         self._client: Client | None = None
         self._troubles = Troubles(_log)
@@ -207,6 +213,24 @@ class Connection:
         """The client of nats-py; call `ready` first."""
         assert self._client is not None, "ready() comes first"
         return self._client
+
+    def transient(self, error: BaseException) -> str:
+        """Return the text of an error after which a later attempt may succeed, without secrets.
+
+        Raises:
+            BridgeError: no later attempt can succeed, unless somebody changes something.
+        """
+        if self._refusal is not None:
+            raise self._refusal
+        text = self.describe(error)
+        lacks_jetstream = (
+            isinstance(error, ServiceUnavailableError)
+            and not error.err_code
+            and not (self.answered or self.options.domain or self.client._server_info.get("jetstream"))  # noqa: SLF001
+        )
+        if lacks_jetstream or (isinstance(error, APIError) and error.err_code in _PERMANENT):
+            raise BridgeError(f"the NATS server at {self.options.label} cannot store or read the events: {text}")
+        return text
 
     def describe(self, error: BaseException) -> str:
         """Return the text of an error, without secrets."""

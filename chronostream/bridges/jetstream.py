@@ -304,6 +304,11 @@ def _check_config(info: StreamInfo, origin: Origin, limits: Limits) -> None:
         "discard": DiscardPolicy.OLD,  # Discarding new messages could leave out an event in the middle.
         **limits.arguments(),
     }
+    if (per_subject := config.max_msgs_per_subject or 0) > 0 and not 0 < (config.max_msgs or 0) <= per_subject:
+        raise StreamMismatchError(
+            f"JetStream stream {config.name} has max_msgs_per_subject {per_subject}, and would drop events between "
+            "others that it keeps: remove that limit, or choose another stream with --stream"
+        )
     for key, value in expected.items():
         if (found := getattr(config, key)) != value:
             raise StreamMismatchError(

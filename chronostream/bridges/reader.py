@@ -127,6 +127,7 @@ class JetStreamReader:
         """
         _, origin = await self._answer(lambda js: find_stream(js, self._stream, self._name))
         self.origin = origin
+        self.connection.answered = True
         return origin
 
     async def end_with_last(self) -> None:
@@ -221,7 +222,7 @@ class JetStreamReader:
 
     def _handle(self, error: BaseException) -> None:
         """Log a new error; raise any error after the connection's timeout."""
-        text = self.connection.describe(error)
+        text = self.connection.transient(error)
         if isinstance(error, NotFoundError):
             text = f"the JetStream stream {self._stream} does not exist"
         timeout_s = self.connection.timeout_s

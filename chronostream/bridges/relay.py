@@ -170,7 +170,7 @@ class Relay:
             except _GapError:
                 await asyncio.sleep(_LOOK_S)
             except TRANSIENT_ERRORS as error:
-                text = self._connection.describe(error)
+                text = self._connection.transient(error)
                 self._backoff.troubles.log("%s: cannot deliver, will retry: %s", self._name, text)
                 self._ensured = False
             else:
@@ -194,6 +194,7 @@ class Relay:
                 js, self._to_stream, origin, self._limits, accept_zone_data=self._accept_zone_data
             )
             # A server before 2.12 has no batches and gets one event after the other.
+            self._connection.answered = True
             self._ensured, self._batch = True, self._batch_limit if info.config.allow_atomic else 1
         stored = self._stored = await self._find_stored(js, origin)
         key = None if stored.position is None else stored.position.key

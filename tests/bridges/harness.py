@@ -60,14 +60,15 @@ def free_port() -> int:
 class Server:
     """A NATS server. After `kill` it can be started again, on the same port and with the same store."""
 
-    def __init__(self, directory: Path, *, config: str = "", name: str = "") -> None:
+    def __init__(self, directory: Path, *, config: str = "", name: str = "", jetstream: bool = True) -> None:
         self.directory = directory
         self.name = name
         self.port = free_port()
         self.url = f"nats://127.0.0.1:{self.port}"
         self._log = directory / "log"
         self._arguments = ["--addr", "127.0.0.1", "--port", str(self.port), "--log", str(self._log)]
-        self._arguments += ["--jetstream", "--store_dir", str(directory / "store")]
+        if jetstream:
+            self._arguments += ["--jetstream", "--store_dir", str(directory / "store")]
         if name:
             self._arguments += ["--name", name]
         if config:

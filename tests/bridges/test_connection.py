@@ -14,8 +14,10 @@ import trustme
 from nats.js.errors import ServiceUnavailableError
 
 from chronostream.bridges.connection import Connection, ConnectionOptions, redact
+from chronostream.bridges.mirror import Mirror
+from chronostream.bridges.relay import Relay
 from chronostream.errors import BridgeError, InvalidTypeError, InvalidValueError
-from tests.bridges.harness import Server, free_port, options_of
+from tests.bridges.harness import Running, Server, deliver, emit, free_port, options_of
 from tests.ring.harness import TIMEOUT_S, wait_until
 
 SECRET = "s3cr3t/of@ours"
@@ -269,6 +271,37 @@ def test_that_no_jetstream_answers_is_said_in_words() -> None:
     connection = Connection(options_of("nats://host"), "test")
     assert connection.describe(ServiceUnavailableError()).startswith("no JetStream answers; check that the server")
     assert connection.describe(TimeoutError()) == "no answer in time"
+
+
+@pytest.mark.parametrize(
+    ("config", "user", "message"),
+    [
+        ("", "", "cannot store or read the events: no JetStream answers"),
+        ("accounts { A: { users: [ { user: me, password: pw } ] } }", "me:pw@", "JetStream not enabled"),
+        (
+            "authorization { users: [ { user: me, password: pw, permissions: { publish: { deny: '$JS.API.>' } } } ] }",
+            "me:pw@",
+            "denies a subject: check the permissions of this user .*for publish",
+        ),
+        (
+            "authorization { users: [ { user: me, password: pw, permissions: { subscribe: { deny: '_INBOX.>' } } } ] }",
+            "me:pw@",
+            "denies a subject: check the permissions of this user .*for subscription",
+        ),
+    ],
+    ids=["no JetStream", "none for the account", "publish denied", "subscribe denied"],
+)
+def test_what_cannot_heal_by_itself_ends_a_bridge_with_one_line(
+    tmp_path: Path, name: str, config: str, user: str, message: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    emit(name, 3)
+    with Server(tmp_path, config=config, jetstream=bool(config)) as server:
+        options = options_of(server.url.replace("//", f"//{user}"))
+        with pytest.raises(BridgeError, match=message):
+            deliver(Relay(name, options))
+        with pytest.raises(BridgeError, match=message):
+            Running(Mirror(name, options)).start().join()
+    assert "will retry" not in caplog.text
 
 
 def test_tls_first_does_not_talk_to_a_server_in_the_clear(url: str) -> None:

@@ -91,6 +91,8 @@ def test_a_stream_made_by_hand_is_taken_and_told_what_it_holds(url: str, name: s
         ({"retention": RetentionPolicy.INTEREST}, "retention interest"),
         ({"discard": DiscardPolicy.NEW}, "discard new, expected old"),
         ({"max_age": 60}, "max_age 60"),
+        ({"max_msgs_per_subject": 5}, "has max_msgs_per_subject 5, and would drop events between others"),
+        ({"max_msgs_per_subject": 5, "max_msgs": 6}, "has max_msgs_per_subject 5"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

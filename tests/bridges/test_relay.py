@@ -16,6 +16,7 @@ from chronostream.bridges.jetstream import End, find_end, stream_for
 from chronostream.bridges.mirror import Mirror
 from chronostream.bridges.relay import Relay
 from chronostream.errors import (
+    BridgeError,
     InvalidNameError,
     InvalidTypeError,
     InvalidValueError,
@@ -185,6 +186,15 @@ def test_what_the_ring_lost_during_an_outage_is_reported_exactly(
 def test_a_server_that_takes_small_batches_gets_small_ones(small_batches: str, name: str) -> None:
     assert fill(small_batches, name, 300).delivered == 300
     assert stored_ids(small_batches, stream_for(name)) == ids_between(1, 301)
+
+
+def test_a_stream_that_takes_no_event_ends_the_relay(url: str, name: str, caplog: pytest.LogCaptureFixture) -> None:
+    config = StreamConfig(name=stream_for(name), subjects=[f"chronostream.{name}.*"], max_msg_size=100)
+    in_jetstream(url, lambda js: js.add_stream(config))
+    emit(name, 3)
+    with pytest.raises(BridgeError, match="cannot store or read the events: message size exceeds maximum allowed"):
+        deliver(Relay(name, options_of(url)))
+    assert "will retry" not in caplog.text
 
 
 def test_a_gap_of_one_relay_is_left_to_the_other(url: str, name: str) -> None:
