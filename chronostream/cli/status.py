@@ -41,7 +41,8 @@ def _lines(stream: StreamStatus) -> list[str]:
     ]
     if stream.error is not None:
         lines.append(f"  state      {stream.error}")
-    if stream.overdue_since_ns is not None and not (stream.freshness and stream.freshness.stale):
+    freshness = stream.freshness
+    if stream.overdue_since_ns is not None and (freshness is None or freshness.checked_ns == stream.overdue_since_ns):
         lines.append(f"  overdue    since {utc_text(stream.overdue_since_ns)}: process {found.pid} hangs")
     if description is not None and stream.engine is not None:
         lines += _engine_lines(description, stream.engine)

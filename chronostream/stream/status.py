@@ -94,7 +94,8 @@ class StreamStatus:
         ring: the ring under it.
         description: what it is; None for a ring of something else, and for events that no engine or mirror writes.
         engine: how its engine is; None if it has none, or one that has not begun.
-        freshness: how fresh it is, as its mirror last wrote; None if it is not a mirror.
+        freshness: how fresh it is; None if it is not a mirror. If the mirror hangs or died, the stream is stale since its
+            last look; if it does not run, it is not connected.
         error: why the state that its producer keeps cannot be read: another version wrote it, or it is damaged.
         overdue_since_ns: since when the next event of a live stream is overdue, Unix nanoseconds: its producer hangs,
             or nothing reaches its mirror. None if no event is overdue.
@@ -164,8 +165,9 @@ def stream_status(name: str, *, any_owner: bool = False) -> StreamStatus:
             overdue_ns = None
             if description.source is not None:
                 freshness = state.freshness()
+                freshness = _judged(state.freshness(), found, realtime_ns)
                 if _had_time(found):
-                    overdue_ns = _mirror_overdue_since_ns(freshness, realtime_ns)
+                    overdue_ns = freshness.stale_since_ns
                 return replace(status, freshness=freshness, overdue_since_ns=overdue_ns)
             checkpoint = state.checkpoint()
             engine = _engine_status(state, description, checkpoint)
@@ -234,8 +236,12 @@ def _overdue_boundary_ns(timezone: str, checkpoint: Checkpoint, realtime_ns: int
     return next_ns if late_ns > _OVERDUE_NS else None
 
 
-def _mirror_overdue_since_ns(freshness: Freshness, realtime_ns: int) -> int | None:
-    """Return since when a mirror lacks an event, or, if it hangs, when it last looked; None if neither."""
-    if freshness.stale_since_ns is not None:
-        return freshness.stale_since_ns
-    return freshness.checked_ns if realtime_ns - freshness.checked_ns > _OVERDUE_NS else None
+def _judged(freshness: Freshness, found: RingStatus, realtime_ns: int) -> Freshness:
+    """Return how fresh a mirrored stream is now, by what its mirror wrote and by when it last looked."""
+    if found.state == "closed":
+        return replace(freshness, connected=False)  # It was stopped on purpose.
+    hangs = _had_time(found) and realtime_ns - freshness.checked_ns > _OVERDUE_NS
+    if found.state == "dead" or hangs:
+        since_ns = freshness.checked_ns if freshness.stale_since_ns is None else freshness.stale_since_ns
+        return replace(freshness, stale_since_ns=since_ns, connected=False)
+    return freshness

@@ -87,6 +87,7 @@ def test_a_mirror_that_was_killed_goes_on_where_its_ring_stands(url: str, name: 
     wait_until(lambda: held(name) == IDS[:102])
     command.end()
     assert inspect(f"{name}-mirror").state == "dead"
+    assert (freshness(name).connected, freshness(name).stale) == (False, True)
     fill_seconds(url, name, 100, 200)
     with subscribe(f"{name}-mirror") as events, Running(mirror(url, name)):
         assert [next(events).id for _ in range(101)] == IDS[102:203]

@@ -334,3 +334,17 @@ def test_an_event_of_a_mirror_is_overdue_while_it_is_stale_or_hangs(
         freshness = replace(FRESH, stale_since_ns=stale_since_ns, checked_ns=checked_ns)
         StateWriter(producer.application).save_freshness(freshness)
         assert stream_status(name).overdue_since_ns == expected
+
+
+def test_what_a_mirror_wrote_holds_only_while_it_goes_on_looking(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with mirrored(name) as producer:
+        for now_ns, checked_ns, expected in [(6 * NS, NS, (None, True)), (6 * NS, NS - 1, (NS - 1, False))]:
+            monkeypatch.setattr("chronostream.stream.status._CLOCK", FakeClock(now_ns))
+            StateWriter(producer.application).save_freshness(replace(FRESH, checked_ns=checked_ns))
+            found = stream_status(name).freshness
+            assert found is not None
+            assert (found.stale_since_ns, found.connected, found.checked_ns) == (*expected, checked_ns)
+        producer.close(unlink=False)
+        found = stream_status(name).freshness
+        assert found is not None
+        assert (found.stale, found.connected) == (False, False)
