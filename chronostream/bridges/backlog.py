@@ -65,9 +65,14 @@ class Backlog:
         )
 
     @property
+    def pending(self) -> int:
+        """How many events are not confirmed."""
+        return self.stream.lag + len(self._kept)
+
+    @property
     def drained(self) -> bool:
         """Whether the stream is closed, and everything that was in it confirmed."""
-        return self.stream.closed and not self.stream.lag and not len(self._kept)
+        return self.stream.closed and not self.pending
 
     def rewind(self, key: int | None, event_id: str | None) -> int:
         """Go on behind the order key of an event that was delivered, by whoever; from the oldest if it is None.

@@ -13,6 +13,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +27,8 @@ from chronostream.bridges.continuity import BoundaryContinuity, Continuity, Coun
 from chronostream.bridges.encoding import Encoding, all_subjects, subject_of
 from chronostream.bridges.jetstream import Limits, Origin, ensure_stream, find_end, last_event, stream_for
 from chronostream.bridges.publisher import MAX_BATCH, Batch, BatchSizeError, ConflictError, Publisher
-from chronostream.bridges.running import Backoff, cancel, first_of
+from chronostream.bridges.relay_metrics import write_metrics
+from chronostream.bridges.running import Backoff, Troubles, cancel, first_of
 from chronostream.calendar.order import key_before, order_key
 from chronostream.errors import InvalidValueError
 from chronostream.event import Frequency, event_ids
@@ -37,6 +39,7 @@ __all__ = ["Loss", "Relay", "RelayReport"]
 _log = logging.getLogger(__name__)
 
 _LOOK_S = 0.25
+_METRICS_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +97,7 @@ class Relay:
         accept_zone_data: continue with this host's zone data if the events in JetStream have other data.
         any_owner: also trust a stream of another user.
         wait_s: how long to wait for the stream to exist.
+        metrics_file: a file that says for Prometheus how the relay fares (docs/distributed.md); written every 5 s.
 
     Attributes:
         report: what the relay has done so far.
@@ -113,6 +117,7 @@ class Relay:
         accept_zone_data: bool = False,
         any_owner: bool = False,
         wait_s: float = 0,
+        metrics_file: Path | None = None,
     ) -> None:
         if encoding not in list(Encoding):
             raise InvalidValueError(f"encoding is {encoding!r}, expected one of {', '.join(Encoding)}")
@@ -136,6 +141,9 @@ class Relay:
         self._stored = _Stored(0, None, None)  # as this relay saw it last
         self._gap: tuple[int, float] | None = None  # order key before the gap; monotonic time when it times out
         self._backoff = Backoff(_log)
+        self._success_ns = 0  # when something was stored last
+        self._metrics_troubles = Troubles(_log)
+        self._metrics_file = None if metrics_file is None else Path(metrics_file)
 
     async def run(self, stop: asyncio.Event) -> RelayReport:
         """Deliver until the stream is closed and all its events are delivered, or until `stop` is set.
@@ -144,16 +152,40 @@ class Relay:
             StreamNotFoundError: the stream does not exist on this host.
             StreamRemovedError: the stream was removed.
             StreamMismatchError: the JetStream stream is for other events.
-            BridgeError: the server refuses access.
+            BridgeError: the server refuses access, or no later attempt can succeed.
         """
         try:
             with ThreadPoolExecutor(1, "chronostream-relay") as self._waiter:
-                await first_of(self._work(), stop.wait())
+                await first_of(self._work(), stop.wait(), self._publish_metrics())
         finally:
+            self._write_metrics()
             if self._backlog is not None:  # Closed only after its waiting thread has ended.
                 self._backlog.close()
             await self._connection.close()
         return self.report
+
+    async def _publish_metrics(self) -> None:
+        while True:
+            self._write_metrics()
+            await asyncio.sleep(_METRICS_S)
+
+    def _write_metrics(self) -> None:
+        if self._metrics_file is None:
+            return
+        try:
+            write_metrics(
+                self._metrics_file,
+                self._name,
+                delivered=self.report.delivered,
+                lost=sum(self.report.lost.values()),
+                pending=0 if self._backlog is None else self._backlog.pending,
+                connected=self._connection.connected,
+                success_ns=self._success_ns,
+            )
+        except OSError as error:  # Delivering is worth more.
+            self._metrics_troubles.log("%s: cannot write its metrics: %s", self._name, error)
+        else:
+            self._metrics_troubles.end()
 
     async def _work(self) -> None:
         self._backlog = await self._open()
@@ -239,6 +271,7 @@ class Relay:
     def _confirm(self, backlog: Backlog, batch: Batch, sequence: int) -> None:
         backlog.confirm(len(batch.records))
         self.report.delivered += len(batch.records)
+        self._success_ns = time.time_ns()
         position = self._stored.position or Position(0)
         self._stored = _Stored(sequence, position.behind(batch.records), str(event_ids(batch.records[-1:])[0]))
 

@@ -254,6 +254,7 @@ _COMMANDS = [
                 former=["--patience"],
             ),
             Option("--accept-zone-data", None, "Accept the zone data of this host from now on."),
+            Option("--metrics-file", _FILE, "File that says how the relay fares, for Prometheus."),
             _WAIT,
             _ANY_OWNER,
             *CONNECTION,

@@ -94,8 +94,8 @@ class StreamStatus:
         ring: the ring under it.
         description: what it is; None for a ring of something else, and for events that no engine or mirror writes.
         engine: how its engine is; None if it has none, or one that has not begun.
-        freshness: how fresh it is; None if it is not a mirror. If the mirror hangs or died, the stream is stale since its
-            last look; if it does not run, it is not connected.
+        freshness: how fresh it is; None if it is not a mirror. If the mirror hangs or died, the stream is stale since
+            its last look; if it does not run, it is not connected.
         error: why the state that its producer keeps cannot be read: another version wrote it, or it is damaged.
         overdue_since_ns: since when the next event of a live stream is overdue, Unix nanoseconds: its producer hangs,
             or nothing reaches its mirror. None if no event is overdue.

@@ -5,11 +5,13 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from nats.js import JetStreamContext
 from nats.js.api import StreamConfig
+from prometheus_client.parser import text_string_to_metric_families
 
 from chronostream import EVENT_DTYPE, Frequency
 from chronostream.bridges.jetstream import End, find_end, stream_for
@@ -195,6 +197,47 @@ def test_a_stream_that_takes_no_event_ends_the_relay(url: str, name: str, caplog
     with pytest.raises(BridgeError, match="cannot store or read the events: message size exceeds maximum allowed"):
         deliver(Relay(name, options_of(url)))
     assert "will retry" not in caplog.text
+
+
+def test_its_metrics_tell_how_it_fares(
+    server: Server, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chronostream.bridges.relay._METRICS_S", 0.05)
+    file = tmp_path / "relay.prom"
+
+    def metrics() -> dict[str, float]:
+        text = file.read_text() if file.exists() else ""
+        return {
+            name: sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+            for name in [sample.name.removeprefix("chronostream_relay_")]
+            if sample.labels == {"stream": stream}
+        }
+
+    stream, before_s = name, time.time()
+    relay = Relay(name, options_of(server.url), metrics_file=file)
+    with Source(name) as source, Running(relay):
+        source.advance(20)
+        wait_until(lambda: metrics().get("delivered_events_total") == 20)
+        wait_until(lambda: metrics()["pending_events"] == 0)
+        found = metrics()
+        assert (found["lost_events_total"], found["connected"]) == (0, 1)
+        assert before_s <= found["last_success_timestamp_seconds"] <= time.time()
+        server.kill()
+        source.advance(5)
+        wait_until(lambda: (metrics()["pending_events"], metrics()["connected"]) == (5, 0))
+        server.start()
+        wait_until(lambda: metrics()["pending_events"] == 0)
+    assert metrics()["delivered_events_total"] == 25
+
+
+def test_metrics_that_cannot_be_written_are_logged_once_and_do_no_harm(
+    url: str, name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    emit(name, 3)
+    assert deliver(Relay(name, options_of(url), metrics_file=tmp_path / "nowhere" / "relay.prom")).delivered == 3
+    assert caplog.text.count("cannot write its metrics") == 1
 
 
 def test_a_gap_of_one_relay_is_left_to_the_other(url: str, name: str) -> None:

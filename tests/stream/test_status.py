@@ -344,7 +344,7 @@ def test_what_a_mirror_wrote_holds_only_while_it_goes_on_looking(name: str, monk
             found = stream_status(name).freshness
             assert found is not None
             assert (found.stale_since_ns, found.connected, found.checked_ns) == (*expected, checked_ns)
-        producer.close(unlink=False)
+        producer.close(remove=False)
         found = stream_status(name).freshness
         assert found is not None
         assert (found.stale, found.connected) == (False, False)
