@@ -34,14 +34,13 @@ _SCHEMES = {"nats", "tls"} | _WEB_SCHEMES
 _SEED = re.compile(rb"SU[A-Z2-7]{56}")
 _CREDENTIALS = re.compile(rb".*BEGIN NATS USER JWT.*\n\s*SU[A-Z2-7]{56}\b.*", re.DOTALL)
 _DOMAIN = re.compile(r"[^\s.*>]+")
-_NO_TLS = "it offers no TLS"
+_NO_TLS = "it offers no tls"
 _REFUSALS = {
     "authorization": "refuses access: check the credentials",
     "permissions violation": "denies a subject: check the permissions of this user",
     "certificate verify failed": "has a certificate that is not trusted: check tls_ca",
-    "certificate_required": "expects a certificate of this side: give tls_certificate and tls_key",
     "certificate required": "expects a certificate of this side: give tls_certificate and tls_key",
-    _NO_TLS.lower(): "is not asked in the clear: tls:// or an option about TLS is given",
+    _NO_TLS: "is not asked in the clear: tls:// or an option about TLS is given",
 }
 # A message or its headers are too large, or JetStream is not enabled for the account or at all.
 _PERMANENT = {10054, 10097, 10039, 10076}
@@ -103,7 +102,7 @@ class ConnectionOptions:
             raise InvalidValueError("servers has no NATS server: give a URL such as nats://localhost:4222")
         for server in self.servers:
             _check_url(server)
-        if len({urlsplit(server).scheme in _WEB_SCHEMES for server in self.servers}) > 1:
+        if self._schemes & _WEB_SCHEMES and not self._schemes <= _WEB_SCHEMES:
             raise InvalidValueError("servers has ws:// or wss:// beside nats:// or tls://: give all by one kind of URL")
         if len({(url.username, url.password) for url in map(urlsplit, self.servers) if url.username}) > 1:
             raise InvalidValueError("servers has different users, expected one that all servers of the cluster know")
@@ -124,9 +123,12 @@ class ConnectionOptions:
     @property
     def needs_tls(self) -> bool:
         """Whether a connection without TLS is out of the question; ``wss`` always has it, and ``ws`` never."""
-        schemes = {urlsplit(server).scheme for server in self.servers}
         asked = self.tls_first or self.tls_ca is not None or self.tls_certificate is not None
-        return not schemes & _WEB_SCHEMES and (asked or "tls" in schemes)
+        return not self._schemes & _WEB_SCHEMES and (asked or "tls" in self._schemes)
+
+    @property
+    def _schemes(self) -> set[str]:
+        return {urlsplit(server).scheme for server in self.servers}
 
     def redact(self, text: object) -> str:
         """Return a text without the secrets of these options."""
@@ -166,7 +168,7 @@ class ConnectionOptions:
                 raise InvalidValueError(f"{file} holds no credentials for NATS, expected {expected}")
 
     def _tls(self) -> ssl.SSLContext | None:
-        if not self.needs_tls and urlsplit(self.servers[0]).scheme != "wss":
+        if not self.needs_tls and "wss" not in self._schemes:
             return None
         try:
             context = ssl.create_default_context(cafile=self.tls_ca)
@@ -298,7 +300,7 @@ class Connection:
         """Log each new error once; have `ready` raise those that a later attempt cannot solve."""
         text = self.describe(error)
         for sign, meaning in _REFUSALS.items():
-            if sign in text.lower():
+            if sign in text.lower().replace("_", " "):
                 self._refusal = BridgeError(f"the NATS server at {self.options.label} {meaning} ({text})")
                 if self._client is None:  # Otherwise a task of nats-py calls this.
                     raise self._refusal

@@ -7,13 +7,13 @@ import logging
 import random
 import re
 import time
-from collections.abc import Coroutine, Iterable
+from collections.abc import Collection, Coroutine
 from typing import Any
 
 __all__ = ["Backoff", "Troubles", "cancel", "first_of"]
 
 _SHORTEST_S, _LONGEST_S = 0.02, 2.0
-_CANCEL_AGAIN_S = 0.5
+_CANCEL_AGAIN_S = 5.0  # Longer than any clean-up takes, which another cancellation would cut off.
 _NUMBER = re.compile(r"\d+")
 
 
@@ -28,21 +28,21 @@ async def first_of(*coroutines: Coroutine[Any, Any, object]) -> None:
         task.result()
 
 
-async def cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:
+async def cancel(tasks: Collection[asyncio.Task[Any]]) -> None:
     """Cancel tasks until they end: `asyncio.wait_for` (before Python 3.12) and nats-py can swallow a cancellation.
+
+    `asyncio.TaskGroup` and `asyncio.timeout` cancel only once, and would then wait for ever.
 
     A caller that is itself cancelled meanwhile waits for its tasks all the same, so that none of them is abandoned.
     """
-    left = {task for task in tasks if not task.done()}
     cancelled: asyncio.CancelledError | None = None
-    while left:
+    while left := [task for task in tasks if not task.done()]:
         for task in left:
             task.cancel()
         try:
             await asyncio.wait(left, timeout=_CANCEL_AGAIN_S)
         except asyncio.CancelledError as error:
             cancelled = error
-        left = {task for task in left if not task.done()}
     await asyncio.gather(*tasks, return_exceptions=True)  # Otherwise asyncio logs errors that nobody retrieved.
     if cancelled is not None:
         raise cancelled

@@ -59,6 +59,24 @@ def test_one_that_is_cancelled_again_while_it_cancels_still_waits_for_its_own(mo
     assert ended == ["stubborn", "outer"]
 
 
+def test_a_clean_up_that_takes_its_time_comes_to_its_end() -> None:
+    ended = []
+
+    async def slow() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0.7)
+            ended.append("inner")
+
+    async def outer() -> None:
+        await first_of(first_of(slow(), asyncio.Event().wait()), asyncio.sleep(0.01))
+        ended.append("outer")
+
+    asyncio.run(asyncio.wait_for(outer(), 20))
+    assert ended == ["inner", "outer"]
+
+
 def test_each_kind_of_trouble_is_logged_once_until_it_ends(caplog: pytest.LogCaptureFixture) -> None:
     troubles = Troubles(logging.getLogger("troubles"))
     for number in range(3):
