@@ -115,13 +115,11 @@ def _reader(
 ) -> JetStreamReader:
     timeout_s = checked_seconds("timeout_s", timeout_s)
     nats = Connection(connection, f"chronostream history {name}", timeout_s=timeout_s)
-    return JetStreamReader(nats, stream_for(name, stream), name, **options)
+    return JetStreamReader(nats, stream_for(name, stream), name, to_end=True, **options)
 
 
 async def _parts(reader: JetStreamReader) -> AsyncGenerator[Part, None]:
     try:
-        await reader.open()
-        await reader.end_with_last()
         async for part in reader.parts():
             yield part
     finally:

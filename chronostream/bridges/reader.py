@@ -11,9 +11,8 @@ import contextlib
 import json
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import TypeVar
 
 import nats.errors
 import numpy as np
@@ -21,7 +20,7 @@ import numpy.typing as npt
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.js import JetStreamContext
-from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, StreamInfo
 from nats.js.errors import NotFoundError
 
 from chronostream._values import SECOND_NS, instant_ns
@@ -36,7 +35,6 @@ from chronostream.event import Event, to_records
 __all__ = ["JetStreamReader", "Part", "Skipped"]
 
 _log = logging.getLogger(__name__)
-_T = TypeVar("_T")
 
 _REQUEST_MESSAGES = 1000
 _EXPIRES_S = 20.0
@@ -84,6 +82,7 @@ class JetStreamReader:
         after: the order key after which the events begin; None for the `newest`, or all.
         newest: without `after`, the number of the newest events to begin with.
         audit: yield the events as they are stored, also those out of order, and look at messages on any subject.
+        to_end: end with the message that is the last one at the start.
 
     Attributes:
         connection: to NATS.
@@ -101,6 +100,7 @@ class JetStreamReader:
         after: int | None = None,
         newest: int | None = None,
         audit: bool = False,
+        to_end: bool = False,
     ) -> None:
         self.connection = connection
         self.origin: Origin | None = None
@@ -110,9 +110,8 @@ class JetStreamReader:
         self._name = name
         self._newest = newest
         self._audit = audit
-        self._subjects = all_subjects(name)
-        if audit:
-            self._subjects = ">"
+        self._to_end = to_end
+        self._subjects = ">" if audit else all_subjects(name)
         self._sequence = 0
         self._zone: str | None = None
         self._backoff = Backoff(_log)
@@ -125,19 +124,15 @@ class JetStreamReader:
             StreamMismatchError: the JetStream stream holds other events.
             BridgeError: the server refuses access, or the connection's timeout expired.
         """
-        _, origin = await self._answer(lambda js: find_stream(js, self._stream, self._name))
-        self.origin = origin
-        self.connection.answered = True
-        return origin
-
-    async def end_with_last(self) -> None:
-        """Make `parts` end with the message that is the last one now.
-
-        Raises:
-            BridgeError: as for `open`.
-        """
-        message = await self._answer(lambda js: last_message(js, self._stream, self._subjects))
-        self.until = 0 if message is None else message.seq
+        while True:
+            try:
+                _, origin = await self._find(await self.connection.ready())
+            except TRANSIENT_ERRORS as error:
+                self._handle(error)
+                await self._backoff.wait()
+            else:
+                self._backoff.reset()
+                return origin
 
     async def parts(self) -> AsyncIterator[Part]:
         """Yield events as they arrive, up to the message `until`.
@@ -167,25 +162,21 @@ class JetStreamReader:
                 await inbox.close()
             await self._backoff.wait()
 
-    async def _answer(self, question: Callable[[JetStreamContext], Awaitable[_T]]) -> _T:
-        """Ask until there is an answer, or the connection's timeout expires."""
-        while True:
-            try:
-                answer = await question(await self.connection.ready())
-            except TRANSIENT_ERRORS as error:
-                self._handle(error)
-            else:
-                self._backoff.reset()
-                return answer
-            await self._backoff.wait()
+    async def _find(self, js: JetStreamContext) -> tuple[StreamInfo, Origin]:
+        info, self.origin = await find_stream(js, self._stream, self._name)
+        self.connection.answered = True
+        return info, self.origin
 
     async def _start(self, js: JetStreamContext) -> int:
         """Return the sequence of the first message to read."""
-        info, self.origin = await find_stream(js, self._stream, self._name)
+        info, _ = await self._find(js)
+        if self._to_end and self.until is None:
+            message = await last_message(js, self._stream, self._subjects)
+            self.until = 0 if message is None else message.seq
         if self.after is not None:
             return await seek(js, self._stream, self._subjects, self.after, hint=self._sequence + 1)
         newest = 0 if self._newest is None else info.state.last_seq - self._newest + 1
-        return max(info.state.first_seq, self._sequence + 1, newest)
+        return max(info.state.first_seq, newest, self._sequence + 1 if self._audit else 1)
 
     def _part(self, messages: list[Msg]) -> Part:
         events: list[Event] = []
