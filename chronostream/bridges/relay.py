@@ -30,7 +30,7 @@ from chronostream.bridges.publisher import MAX_BATCH, Batch, BatchSizeError, Con
 from chronostream.bridges.relay_metrics import write_metrics
 from chronostream.bridges.running import Backoff, Troubles, cancel, first_of
 from chronostream.calendar.order import key_before, order_key
-from chronostream.errors import InvalidValueError
+from chronostream.errors import ChronoStreamError, InvalidValueError
 from chronostream.event import Frequency, event_ids
 from chronostream.stream.events import LOOK_AGAIN_S, look_for_stream
 
@@ -182,7 +182,7 @@ class Relay:
                 connected=self._connection.connected,
                 success_ns=self._success_ns,
             )
-        except OSError as error:  # Delivering is worth more.
+        except (OSError, ChronoStreamError) as error:  # Delivering is worth more.
             self._metrics_troubles.log("%s: cannot write its metrics: %s", self._name, error)
         else:
             self._metrics_troubles.end()
