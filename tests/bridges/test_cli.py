@@ -81,12 +81,14 @@ def test_the_former_flag_of_a_relay_still_works(url: str, name: str, command: Co
     assert command("relay", name, "--to", url, "--patience", "0s")[0] == 0
 
 
-def test_a_relay_can_use_other_names_and_send_records(url: str, name: str, command: Command) -> None:
+def test_a_relay_can_use_other_names_and_send_records(url: str, name: str, command: Command, tmp_path: Path) -> None:
     emit(name, 3)
     arguments = ["--as", f"{name}-other", "--stream", f"stream-{name}", "--encoding", "record", "--max-age", "1h"]
+    arguments += ["--metrics-file", str(tmp_path / "relay.prom")]
     assert command("relay", name, "--to", url, *arguments)[0] == 0
     payloads = [message["payload"] for message in stored(url, f"stream-{name}")]
     assert [len(payload) for payload in payloads] == [EVENT_DTYPE.itemsize] * 3
+    assert f'chronostream_relay_delivered_events_total{{stream="{name}"}} 3\n' in (tmp_path / "relay.prom").read_text()
 
 
 def test_a_mirror_runs_until_it_is_told_to_stop(url: str, name: str, programs: Programs) -> None:

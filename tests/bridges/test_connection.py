@@ -14,10 +14,11 @@ import trustme
 from nats.js.errors import ServiceUnavailableError
 
 from chronostream.bridges.connection import Connection, ConnectionOptions, redact
+from chronostream.bridges.history import fetch, fetch_origin
 from chronostream.bridges.mirror import Mirror
 from chronostream.bridges.relay import Relay
 from chronostream.errors import BridgeError, InvalidTypeError, InvalidValueError
-from tests.bridges.harness import Running, Server, deliver, emit, free_port, options_of
+from tests.bridges.harness import START_NS, Running, S, Server, deliver, emit, free_port, options_of
 from tests.ring.harness import TIMEOUT_S, wait_until
 
 SECRET = "s3cr3t/of@ours"
@@ -265,6 +266,23 @@ def test_a_domain_is_that_of_the_jetstream_that_answers(tmp_path: Path) -> None:
         connect(options_of(url, domain="hub"))
         with pytest.raises(ServiceUnavailableError):
             connect(options_of(url, domain="elsewhere"))
+
+
+def test_events_go_through_a_leaf_node_to_the_domain_of_its_hub_and_back(tmp_path: Path, name: str) -> None:
+    port = free_port()
+    hub_home, leaf_home = tmp_path / "hub", tmp_path / "leaf"
+    for home in (hub_home, leaf_home):
+        home.mkdir()
+    hub = f"jetstream {{ domain: hub }}\nleafnodes {{ listen: '127.0.0.1:{port}' }}"
+    leaf = f"jetstream {{ domain: leaf }}\nleafnodes {{ remotes: [ {{ url: 'nats-leaf://127.0.0.1:{port}' }} ] }}"
+    emit(name, 2000)
+    with Server(hub_home, config=hub) as at_hub, Server(leaf_home, config=leaf) as at_leaf:
+        options = options_of(at_leaf.url, domain="hub")
+        assert deliver(Relay(name, options)).delivered == 2000
+        assert sum(map(len, fetch(options, name))) == 2000
+        assert sum(map(len, fetch(options_of(at_hub.url), name, start_ns=START_NS + 1001 * S))) == 1000
+        with pytest.raises(BridgeError, match="does not exist"):
+            fetch_origin(options_of(at_leaf.url), name)
 
 
 def test_that_no_jetstream_answers_is_said_in_words() -> None:
