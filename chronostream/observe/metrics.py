@@ -60,7 +60,7 @@ class _Families:
     def __init__(self) -> None:
         self.state = _gauge("state", "1 for the state that the stream is in, 0 for the others.", "state")
         self.info = _gauge(
-            "stream_info", "1; the labels tell what the stream is.", "timezone", "sequencer", "instance", "version"
+            "stream_info", "1; the labels tell what the stream is.", "timezone", "sequencer", "instance_id", "version"
         )
         self.generation = _gauge("generation", "How many producers the stream has had.")
         self.started = _gauge("producer_start_time_seconds", "When the last producer began, Unix time.")
@@ -68,7 +68,7 @@ class _Families:
         self.capacity = _gauge("capacity_records", "Records that the ring holds.")
         self.size = _gauge("segment_bytes", "Shared memory that the stream takes.")
         self.condition = _gauge(
-            "condition", "1 for the condition that the scheduler is in, 0 for the others.", "condition"
+            "condition", "1 for the condition of a live stream's scheduler, 0 for the others.", "condition"
         )
         self.situations = _counter(
             "situations", "How often the scheduler met with each kind of situation, in this run.", "kind"
@@ -83,10 +83,12 @@ class _Families:
         )
         self.latest = _gauge("lateness_max_seconds", "The largest lateness of all events.", "frequency")
         self.overdue = _gauge("overdue", "1 while the next event of a live stream is overdue.")
-        self.stale = _gauge("mirror_stale", "1 while an event of a mirrored stream is overdue.")
-        self.connected = _gauge("mirror_connected", "1 while the mirror is connected to JetStream.")
+        self.zones = _gauge("zone_data_differ", "1 while a live stream has other zone data than this host.")
+        self.stale = _gauge("mirror_stale", "1 while an event of a live mirror is overdue.")
+        self.connected = _gauge("mirror_connected", "1 while a live mirror is connected to JetStream.")
         self.skipped = _counter("mirror_skipped_messages", "Messages that were no events, or not in order.")
-        consumer = ("consumer", "pid", "place")
+        # A slot comes again, and a process id does not: as a label it would make new series at each start.
+        consumer = ("consumer", "slot")
         self.lag = _gauge("consumer_lag_records", "Records published that the consumer has not read.", *consumer)
         self.lost = _counter("consumer_lost_records", "Records overwritten before the consumer read them.", *consumer)
 
@@ -105,27 +107,37 @@ class _Families:
         self.records.add_metric([name], ring.head)
         self.capacity.add_metric([name], ring.capacity)
         self.size.add_metric([name], ring.segment_size)
-        if description is not None:
-            self.overdue.add_metric([name], float(stream.overdue_since_ns is not None))
+        if ring.state == "live":
+            self._add_present(stream)
         if stream.engine is not None:
-            for condition in Condition:
-                self.condition.add_metric([name, condition.value], float(condition.value == stream.engine.condition))
             for kind, count in stream.engine.counts.items():
                 self.situations.add_metric([name, kind], count)
             for frequency in stream.engine.frequencies:
                 self._add_frequency(name, frequency, counted=sequencer == "counting")
         if stream.freshness is not None:
-            self.stale.add_metric([name], float(stream.freshness.stale))
-            self.connected.add_metric([name], float(stream.freshness.connected))
             self.skipped.add_metric([name], stream.freshness.skipped)
         for consumer in ring.consumers:
-            labels = [name, consumer.label, str(consumer.pid), str(consumer.slot)]
+            labels = [name, consumer.label, str(consumer.slot)]
             self.lag.add_metric(labels, consumer.lag)
             self.lost.add_metric(labels, consumer.lost)
 
     def add_state(self, name: str, state: str) -> None:
         for each in _STATES:
             self.state.add_metric([name, each], float(each == state))
+
+    def _add_present(self, stream: StreamStatus) -> None:
+        """Add what only holds while the producer lives; without one, it is what the last producer left behind."""
+        name = stream.ring.name
+        if stream.description is not None:
+            self.overdue.add_metric([name], float(stream.overdue_since_ns is not None))
+        if stream.zone_data is not None:
+            self.zones.add_metric([name], float(stream.zone_difference is not None))
+        if stream.engine is not None:
+            for condition in Condition:
+                self.condition.add_metric([name, condition.value], float(condition.value == stream.engine.condition))
+        if stream.freshness is not None:
+            self.stale.add_metric([name], float(stream.freshness.stale))
+            self.connected.add_metric([name], float(stream.freshness.connected))
 
     def _add_frequency(self, name: str, status: FrequencyStatus, *, counted: bool) -> None:
         labels = [name, status.frequency.label]

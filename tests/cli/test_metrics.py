@@ -46,7 +46,7 @@ def test_it_answers_over_http_with_the_streams_of_that_moment(programs: Programs
     assert {sample.labels["frequency"] for sample in events} == {"second", "hour"}
     assert sum(sample.value for sample in events) >= 1
     [reader] = [s for s in found["chronostream_consumer_lag_records"].samples if s.labels["stream"] == name]
-    assert (reader.labels["consumer"], reader.labels["pid"]) == ("chronostream tail", str(tail.pid))
+    assert (reader.labels["consumer"], reader.labels["slot"]) == ("chronostream tail", "0")
     producer.stop(signal.SIGKILL)
     assert f'chronostream_state{{state="dead",stream="{name}"}} 1.0' in fetch(ready[1])
     assert program.stop()[0] == 0

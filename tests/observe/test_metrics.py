@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 
@@ -8,21 +7,17 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import Metric
-from prometheus_client.parser import text_string_to_metric_families
 
 from chronostream.calendar.sequencer import BoundarySequencer
 from chronostream.observe.metrics import StreamCollector
 from chronostream.ring import Consumer, Producer
 from tests.engine_harness import HOUR, NOON_S, NS, SECOND, Run
 from tests.mirror_harness import mirrored
-from tests.ring.harness import ROOT, overwrite
+from tests.observe.prometheus_harness import DOCUMENT, scraped
+from tests.ring.harness import NOBODY, become_user, in_fork, needs_root, overwrite
+from tests.zone_harness import BEIRUT, EARLY, LATE, start_anew, zones_as_before
 
-
-def scraped(*names: str) -> dict[str, Metric]:
-    """Return what Prometheus would read, by the metric's name."""
-    registry = CollectorRegistry()
-    registry.register(StreamCollector(names))
-    return {family.name: family for family in text_string_to_metric_families(generate_latest(registry).decode())}
+STREAM_GROUP = 60_000
 
 
 def values(family: Metric, suffix: str = "", **wanted: str) -> list[float]:
@@ -94,7 +89,7 @@ def test_the_ring_and_the_producer_are_told(run: Run) -> None:
         "stream": run.name,
         "timezone": "Europe/Berlin",
         "sequencer": "counting",
-        "instance": "host",
+        "instance_id": "host",
         "version": "1",
     }
 
@@ -122,6 +117,43 @@ def test_a_scheduler_is_in_one_condition_and_its_situations_are_counted(run: Run
     assert values(found["chronostream_situations"], "_total", kind="step_back") == [1]
 
 
+def test_what_only_a_producer_that_lives_can_be_is_told_of_no_other(run: Run, name: str) -> None:
+    present = {"chronostream_condition", "chronostream_overdue", "chronostream_zone_data_differ"}
+    mirror = {"chronostream_overdue", "chronostream_mirror_stale", "chronostream_mirror_connected"}
+
+    def told(stream: str) -> set[str]:
+        return {family.name for family in scraped(stream).values() if family.samples} & (present | mirror)
+
+    run.after(1)
+    assert told(run.name) == present
+    run.die()
+    assert told(run.name) == set()
+    with mirrored(name) as producer:
+        assert told(name) == mirror
+        producer.close(remove=False)
+        assert told(name) == set()
+
+
+def test_other_zone_data_on_disk_are_told() -> None:
+    with zones_as_before():
+        start_anew(EARLY)
+        with Run(SECOND, timezone=BEIRUT) as run:
+            run.start()
+            run.look()
+            for release, differ in ((EARLY, False), (LATE, True)):
+                start_anew(release)
+                assert values(scraped(run.name)["chronostream_zone_data_differ"], stream=run.name) == [differ]
+
+
+def test_a_consumer_that_restarts_goes_on_with_its_series(name: str) -> None:
+    series = []
+    with Producer.create(name, "<i8", 8):
+        for _ in range(2):
+            with Consumer.attach(name, label="reader"):
+                series.append([sample.labels for sample in scraped(name)["chronostream_consumer_lag_records"].samples])
+    assert series == [[{"stream": name, "consumer": "reader", "slot": "0"}]] * 2
+
+
 def test_each_consumer_has_its_lag_and_its_losses_even_two_of_one_name(name: str) -> None:
     with (
         Producer.create(name, np.dtype([("price", "f8"), ("size", "i8")]), 8) as producer,
@@ -131,10 +163,10 @@ def test_each_consumer_has_its_lag_and_its_losses_even_two_of_one_name(name: str
         producer.publish_many([(1.0, number) for number in range(20)])
         first.read()
         found = scraped(name)
-    told = {"stream": name, "consumer": "reader", "pid": str(os.getpid())}
-    assert values(found["chronostream_consumer_lag_records"], place="0", **told) == [0]
-    assert values(found["chronostream_consumer_lost_records"], "_total", place="0", **told) == [12]
-    assert values(found["chronostream_consumer_lag_records"], place="1", **told) == [20]
+    labels = {"stream": name, "consumer": "reader"}
+    assert values(found["chronostream_consumer_lag_records"], slot="0", **labels) == [0]
+    assert values(found["chronostream_consumer_lost_records"], "_total", slot="0", **labels) == [12]
+    assert values(found["chronostream_consumer_lag_records"], slot="1", **labels) == [20]
     assert values(found["chronostream_events"], "_total") == []  # it carries none
 
 
@@ -171,6 +203,35 @@ def test_a_producer_that_hangs_has_an_overdue_stream(run: Run, monkeypatch: pyte
         assert values(scraped(run.name)["chronostream_overdue"], stream=run.name) == [overdue]
 
 
+@needs_root
+@pytest.mark.parametrize(
+    ("mode", "in_group", "any_owner", "state"),
+    [
+        (0o640, True, True, "live"),
+        (0o640, True, False, "denied"),
+        (0o640, False, True, "denied"),
+        (0o600, True, True, "denied"),
+    ],
+)
+def test_a_user_of_the_streams_group_reads_it_if_told_to_trust_other_users(
+    name: str, mode: int, in_group: bool, any_owner: bool, state: str
+) -> None:
+    def collect() -> None:
+        become_user(NOBODY, STREAM_GROUP if in_group else NOBODY)
+        found = scraped(name, any_owner=any_owner)
+        assert values(found["chronostream_state"], stream=name, state=state) == [1]
+        lost = values(found["chronostream_consumer_lost_records"], "_total", stream=name, consumer="reader", slot="0")
+        assert lost == ([12] if state == "live" else [])
+
+    with (
+        Producer.create(name, "<i8", 8, mode=mode, group=STREAM_GROUP) as producer,
+        Consumer.attach(name, label="reader") as consumer,
+    ):
+        producer.publish_many(np.arange(20))
+        consumer.read()
+        assert in_fork(collect) == 0
+
+
 def test_a_stream_that_is_gone_is_not_told_any_more(run: Run) -> None:
     registry = CollectorRegistry()
     registry.register(StreamCollector([run.name]))
@@ -190,5 +251,5 @@ def test_the_documentation_lists_each_metric_with_its_type_and_its_labels(run: R
             )
             for family in scraped(run.name, name).values()
         }
-    table = re.findall(r"(?m)^\| `(chronostream_\w+)` \| (\w+) \| (.*?) \|", (ROOT / "docs/operating.md").read_text())
+    table = re.findall(r"(?m)^\| `(chronostream_\w+)` \| (\w+) \| (.*?) \|", DOCUMENT.read_text())
     assert {(name, kind, frozenset(re.findall(r"`(\w+)`", labels))) for name, kind, labels in table} == found
