@@ -18,10 +18,11 @@ FRESH = Freshness(checked_ns=1 << 62, stale_since_ns=None, connected=True, seque
 
 
 @contextmanager
-def mirrored(name: str, *, stale: bool = False, connected: bool = True) -> Iterator[Producer]:
+def mirrored(name: str, *, stale: bool = False, connected: bool = True, skipped: int = 3) -> Iterator[Producer]:
     """Have such a stream while the block runs; give its ring."""
     with Producer.create(name, EVENT_DTYPE, 8, application_size=STATE_SIZE) as producer:
         state = StateWriter(producer.application)
         state.describe(DESCRIPTION)
-        state.save_freshness(replace(FRESH, stale_since_ns=1 if stale else None, connected=connected))
+        freshness = replace(FRESH, stale_since_ns=1 if stale else None, connected=connected, skipped=skipped)
+        state.save_freshness(freshness)
         yield producer
