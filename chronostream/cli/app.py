@@ -13,7 +13,7 @@ from chronostream.version import __version__
 
 __all__ = ["CONNECTION", "FROM_NATS", "app"]
 
-_SERVERS = "URL of a NATS server, nats://HOST:PORT; several with commas in between."
+_SERVERS = "URL of a NATS server, nats://HOST:PORT; separate several by commas."
 _URL, _PLAIN_NAME = Type("url"), Type("name")
 _COUNT = click.IntRange(1, (1 << 63) - 1)
 _DIRECTORY, _FILE = click.Path(file_okay=False, path_type=Path), click.Path(dir_okay=False, path_type=Path)
@@ -31,7 +31,7 @@ _JETSTREAM = Option(
     "--stream", Type("stream"), "Name of the JetStream stream.", default_text="CHRONOSTREAM_ and the stream's name"
 )
 FROM_NATS = (
-    Option("--from-nats", _URL, "Take the events from JetStream, by the URL of a NATS server."),
+    Option("--from-nats", _URL, "Take the events from JetStream: the URL of a NATS server."),
     Option("--nats-name", _PLAIN_NAME, "Name of the stream there.", default_text="NAME"),
     _JETSTREAM,
 )
@@ -73,12 +73,12 @@ _COMMANDS = [
         "run",
         """Be the producer of a stream: emit its events until stopped.
 
-        SIGTERM and Ctrl-C stop it. A stream that was stopped before, or whose producer died, is continued where it
-        ended. If the name is live, the exit status is 3. Under systemd it reports that it is ready, and that it is
-        alive.
+        SIGTERM and Ctrl-C stop it. It continues a stream that was stopped before, or whose producer died, where that
+        stream ended. If the name is live, the exit status is 3. Under systemd it reports that it is ready, and that it
+        is alive.
 
         With --config and without a name, it emits all streams of the file, each by a process of its own that ends with
-        this one. If one fails, the others go on, and the exit status is 1 in the end.
+        this one. If one fails, the others continue, and the exit status is 1 in the end.
 
         An option is taken from the command line (--max-step 10m), or else from the environment
         (CHRONOSTREAM_MAX_STEP=10m), or else from the file (max-step = "10m"), or else it has its default.
@@ -89,8 +89,8 @@ _COMMANDS = [
         "tail",
         """Print the events of a stream as they come.
 
-        It ends when the stream is closed, or on Ctrl-C. A stream that is closed already is read to its end. Losses are
-        reported on stderr.
+        It ends when the stream is closed, or on Ctrl-C. It reads a stream that is closed already to its end. It reports
+        losses on stderr.
         """,
         lambda: [
             _NAME,
@@ -111,9 +111,9 @@ _COMMANDS = [
         "list",
         """List all streams of this machine, one line each.
 
-        A stream is live; overdue, if it is live and its next event does not come; closed by its producer, and kept;
-        dead, if its producer died without closing it; broken; or denied to this user. `chronostream status` says why.
-        LOST counts the losses of its present consumers.
+        STATE is live; overdue, if the next event of a live stream is late; closed, if its producer closed and kept it;
+        dead, if its producer died without closing it; broken; or denied to this user. `chronostream status` shows why.
+        LOST counts the losses of the present consumers.
         """,
         lambda: [_FORMAT, _ANY_OWNER],
         "list_",
@@ -136,8 +136,8 @@ _COMMANDS = [
         """Watch all streams live, until q or Ctrl-C.
 
         It shows the rate of each stream, how late its events are, how many boundaries it missed, and the lag and losses
-        of each consumer. The bars under SHAPE are the lateness of all events, from below 1 µs to above 4 s; each bar is
-        four times as late as the one before.
+        of each consumer. The bars under SHAPE are the lateness of all events, from below 1 µs to above 4 s, in steps of
+        a factor of four.
 
         Keys: q ends, space holds the picture, up and down (or k and j) scroll. In a pipe, one picture is printed after
         one interval.
@@ -157,16 +157,15 @@ _COMMANDS = [
         """Record a stream into Parquet files.
 
         It ends when the stream is closed, or on SIGTERM or Ctrl-C. Each file is complete or absent. When it is started
-        again, even after a crash, it continues after the last file, and reports what the ring no longer held. A file is
-        finished when its day is over, when it is old or large enough, when half a ring waits for it, and at the end.
+        again, even after a crash, it continues after the last file, and reports the records that the ring no longer
+        held. It finishes a file when its day is over, when it is old or large enough, when it holds half a ring, and at
+        the end.
         Needs pyarrow: pip install 'chronostream[arrow]'.
         """,
         lambda: [
             _NAME,
             Option("--to directory", _DIRECTORY, "Directory of the files; made if it does not exist.", required=True),
-            Option(
-                "--every every_s", DURATION, "The longest time that records wait for their file, such as 10m.", "1h"
-            ),
+            Option("--every every_s", DURATION, "Finish a file after this time at the latest, such as 10m.", "1h"),
             Option("--max-size max_bytes", SIZE, "About how large a file gets, such as 64MB or 64MiB."),
             Option(
                 "--daily/--no-daily",
@@ -192,9 +191,9 @@ _COMMANDS = [
         "replay",
         """Publish the events of a past range into a new stream.
 
-        They are, to the last bit, those that `chronostream run --sequencer boundary` would have emitted, and that
-        command can continue the stream where the range ends. It does not wait for consumers. With --from-nats the
-        events come from JetStream instead of being computed, and --from and --to may be left out.
+        They are, bit for bit, the events that `chronostream run --sequencer boundary` would have emitted. That command
+        can continue the stream where the range ends. Replay does not wait for consumers. With --from-nats the events
+        come from JetStream instead of being computed, and --from and --to may be left out.
         """,
         lambda: [
             Argument("name", _PLAIN_NAME, "Name of the new stream."),
@@ -211,16 +210,16 @@ _COMMANDS = [
         "verify",
         """Compare a stream with the events that it must have.
 
-        It looks at what the ring, or JetStream, holds. Absent, foreign, duplicate, altered and misplaced events are
-        faults, and so are messages in JetStream that are no events: each is printed, and the exit status is 1. Of
-        counted sequences it checks that they follow each other, and that absent ones were counted as missed.
+        It reads all events in the ring, or in JetStream. Absent, foreign, duplicate, altered and misplaced events are
+        faults, and so are messages in JetStream that are no events: it prints each, and the exit status is 1. It checks
+        that counted sequences follow each other, and that absent ones were counted as missed.
         """,
         lambda: [
             _NAME,
             *_RANGE,
             *(stream_option(field, default_text="the stream's") for field in ("frequencies", "timezone", "sequencer")),
             Option("--allow-missed", None, "Accept as many absent events as the producer counted as missed."),
-            Option("--limit", click.IntRange(0, (1 << 63) - 1), "Most faults to print; all are counted.", "1000"),
+            Option("--limit", click.IntRange(0, (1 << 63) - 1), "How many faults to print; all are counted.", "1000"),
             _FORMAT,
             _ANY_OWNER,
             *FROM_NATS,
@@ -231,8 +230,8 @@ _COMMANDS = [
         "relay",
         """Deliver the events of a stream to NATS JetStream, each once.
 
-        It begins where JetStream ends, and goes on until the stream is closed, or until SIGTERM or Ctrl-C. If it could
-        not deliver all events, the exit status is 1.
+        It continues after the last event in JetStream, until the stream is closed, or until SIGTERM or Ctrl-C. If it
+        could not deliver all events, the exit status is 1.
         """,
         lambda: [
             _NAME,
@@ -244,12 +243,12 @@ _COMMANDS = [
             ),
             Option("--replicas", _COUNT, "Servers that hold each event.", default_text="1"),
             Option("--max-age max_age_s", DURATION, "How long JetStream holds an event, such as 7d."),
-            Option("--max-messages", _COUNT, "Most events that it holds."),
-            Option("--max-bytes", SIZE, "Most bytes that they take, such as 1GB."),
+            Option("--max-messages", _COUNT, "Largest number of events in JetStream."),
+            Option("--max-bytes", SIZE, "Largest size of these events, such as 1GB."),
             Option(
                 "--gap-timeout gap_timeout_s",
                 DURATION,
-                "How long another relay has to fill a gap of this one.",
+                "How long to wait for another relay to fill a gap.",
                 "5s",
                 former=["--patience"],
             ),
@@ -286,15 +285,15 @@ _COMMANDS = [
     ),
     Command(
         "metrics",
-        """Answer Prometheus at /metrics until SIGTERM or Ctrl-C.
+        """Serve metrics to Prometheus until SIGTERM or Ctrl-C.
 
-        Each scrape reports all streams of this machine: events, missed boundaries, lateness, state, and the lag and
-        losses of consumers. A broken stream does not fail it. Needs prometheus-client: pip install
+        Each scrape of /metrics reports all streams of this machine: events, missed boundaries, lateness, state, and the
+        lag and losses of consumers. A broken stream does not fail it. Needs prometheus-client: pip install
         'chronostream[metrics]'.
         """,
         lambda: [
-            Option("--port", click.IntRange(0, 65535), "TCP port to answer on; 0 for any that is free.", "9464"),
-            Option("--address", Type("address"), "Address to answer on; 0.0.0.0 for all of this machine.", "127.0.0.1"),
+            Option("--port", click.IntRange(0, 65535), "TCP port; 0 for any free one.", "9464"),
+            Option("--address", Type("address"), "Address to listen on; 0.0.0.0 for all of this machine.", "127.0.0.1"),
             _ANY_OWNER,
         ],
     ),
@@ -302,11 +301,11 @@ _COMMANDS = [
         "doctor",
         """Check whether this machine is fit for exact time.
 
-        It checks the core in use, the kernel, shared memory, the clock and how to wait for it, permissions, the zone
-        data and the streams of this machine, and it tries a stream of its own.
+        It checks the core in use, the kernel, shared memory, the clock and its timers, permissions, the zone data and
+        the streams of this machine, and it runs a short stream of its own.
 
-        Each finding has a verdict and, unless all is well, advice. If one is bad, streams do not work, and the exit
-        status is 1.
+        Each finding has a verdict and, unless all is well, advice. A bad finding means that streams do not work; the
+        exit status is then 1.
         """,
         lambda: [_FORMAT],
     ),
