@@ -9,13 +9,11 @@ import pytest
 
 from chronostream import ring
 from chronostream.backfill import FaultKind, expected, replay, verify_stream
-from chronostream.clock import FakeClock
 from chronostream.errors import InvalidValueError, LayoutMismatchError, LostError, StreamNotFoundError
 from chronostream.event import EVENT_DTYPE, Frequency
-from chronostream.producer.engine import Engine
-from chronostream.stream.config import StreamConfig
 from chronostream.stream.description import Description
 from chronostream.stream.state import STATE_SIZE, StateWriter
+from chronostream.testing import Feed
 from tests.ring.harness import overwrite
 
 _NS = 1_000_000_000
@@ -24,48 +22,39 @@ _ALL = ("second", "minute", "hour", "day")
 
 
 @pytest.fixture
-def engine(name: str, request: pytest.FixtureRequest) -> Iterator[tuple[Engine, FakeClock]]:
-    """A live engine a nanosecond before the start; its sequencer is the fixture's parameter."""
-    clock = FakeClock(_START_NS - 1)
-    config = StreamConfig(name=name, frequencies=("second", "minute"), capacity=256, sequencer=request.param)
-    with Engine(config, clock=clock) as engine:
-        engine.step()
-        yield engine, clock
+def feed(name: str, request: pytest.FixtureRequest) -> Iterator[Feed]:
+    """A live stream that begins a nanosecond before the start; its sequencer is the fixture's parameter."""
+    frequencies = ("second", "minute")
+    with Feed(name, frequencies=frequencies, start=_START_NS - 1, capacity=256, sequencer=request.param) as feed:
+        yield feed
 
 
-def _run(engine: Engine, clock: FakeClock, seconds: int) -> None:
-    for _ in range(seconds):
-        clock.advance(_NS)
-        engine.step()
-
-
-@pytest.mark.parametrize("engine", ["boundary", "counting"], indirect=True)
-def test_a_live_stream_that_missed_nothing_is_ok(engine: tuple[Engine, FakeClock]) -> None:
-    _run(*engine, 400)
-    report = verify_stream(engine[0].config.name)
+@pytest.mark.parametrize("feed", ["boundary", "counting"], indirect=True)
+def test_a_live_stream_that_missed_nothing_is_ok(feed: Feed) -> None:
+    feed.advance(400)
+    report = verify_stream(feed.name)
     assert report.ok
     assert report.found == report.expected == 256
 
 
-@pytest.mark.parametrize("engine", ["boundary"], indirect=True)
-def test_what_a_boundary_stream_missed_is_absent_unless_allowed(engine: tuple[Engine, FakeClock]) -> None:
-    _run(*engine, 10)
-    engine[1].advance(5 * _NS)
-    _run(*engine, 3)
-    name = engine[0].config.name
-    (fault,) = verify_stream(name).faults
+@pytest.mark.parametrize("feed", ["boundary"], indirect=True)
+def test_what_a_boundary_stream_missed_is_absent_unless_allowed(feed: Feed) -> None:
+    feed.advance(10)
+    feed.suspend(6)
+    feed.advance(2)
+    (fault,) = verify_stream(feed.name).faults
     assert (fault.kind, fault.count, fault.first_ns) == (FaultKind.ABSENT, 5, _START_NS + 11 * _NS)
-    report = verify_stream(name, allow_missed=True)
+    report = verify_stream(feed.name, allow_missed=True)
     assert report.ok
     assert report.missed[Frequency.SECOND] == 5
 
 
-@pytest.mark.parametrize("engine", ["counting"], indirect=True)
-def test_what_a_counting_stream_missed_must_be_counted(engine: tuple[Engine, FakeClock]) -> None:
-    _run(*engine, 10)
-    engine[1].advance(5 * _NS)
-    _run(*engine, 3)
-    report = verify_stream(engine[0].config.name)
+@pytest.mark.parametrize("feed", ["counting"], indirect=True)
+def test_what_a_counting_stream_missed_must_be_counted(feed: Feed) -> None:
+    feed.advance(10)
+    feed.suspend(6)
+    feed.advance(2)
+    report = verify_stream(feed.name)
     assert report.ok
     assert report.missed[Frequency.SECOND] == 5
 

@@ -16,7 +16,6 @@ import pytest
 
 import chronostream as cs
 from chronostream.boundaries import boundaries
-from chronostream.clock import FakeClock
 from chronostream.errors import (
     ClosedError,
     InvalidNameError,
@@ -31,6 +30,7 @@ from chronostream.event import build_events
 from chronostream.recorder import RecordedFile, Recorder, recorded_files
 from chronostream.recorder.files import UnfinishedFile
 from chronostream.ring import Producer, inspect
+from chronostream.testing import Feed
 from tests.mirror_harness import mirrored
 from tests.recorder.harness import record, recorded, wait_for_files
 from tests.ring.harness import path_of
@@ -202,13 +202,9 @@ def test_the_recorder_is_among_the_consumers_while_it_runs(name: str, tmp_path: 
 
 
 def test_the_metadata_says_where_the_records_come_from(name: str, tmp_path: Path) -> None:
-    clock = FakeClock(NOON_NS + 1)
-    config = cs.StreamConfig(
-        name=name, frequencies=("second",), timezone="Asia/Tokyo", capacity=64, instance_id="me", producer_version="2.0"
-    )
-    with cs.Engine(config, clock=clock) as engine, recorded(name, tmp_path) as recorder:
-        clock.advance(NS)
-        engine.step()
+    options = {"timezone": "Asia/Tokyo", "instance_id": "me", "producer_version": "2.0"}
+    with Feed(name, **options) as feed, recorded(name, tmp_path) as recorder:
+        feed.advance(1)
     metadata = recorder.report.files[0].metadata()
     assert (metadata.stream, metadata.first, metadata.last, metadata.generation) == (name, 0, 0, 1)
     assert (metadata.timezone, metadata.instance_id, metadata.producer_version) == ("Asia/Tokyo", "me", "2.0")
@@ -216,12 +212,11 @@ def test_the_metadata_says_where_the_records_come_from(name: str, tmp_path: Path
 
 @pytest.mark.parametrize(("timezone", "cuts"), [("UTC", [0, 12]), ("America/New_York", [0, 17])])
 def test_a_day_of_the_streams_zone_begins_a_file(name: str, tmp_path: Path, timezone: str, cuts: list[int]) -> None:
-    clock = FakeClock(NOON_NS - 1)
-    config = cs.StreamConfig(name=name, frequencies=("hour",), timezone=timezone, capacity=64)
-    with cs.Engine(config, clock=clock) as engine, recorded(name, tmp_path) as recorder:
-        for _ in range(20):
-            clock.advance(3600 * NS)
-            engine.step()
+    with (
+        Feed(name, frequencies=("hour",), start=NOON_NS - 1, timezone=timezone) as feed,
+        recorded(name, tmp_path) as recorder,
+    ):
+        feed.advance(20 * 3600)
     assert [file.first for file in recorder.report.files] == cuts
     assert [file.date for file in recorder.report.files] == ["2023-11-14", "2023-11-15"]
 

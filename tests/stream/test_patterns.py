@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 import chronostream as cs
-from chronostream.clock import FakeClock
 from chronostream.errors import (
     InvalidTypeError,
     InvalidValueError,
@@ -19,6 +18,7 @@ from chronostream.errors import (
 )
 from chronostream.ring import Consumer, Producer, inspect
 from chronostream.stream.patterns import LatestStream, every, history
+from chronostream.testing import Feed
 from tests.mirror_harness import mirrored
 from tests.ring.harness import path_of
 from tests.streams import NOON_NS, NS, event_ring, seconds, sequences
@@ -26,18 +26,10 @@ from tests.streams import NOON_NS, NS, event_ring, seconds, sequences
 MINUTE = cs.Frequency.MINUTE
 
 
-def engine(name: str, *frequencies: str) -> tuple[FakeClock, cs.Engine]:
-    clock = FakeClock(NOON_NS + 1)
-    return clock, cs.Engine(cs.StreamConfig(name=name, frequencies=frequencies, capacity=256), clock=clock)
-
-
 def test_every_gives_the_events_of_its_frequency_until_the_stream_ends(name: str) -> None:
-    clock, running = engine(name, "second", "minute")
-    with every("minute", name) as minutes:
-        for _ in range(180):
-            clock.advance(NS)
-            running.step()
-        running.close()
+    with Feed(name, frequencies=("second", "minute"), start=NOON_NS) as feed, every("minute", name) as minutes:
+        feed.advance(180)
+        feed.stop()
         assert [(event.frequency, event.timestamp) for event in minutes] == [
             (MINUTE, NOON_NS + minute * 60 * NS) for minute in (1, 2, 3)
         ]
@@ -70,8 +62,7 @@ def test_a_loop_that_is_late_can_have_the_latest_only(name: str) -> None:
 
 
 def test_a_frequency_that_the_stream_does_not_emit_is_refused_at_once(name: str) -> None:
-    _, running = engine(name, "second", "hour")
-    with running:
+    with Feed(name, frequencies=("second", "hour")):
         with pytest.raises(StreamMismatchError, match="emits second, hour, requested was minute"):
             every("minute", name)
         assert inspect(name).consumers == ()
