@@ -12,7 +12,7 @@ from typing import Any, Self
 from chronostream import ring
 from chronostream._values import Instant, checked_duration_ns, instant_ns, instant_text
 from chronostream.clock import FakeClock
-from chronostream.errors import StreamExistsError, StreamNotFoundError
+from chronostream.errors import ClosedError, StreamExistsError, StreamNotFoundError
 from chronostream.event import Event, Frequency, to_events
 from chronostream.producer.engine import Engine
 from chronostream.stream.config import StreamConfig
@@ -58,6 +58,7 @@ class Feed:
                 f"stream {self.name!r} exists, and a feed is deleted in the end: use another name, or remove the "
                 f"stream first (`chronostream remove {self.name}`)"
             )
+        self._closed = False
         self._start()
 
     def advance(self, seconds: float) -> list[Event]:
@@ -93,23 +94,30 @@ class Feed:
         self._end()
 
     def restart(self) -> list[Event]:
-        """Have another producer take the stream over, and look what is due; one that still works is stopped first."""
+        """Have another producer take the stream over, and look what is due; one that still works is stopped first.
+
+        Raises:
+            ClosedError: the feed was closed.
+        """
+        if self._closed:
+            raise ClosedError(f"the feed {self.name!r} was closed: make another one")
         self.stop()
         self._start()
         return to_events(self._reader.read())
 
     def close(self) -> None:
         """Close the stream and delete it. Twice is fine."""
+        if self._closed:
+            return  # By now, a stream of this name is another one.
+        self._closed = True
         self.stop()
         with suppress(StreamNotFoundError):
             ring.remove(self.name)
 
     def __enter__(self) -> Self:
-        """Return this feed, which is closed at the end of the block."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close."""
         self.close()
 
     def __repr__(self) -> str:

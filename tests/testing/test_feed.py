@@ -7,7 +7,7 @@ import pytest
 
 from chronostream import ring
 from chronostream.clock import Stop, Wake
-from chronostream.errors import InvalidTypeError, InvalidValueError, StreamExistsError
+from chronostream.errors import ClosedError, InvalidTypeError, InvalidValueError, StreamExistsError
 from chronostream.event import Event, to_events
 from chronostream.producer.engine import Engine
 from chronostream.ring import inspect
@@ -88,7 +88,6 @@ def test_a_producer_that_works_is_stopped_before_another_one_starts(feed: Feed) 
 def test_it_is_gone_at_the_end(feed: Feed) -> None:
     with Feed() as other:
         assert {feed.name, other.name} <= set(ring.list_names())
-    other.close()
     assert other.name not in ring.list_names()
     feed.crash()
     feed.close()
@@ -103,6 +102,15 @@ def test_a_stream_that_is_removed_when_it_stops_is_a_new_one_afterwards(name: st
         feed.restart()
         assert [event.sequence for event in feed.advance(1)] == [1]
     assert name not in ring.list_names()
+
+
+def test_a_feed_that_was_closed_deletes_no_other_stream_and_does_not_come_back(name: str) -> None:
+    with Feed(name) as feed:
+        feed.close()
+        Engine(StreamConfig(name=name)).close()
+        with pytest.raises(ClosedError, match=f"the feed '{name}' was closed"):
+            feed.restart()
+    assert inspect(name).state == "closed"
 
 
 def test_a_stream_that_exists_is_neither_taken_over_nor_deleted(name: str) -> None:
