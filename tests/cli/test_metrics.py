@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import re
 import signal
 import socket
@@ -11,8 +12,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from chronostream.cli import main
+from chronostream.ring import Producer
 from tests.process_harness import Programs
-from tests.ring.harness import TIMEOUT_S
+from tests.ring.harness import NOBODY, TIMEOUT_S, needs_root, path_of
 
 BLIND = """
 import sys
@@ -51,6 +53,18 @@ def test_it_answers_over_http_with_the_streams_of_that_moment(programs: Programs
     assert f'chronostream_state{{state="dead",stream="{name}"}} 1.0' in fetch(ready[1])
     assert program.stop()[0] == 0
     assert program.err.rest().endswith(" INFO stopped\n")
+
+
+@needs_root
+@pytest.mark.parametrize(("options", "state"), [((), "denied"), (("--any-owner",), "live")])
+def test_a_stream_of_another_user_is_read_only_if_told_so(
+    programs: Programs, name: str, options: tuple[str, ...], state: str
+) -> None:
+    with Producer.create(name, "<i8", 8):
+        os.chown(path_of(name), NOBODY, NOBODY)
+        program = programs.chronostream("metrics", "--port", "0", *options)
+        url = program.err.line().rpartition(" ")[2]
+        assert f'chronostream_state{{state="{state}",stream="{name}"}} 1.0' in fetch(url)
 
 
 def test_a_sign_of_life_looks_at_no_stream_and_nothing_else_is_there(programs: Programs) -> None:

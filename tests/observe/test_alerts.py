@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from chronostream.ring import Consumer, Producer
-from tests.engine_harness import HOUR_S, SECOND, Run
+from tests.engine_harness import HOUR_S, NS, SECOND, Run
 from tests.mirror_harness import mirrored
 from tests.observe.prometheus_harness import (
     ALERTS,
@@ -44,14 +44,14 @@ class Stage:
         self._series: dict[str, list[str]] = {}
         self._scrapes = 0
 
-    def look(self) -> None:
-        """Let minutes pass in which each scrape finds what there is now."""
+    def look(self, scrapes: int = PER_PHASE) -> None:
+        """Have so many scrapes find what there is now, by default those of six minutes."""
         for family in scraped(self.run.name, self.name).values():
             for sample in family.samples:
                 labels = ",".join(f"{label}={json.dumps(value)}" for label, value in sample.labels.items())
                 values = self._series.setdefault(f"{sample.name}{{{labels}}}", ["_"] * self._scrapes)
-                values += [repr(sample.value)] * PER_PHASE
-        self._scrapes += PER_PHASE
+                values += [repr(sample.value)] * scrapes
+        self._scrapes += scrapes
         for values in self._series.values():
             absent = self._scrapes - len(values)
             values.extend(["stale", *["_"] * (absent - 1)] if absent else [])
@@ -210,10 +210,25 @@ def a_clock_is_set_back(stage: Stage) -> str:
     return stage.run.name
 
 
+def it_is_stopped_for_a_while(stage: Stage) -> str:
+    stage.run.after(1)
+    stage.look()
+    stage.run.stop()
+    stage.look()
+    stage.run.clock.advance(10 * NS)
+    stage.run.restart()
+    stage.look()
+    return stage.run.name
+
+
 @needs_prometheus
 @pytest.mark.parametrize(
     ("trouble", "alert"),
-    [(a_mirror_lacks_events, "ChronoStreamOverdue"), (a_clock_is_set_back, "ChronoStreamClockDoubted")],
+    [
+        (a_mirror_lacks_events, "ChronoStreamOverdue"),
+        (a_clock_is_set_back, "ChronoStreamClockDoubted"),
+        (it_is_stopped_for_a_while, "ChronoStreamMissedBoundaries"),
+    ],
 )
 def test_an_alert_fires_for_each_kind_of_what_it_says(
     stage: Stage, trouble: Callable[[Stage], str], alert: str, tmp_path: Path
@@ -256,12 +271,29 @@ def it_is_removed(stage: Stage) -> None:
     stage.look()
 
 
-def it_dies_and_is_taken_over_at_once(stage: Stage) -> None:
+def it_dies_and_is_taken_over_within_a_minute(stage: Stage) -> None:
     stage.look()
     stage.run.die()
+    stage.look(scrapes=3)
     stage.run.start()
     stage.run.look()
     stage.look()
+
+
+def it_is_overdue_for_a_moment_after_a_suspend(stage: Stage) -> None:
+    stage.run.restart(coalesce="all")
+    stage.look()
+    stage.run.hang(7, stage.monkeypatch)
+    assert overdue(stage.run.name) == 1
+    stage.look(scrapes=1)
+    stage.run.look()
+    assert overdue(stage.run.name) == 0
+    stage.look()
+
+
+def overdue(name: str) -> float:
+    [sample] = scraped(name)["chronostream_overdue"].samples
+    return sample.value
 
 
 def the_clock_is_a_little_behind(stage: Stage) -> None:
@@ -299,7 +331,8 @@ def a_consumer_that_lost_records_before_is_followed_by_another(stage: Stage) -> 
         it_is_closed_on_purpose,
         it_is_closed_while_its_clock_is_in_doubt,
         it_is_removed,
-        it_dies_and_is_taken_over_at_once,
+        it_dies_and_is_taken_over_within_a_minute,
+        it_is_overdue_for_a_moment_after_a_suspend,
         the_clock_is_a_little_behind,
         a_mirror_is_closed_without_a_connection,
         a_consumer_that_lost_records_before_is_followed_by_another,
