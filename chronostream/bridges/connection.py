@@ -110,6 +110,8 @@ class ConnectionOptions:
             raise InvalidTypeError(f"domain is {type(self.domain).__name__}, expected the name of a JetStream domain")
         if self.domain is not None and not _DOMAIN.fullmatch(self.domain):
             raise InvalidValueError(f"domain is {self.domain!r}, expected the name of a JetStream domain, such as hub")
+        if "ws" in self._schemes and self._asks_for_tls:
+            raise InvalidValueError("ws:// has no TLS, but an option about TLS is given: use wss://")
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise InvalidValueError("only one of tls_certificate and tls_key is given: give both, or neither")
         self._check_credentials()
@@ -122,9 +124,12 @@ class ConnectionOptions:
 
     @property
     def needs_tls(self) -> bool:
-        """Whether a connection without TLS is out of the question; ``wss`` always has it, and ``ws`` never."""
-        asked = self.tls_first or self.tls_ca is not None or self.tls_certificate is not None
-        return not self._schemes & _WEB_SCHEMES and (asked or "tls" in self._schemes)
+        """Whether the server must turn TLS on; ``wss`` begins with it, and ``ws`` never has it."""
+        return not self._schemes & _WEB_SCHEMES and (self._asks_for_tls or "tls" in self._schemes)
+
+    @property
+    def _asks_for_tls(self) -> bool:
+        return self.tls_first or self.tls_ca is not None or self.tls_certificate is not None
 
     @property
     def _schemes(self) -> set[str]:
@@ -238,7 +243,7 @@ class Connection:
         """Return the text of an error, without secrets."""
         if isinstance(error, TimeoutError):
             return "no answer in time"
-        text = error.description if isinstance(error, APIError) else self.options.redact(error)
+        text = self.options.redact(error.description or "" if isinstance(error, APIError) else error)
         if isinstance(error, ServiceUnavailableError) and not text:
             return "no JetStream answers; check that the server has it, and this account and domain too"
         return text or type(error).__name__

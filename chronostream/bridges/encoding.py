@@ -96,7 +96,7 @@ def _prefix(name: str) -> str:
 def _from_json(payload: bytes) -> Event:
     try:
         fields: Any = json.loads(payload)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidValueError(f"its payload is not JSON: {error}") from None
     if not isinstance(fields, dict) or fields.keys() != _FIELDS:
         raise InvalidValueError(f"its payload is not an object with exactly the fields {', '.join(Event.__slots__)}")

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
+import nats.errors
 from nats.js import JetStreamContext
 from nats.js.api import DiscardPolicy, RawStreamMsg, RetentionPolicy, StorageType, StreamConfig, StreamInfo
 from nats.js.errors import APIError, BadRequestError, NotFoundError, ServerError
@@ -230,14 +231,19 @@ async def find_end(js: JetStreamContext, stream: str, subjects: str) -> End:
         BridgeError: the last message is not an event.
     """
     # StreamState of nats-py leaves out last_ts.
-    info = await js._api_request(f"{js._prefix}.STREAM.INFO.{stream}", timeout=js._timeout)  # noqa: SLF001
-    sequence = int(info["state"]["last_seq"])
+    request = f"{js._prefix}.STREAM.INFO.{stream}"  # noqa: SLF001
+    info = await js._api_request(request, b'{"deleted_details": true}', timeout=js._timeout)  # noqa: SLF001
+    state = info["state"]
+    sequence = int(state["last_seq"])
     message = await last_message(js, stream, subjects)
     held = 0 if message is None else message.seq or 0
-    stored = datetime.fromisoformat(info["state"]["last_ts"])  # It cuts the nanoseconds off.
-    gone_ns = instant_ns("last_ts", stored) if held < sequence else None
-    # The message may be newer than the state.
-    return End(max(sequence, held), None if message is None else _event(message), gone_ns)
+    last = None if message is None else _event(message)
+    if held >= sequence:
+        return End(held, last, None)  # The message may be newer than the state.
+    if state["messages"] and sequence not in (state.get("deleted") or ()):
+        raise nats.errors.Error(f"message {sequence} of {stream} is not there yet")  # A new leader may lag behind.
+    stored = datetime.fromisoformat(state["last_ts"])  # It cuts the nanoseconds off.
+    return End(sequence, last, instant_ns("last_ts", stored))
 
 
 async def last_event(js: JetStreamContext, stream: str, subject: str) -> Event | None:

@@ -85,6 +85,7 @@ def test_what_is_no_url_of_a_server_is_refused(server: str) -> None:
         ({"credentials": __file__}, InvalidValueError, "no credentials for NATS, expected a JWT and the seed"),
         ({"servers": ("nats://a", "ws://b")}, InvalidValueError, "give all by one kind of URL"),
         ({"servers": ("nats://me:pw@a", "nats://you:pw@b")}, InvalidValueError, "servers has different users"),
+        ({"servers": ("ws://a",), "tls_first": True}, InvalidValueError, "ws:// has no TLS"),
         ({"domain": "a.b"}, InvalidValueError, "domain is 'a.b'"),
         ({"domain": 5}, InvalidTypeError, "domain is int"),
     ],

@@ -83,7 +83,7 @@ def test_json_that_contradicts_itself_is_no_event(change: dict[str, Any]) -> Non
         decode("chronostream.clock.second", headers_of("json"), json.dumps(FIELDS | change).encode())
 
 
-@pytest.mark.parametrize("payload", [b"", b"[]", b"{", b"\xff", b"{}", b"1"])
+@pytest.mark.parametrize("payload", [b"", b"[]", b"{", b"\xff", b"{}", b"1", pytest.param(b"[" * 100_000, id="deep")])
 def test_a_payload_that_is_no_such_json_is_no_event(payload: bytes) -> None:
     with pytest.raises(BridgeError, match="is not an event"):
         decode("chronostream.clock.second", headers_of("json"), payload)
