@@ -3,6 +3,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import nats.errors
 import pytest
 from nats.js import JetStreamContext
 from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig, StreamInfo
@@ -178,6 +179,12 @@ def test_each_event_is_found_by_its_order_with_and_without_a_hint(url: str, name
         assert await seek(js, stream, subjects, order_key(events[49])) in (50, 51, 52)  # 50 and 51 are gone
 
     in_jetstream(url, check)
+
+
+def test_a_last_message_that_is_not_found_is_gone_only_if_jetstream_says_so(url: str, held: str) -> None:
+    # The last message of all is not on this subject, as if a new leader of a cluster did not have it yet.
+    with pytest.raises(nats.errors.Error, match=f"message {len(HELD)} of {stream_for(held)} is not there yet"):
+        in_jetstream(url, lambda js: find_end(js, stream_for(held), f"chronostream.{held}.second"))
 
 
 def test_in_an_empty_stream_the_first_message_will_have_the_place(url: str, name: str) -> None:
