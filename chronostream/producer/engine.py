@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
@@ -46,15 +45,6 @@ _LONGEST_WAIT_S = 5.0
 # How often to look whether the zone data on disk changed, and how long before the next boundary: a look may take 0.1 s.
 _LOOK_EVERY_NS, _LOOK_AWAY_NS = 3600 * SECOND_NS, SECOND_NS // 2
 _NOTHING = np.empty(0, EVENT_DTYPE)
-
-
-@dataclass(frozen=True, slots=True)
-class _Batch:
-    """What to publish: boundaries, their sequences, and both as records of `EVENT_DTYPE`."""
-
-    ticks: tuple[Tick, ...]
-    sequences: list[int]
-    records: npt.NDArray[np.void]
 
 
 class Engine:
@@ -102,7 +92,7 @@ class Engine:
             )
         self._sequencer = sequencer
         self._calendar = Calendar.for_zone(config.timezone)
-        self._prepared: _Batch | None = None
+        self._prepared: npt.NDArray[np.void] | None = None  # the records of the next deadline
         self._published_at: tuple[int, int, int] | None = None  # both clocks before it, and the wall clock behind
         self._saved: Checkpoint | None = None
         self._closed = False
@@ -161,7 +151,7 @@ class Engine:
     def step(self) -> int:
         """Publish what is due now, and build what comes next; return when to look again, in Unix nanoseconds.
 
-        `run` calls this. A test that moves a `FakeClock` without threads calls it, too.
+        `run` calls this. A test that moves a `FakeClock` without threads may call it, too.
         """
         if self._closed:
             raise ClosedError(f"the engine of stream {self.config.name!r} was closed: make another one")
@@ -170,7 +160,7 @@ class Engine:
         if self._prepared is not None and self._published_at is not None:
             realtime_ns, boottime_ns, visible_ns = self._published_at
             self._count(self._prepared, visible_ns)
-            for tick in self._prepared.ticks:
+            for tick in self._scheduler.upcoming():
                 self._sequencer.assign(tick.frequency, tick.boundary_ns)
             step = self._scheduler.step(realtime_ns, boottime_ns)
         else:
@@ -223,7 +213,7 @@ class Engine:
         ticks = self._scheduler.upcoming()
         # More than a ring of them needs checkpoints in between, so `_emit_ticks` publishes those.
         fits = 0 < len(ticks) <= self._ring.capacity
-        self._prepared = self._batch(ticks, self._sequencer.peek) if fits else None
+        self._prepared = self._build(ticks, self._sequencer.peek) if fits else None
 
     def _publish_when_due(self) -> None:
         """Publish what was prepared, once, if it is due; otherwise publish nothing, by the same calls.
@@ -234,7 +224,7 @@ class Engine:
             return
         readings = self._clock.both_ns()
         due = self._scheduler.is_ordinary(*readings) and self._published_at is None
-        self._ring.publish_many(self._prepared.records if due else _NOTHING)
+        self._ring.publish_many(self._prepared if due else _NOTHING)
         if due:
             self._published_at = (*readings, self._clock.realtime_ns())
 
@@ -251,22 +241,25 @@ class Engine:
                 for tick in ticks[start - self._ring.capacity : start]:
                     state = state.with_published(tick.frequency, tick.boundary_ns, self._calendar)
                 self._save(state, self._saved.boot_id)
-            batch = self._batch(ticks[start : start + self._ring.capacity], self._sequencer.assign)
-            self._ring.publish_many(batch.records)
-            self._count(batch, self._clock.realtime_ns())
+            records = self._build(ticks[start : start + self._ring.capacity], self._sequencer.assign)
+            self._ring.publish_many(records)
+            self._count(records, self._clock.realtime_ns())
 
-    def _batch(self, ticks: tuple[Tick, ...], number: Callable[[Frequency, int], int]) -> _Batch:
+    def _build(self, ticks: tuple[Tick, ...], number: Callable[[Frequency, int], int]) -> npt.NDArray[np.void]:
+        """Return the records of boundaries, which `number` numbers."""
         stamps = np.array([tick.boundary_ns for tick in ticks], np.int64)
         sequences = [number(tick.frequency, tick.boundary_ns) for tick in ticks]
         texts = self.config.producer_version, self.config.instance_id
         frequencies = [tick.frequency for tick in ticks]
-        records = build_mixed_events(frequencies, stamps, np.array(sequences, np.uint64), *texts)
-        return _Batch(ticks, sequences, records)
+        return build_mixed_events(frequencies, stamps, np.array(sequences, np.uint64), *texts)
 
-    def _count(self, batch: _Batch, visible_ns: int) -> None:
-        for tick, sequence in zip(batch.ticks, batch.sequences, strict=True):
-            self._published[tick.frequency] = Published(sequence, tick.boundary_ns)
-            self._state.count_lateness(tick.frequency, visible_ns - tick.boundary_ns)
+    def _count(self, records: npt.NDArray[np.void], visible_ns: int) -> None:
+        """Take into account what was published, and when it became visible."""
+        columns = (records[field].tolist() for field in ("frequency", "sequence", "timestamp"))
+        for number, sequence, boundary_ns in zip(*columns, strict=True):
+            frequency = Frequency(number)
+            self._published[frequency] = Published(sequence, boundary_ns)
+            self._state.count_lateness(frequency, visible_ns - boundary_ns)
 
     def _save(self, state: SchedulerState, boot_id: bytes) -> None:
         """Save a state whose clock readings are of the boot `boot_id`: before the first step, an earlier one."""
