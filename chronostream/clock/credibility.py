@@ -23,12 +23,7 @@ _library = ctypes.CDLL(None)
 
 @dataclass(frozen=True, slots=True)
 class ClockSync:
-    """What the kernel knows about the clock's error.
-
-    Attributes:
-        synchronised: whether a time service adjusts the clock.
-        largest_error_s: the maximum error in seconds.
-    """
+    """Whether a time service adjusts the clock, and how wrong it may be, as the kernel knows."""
 
     synchronised: bool
     largest_error_s: float
@@ -49,10 +44,7 @@ class _TimeX(ctypes.Structure):
 
 
 def clock_sync() -> ClockSync | None:
-    """Ask the kernel whether a time service adjusts the clock (`adjtimex(2)`); this changes nothing.
-
-    Returns None where the system does not say, as in some sandboxes.
-    """
+    """Ask the kernel for the state of the clock (`adjtimex(2)`); None where it does not say, as in some sandboxes."""
     answer = _TimeX()
     state = _library.adjtimex(ctypes.byref(answer))
     if state < 0:

@@ -41,11 +41,7 @@ class Stop:
         return self._set
 
     def fileno(self) -> int:
-        """Return the descriptor that is readable once the flag is set, for `select` or `poll`.
-
-        Raises:
-            ClosedError: the flag was closed.
-        """
+        """Return the descriptor that is readable once the flag is set, for `select` or `poll`."""
         if not self._descriptors.alive:
             raise ClosedError("this Stop was closed, and a wait needs an open one: make a new Stop")
         return self._read_fd
@@ -53,11 +49,8 @@ class Stop:
     def wakeup_fileno(self) -> int:
         """Return the descriptor for `signal.set_wakeup_fd`: a byte in it ends every wait, as the flag does.
 
-        Python runs a handler in the main thread, when that comes back from its wait; a signal that came to another
-        thread, or in the instant before the wait, does not end it. The handler must set the flag.
-
-        Raises:
-            ClosedError: the flag was closed.
+        Python runs a handler in the main thread, after a wait there. Without this descriptor, a signal that comes to
+        another thread, or just before the wait, does not end it. The handler must set the flag.
         """
         self.fileno()
         return self._write_fd

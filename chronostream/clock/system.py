@@ -58,11 +58,7 @@ class SystemClock:
     Usable from any thread. It owns one timer: a concurrent second wait, or one in a forked child, sleeps in slices
     instead. Close it after use, or use it as a context manager; garbage collection closes it too.
 
-    Args:
-        strategy: how to sleep; None takes ``"timerfd"`` where it works and ``"sleep"`` elsewhere.
-
-    Raises:
-        InvalidValueError: the strategy is unknown, or this system has no timerfd.
+    Without a `strategy` it takes ``"timerfd"`` where that works, and ``"sleep"`` elsewhere.
     """
 
     def __init__(self, strategy: Strategy | None = None) -> None:
@@ -132,7 +128,7 @@ class SystemClock:
         return doubt(trust, realtime_ns)
 
     def wait(self, deadline_ns: int, stop: StopFlag, *, while_spinning: Callable[[], object] | None = None) -> Wake:
-        """Wait until the wall clock reads `deadline_ns`, the clock is set, or `stop` is: see `Clock.wait`.
+        """Wait as `Clock.wait` does.
 
         A `Stop` ends the wait at once, any other flag within 0.25 s. With the timer, setting the clock between two
         waits ends the second one.

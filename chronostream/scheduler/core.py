@@ -39,19 +39,15 @@ class Scheduler:
         frequencies: one or more of `Frequency`, as such, by name or by number; repetitions do not matter.
         timezone: the IANA time zone of hours and days.
         coalesce: which of several boundaries that passed at once is emitted; the others are missed.
-        catch_up_window_s: how far back ``"all"`` emits them. The most recent is emitted however old it is, as it
-            would be had it passed alone.
+        catch_up_window_s: how far back ``"all"`` emits them. The most recent one is always emitted, however old it is.
         max_step_s: how far the clock may go forward, beyond what the boot clock confirms, and be believed at once.
         max_hold_s: how long a hold may last before the condition says ``HELD``.
         settle_s: how long a clock that went further must stay there until it is believed.
         state: where an earlier run ended; None starts a new stream, whose floor is the time of the first step without
             a doubt.
         same_boot: whether `state` is of this boot. If not, nothing confirms how much time passed since.
-        barred_ns: for a frequency, up to which boundary above its floor none may be emitted: once it passed it is
-            missed. That is so where the zone data changed, and the stream has used the boundary's sequence already.
-
-    Raises:
-        InvalidValueError: `state` is of other frequencies.
+        barred_ns: per frequency, up to which boundary above its floor none may be emitted: it is missed when it passes,
+            because the zone data changed and the stream has used its sequence already.
     """
 
     def __init__(
@@ -99,9 +95,6 @@ class Scheduler:
             boottime_ns: the clock that nobody can set, read at the same instant. It never goes back.
             doubt: why the wall clock may be wrong, for the log. With a doubt, a new stream does not begin, and a
                 quarantine does not settle.
-
-        Raises:
-            InvalidValueError: the next boundary is outside int64.
         """
         realtime_ns = checked_ns("realtime_ns", realtime_ns)
         boottime_ns = checked_ns("boottime_ns", boottime_ns)
@@ -133,7 +126,7 @@ class Scheduler:
 
     def is_ordinary(self, realtime_ns: int, boottime_ns: int) -> bool:
         """Return whether a step at these readings will give exactly what `upcoming` says."""
-        # Evaluated even when it is too early: asking ahead of time keeps this path warm for when it matters.
+        # Evaluated even when it is too early: that keeps caches and branch predictors warm.
         believed = self._trust.believes(realtime_ns, boottime_ns) and not self._trust.quarantined
         return believed and self._deadline_ns <= realtime_ns < self._deadline_ns + SECOND_NS
 
@@ -144,11 +137,7 @@ class Scheduler:
 
     @property
     def state(self) -> SchedulerState:
-        """The state to continue from after a restart.
-
-        Raises:
-            ChronoStreamError: a new stream has none before its first step without a doubt.
-        """
+        """The state to continue from after a restart; an error if a new stream has not begun yet."""
         if not self._timers:
             if self._restored is None:
                 raise ChronoStreamError("a new stream has no state before its first step: call step() first")
@@ -243,7 +232,7 @@ class _Timer:
         """Return which of the boundaries up to `now_ns` to emit, and how many others are missed."""
         first_ns, barred = self.next_ns, self.barred
         self._move_to(first_ns)
-        if self.next_ns > now_ns and not barred:  # Nearly always: the rest is for what is rare, and takes longer.
+        if self.next_ns > now_ns and not barred:  # Nearly always, and much faster than the rest.
             return [first_ns], 0
         last_ns = self._calendar.last(self.frequency, now_ns)
         self._move_to(last_ns)

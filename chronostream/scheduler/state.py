@@ -17,7 +17,6 @@ class FrequencyState:
     """How far one frequency got.
 
     Attributes:
-        frequency: which one.
         floor_ns: every boundary up to here was emitted or missed; Unix nanoseconds.
         missed: how many were missed.
     """
@@ -42,7 +41,7 @@ class SchedulerState:
     Attributes:
         realtime_ns: what the wall clock read at `boottime_ns`, as far as it was trusted; Unix nanoseconds.
         boottime_ns: the clock that nobody can set, at that instant. It compares only under the same boot.
-        frequencies: one entry for each, the shortest first.
+        frequencies: the shortest first.
     """
 
     realtime_ns: int
@@ -54,9 +53,6 @@ class SchedulerState:
 
         A boundary of any frequency that comes before it and lies above its floor counts as missed: to emit it now would
         be to go backwards. Nothing changes if the published boundary is not above its own floor.
-
-        Raises:
-            InvalidValueError: the state has no such frequency.
         """
         if all(known.frequency != frequency for known in self.frequencies):
             raise InvalidValueError(f"no {frequency.label} in this state: it was made for other frequencies")
@@ -69,11 +65,7 @@ class SchedulerState:
     def behind(self, key: int, calendar: Calendar) -> SchedulerState:
         """Return the state in which every boundary that comes before a published event was emitted or missed.
 
-        With the zone data that the stream has had so far, this is the same state. With other data, a boundary may lie
-        above the floor of its frequency, and yet before an event that another frequency has published: it is missed.
-
-        Args:
-            key: the event's order key.
-            calendar: of the data that are in use now.
+        With the zone data that the stream has had so far, this is the same state. With those of `calendar`, a boundary
+        may lie above the floor of its frequency, and yet before the event with this order key: it is missed.
         """
         return replace(self, frequencies=tuple(known.behind(key, calendar) for known in self.frequencies))

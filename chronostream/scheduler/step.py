@@ -13,12 +13,7 @@ __all__ = ["Condition", "Notice", "NoticeKind", "SchedulerStatus", "Step", "Tick
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """One boundary to emit now.
-
-    Attributes:
-        frequency: which kind of boundary.
-        boundary_ns: the boundary itself in Unix nanoseconds, however late it is emitted.
-    """
+    """One boundary to emit now, in Unix nanoseconds, however late it is emitted."""
 
     frequency: Frequency
     boundary_ns: int
@@ -85,13 +80,13 @@ class Condition(Enum):
     HOLDING = "holding"
     """The clock is before the floor."""
     HELD = "held"
-    """The clock is before the floor for longer than `max_hold_s`: somebody should look at it."""
+    """The clock is before the floor for longer than `max_hold_s`: a person should look at it."""
     QUARANTINED = "quarantined"
     """The clock is far ahead, or a new stream's clock is in doubt: it is not believed yet."""
 
     @property
     def advice(self) -> str:
-        """What to do; empty if nothing is."""
+        """What to do; empty if there is nothing to do."""
         return _ADVICE.get(self, "")
 
 
@@ -103,10 +98,9 @@ _ADVICE = {
 
 @dataclass(frozen=True, slots=True)
 class SchedulerStatus:
-    """The condition of a scheduler, and what it noticed since it was made.
+    """The condition of a scheduler, and what it noticed.
 
     Attributes:
-        condition: the condition now.
         missed: boundaries never emitted, per frequency, in the life of the stream.
         counts: how often each kind of notice occurred in this run.
     """

@@ -18,11 +18,10 @@ _SLACK_NS, _SLACK_DIVISOR = 50_000_000, 8
 
 
 class Trust:
-    """The offset that is believed, and how long another one has to stay to be believed as well.
+    """The offset between the clocks that is believed.
 
-    Args:
-        max_step_ns: how far ahead of the believed offset is believed at once.
-        settle_ns: how long one beyond that must stay.
+    An offset ahead of it by at most `max_step_ns` is believed at once, one further ahead when it stayed for
+    `settle_ns`.
     """
 
     def __init__(self, max_step_ns: int, settle_ns: int) -> None:
@@ -37,7 +36,7 @@ class Trust:
             self._trusted_ns = self._offset_ns = state.realtime_ns - state.boottime_ns
             self._boottime_ns = state.boottime_ns
         else:
-            # As though no time had passed since, for none is confirmed; nor was the clock seen to be set.
+            # As though no time had passed since, because none is confirmed; and no step of the clock is reported.
             self._trusted_ns = state.realtime_ns - boottime_ns
             self._offset_ns = realtime_ns - boottime_ns
             self._boottime_ns = boottime_ns
@@ -53,7 +52,7 @@ class Trust:
         if self._settles_at_ns is None:
             return None
         remaining_ns = self._settles_at_ns - self._boottime_ns
-        return remaining_ns if remaining_ns > 0 else SECOND_NS  # With a doubt, staying is not enough.
+        return remaining_ns if remaining_ns > 0 else SECOND_NS  # With a doubt, the clock does not settle.
 
     def reference(self) -> tuple[int, int]:
         """Return what the wall clock should read at the last judgement, and what the boot clock read."""
@@ -70,7 +69,7 @@ class Trust:
         return notices
 
     def judge(self, realtime_ns: int, boottime_ns: int, floor_ns: int, doubt: str) -> list[Notice]:
-        """Take readings of both clocks into account and return what they show; `quarantined` is the verdict.
+        """Take readings of both clocks into account and return the notices; `quarantined` is the verdict.
 
         With a `doubt`, which says why the wall clock may be wrong, a quarantine does not end by settling.
         """

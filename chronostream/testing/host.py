@@ -87,20 +87,16 @@ class Emitted:
 
 
 class SimulatedHost:
-    """A host that runs one stream.
+    """A host that runs one stream, from `start_ns` on; `chance` draws boot ids and the exact points of death.
 
-    Args:
-        config: the stream.
-        start_ns: the first reading of the clock, Unix nanoseconds.
-        chance: source of boot ids and of the exact points of death.
-        off_ns: how wrong the clock is at first; unless 0, it is in doubt until `begin`.
+    At first its clock is wrong by `off_ns`; unless that is 0, the clock is in doubt until `begin`.
 
     Attributes:
         calendar: of the zone data that the host has; an engine that starts takes it.
         accounts: for each frequency, from which boundary on to count those that passed, and how many were emitted or
             missed before; that begins anew when an engine starts with other zone data.
         deadline_ns: when the engine is to be stepped next, Unix nanoseconds.
-        elapsed_ns: the time that passed, over all boots.
+        elapsed_ns: the time that passed over all boots.
         drift_ppm: by how much the clock is slewed, parts per million.
         calm_since_ns: `boottime_ns` of the first step since the clock was last set; None before that step.
         steps: the number of steps of all engines.
