@@ -206,14 +206,10 @@ class StateReader:
         description, newest = self.description(), self._newest()
         if description is None or newest is None:
             return None
-        lanes = newest["lanes"].tolist()
-        floors: list[FrequencyState] = []
-        published: dict[Frequency, Published] = {}
-        for frequency in description.frequencies:
-            floor_ns, missed, sequence, last_ns = lanes[frequency - 1]
-            floors.append(FrequencyState(frequency, floor_ns, missed))
-            published[frequency] = Published(sequence, last_ns)
-        scheduler = SchedulerState(int(newest["realtime_ns"]), int(newest["boottime_ns"]), tuple(floors))
+        lanes = {frequency: newest["lanes"][frequency - 1].tolist() for frequency in description.frequencies}
+        floors = tuple(FrequencyState(frequency, *lane[:2]) for frequency, lane in lanes.items())
+        published = {frequency: Published(*lane[2:]) for frequency, lane in lanes.items()}
+        scheduler = SchedulerState(int(newest["realtime_ns"]), int(newest["boottime_ns"]), floors)
         return Checkpoint(int(newest["position"]), newest["boot_id"].tobytes(), scheduler, published)
 
     def condition(self) -> tuple[Condition, dict[NoticeKind, int]]:
@@ -235,11 +231,11 @@ class StateReader:
         if description.source is not None:
             found = ZoneData.parse(description.source.zone_data)
             return None if found is None else StreamZoneData(found)
-        rows = [row for _ in range(_ATTEMPTS) if (row := _whole(self._zone_data, _ZONE_DATA_DTYPE)) is not None]
-        if not rows or "zones" not in self._sections():
+        row = _whole(self._zone_data, _ZONE_DATA_DTYPE)
+        if row is None or "zones" not in self._sections():
             return None
-        current, replaced, on_disk = (ZoneData.parse(rows[0][field].decode(errors="replace")) for field in _ZONE_FIELDS)
-        return None if current is None else StreamZoneData(current, replaced, int(rows[0]["replaced_at_ns"]), on_disk)
+        current, replaced, on_disk = (ZoneData.parse(row[field].decode(errors="replace")) for field in _ZONE_FIELDS)
+        return None if current is None else StreamZoneData(current, replaced, int(row["replaced_at_ns"]), on_disk)
 
     def lateness(self, frequency: Frequency) -> tuple[npt.NDArray[np.uint64], int]:
         """Return the histogram of a frequency's lateness, shape ``(BUCKETS,)``, and the largest in nanoseconds."""
@@ -267,12 +263,8 @@ class StateReader:
         return {name for name, section in _SECTIONS.items() if section[0] in entries}
 
     def _newest(self) -> np.void | None:
-        # A slow reader may see both torn: each while the engine wrote it. So it looks again.
-        for _ in range(_ATTEMPTS):
-            rows = [row for turn in self._checkpoints if (row := _whole(turn, _CHECKPOINT_DTYPE)) is not None]
-            if rows:
-                return max(rows, key=lambda row: int(row["serial"]))
-        return None
+        rows = [row for turn in self._checkpoints if (row := _whole(turn, _CHECKPOINT_DTYPE)) is not None]
+        return max(rows, key=lambda row: int(row["serial"]), default=None)
 
 
 class StateWriter(StateReader):
@@ -362,9 +354,12 @@ def description_of(consumer: Consumer) -> Description | None:
 
 def _whole(area: npt.NDArray[np.uint8], dtype: np.dtype[np.void]) -> np.void | None:
     """Return a copy of a row that begins with its checksum, or None if it is not whole, or was never written."""
-    raw = area.tobytes()
-    row: np.void = np.frombuffer(raw, dtype)[0]
-    return row if zlib.crc32(raw[_CHECKSUMMED:]) == row["checksum"] else None
+    for _ in range(_ATTEMPTS):  # because an engine may write it during a look
+        raw = area.tobytes()
+        row: np.void = np.frombuffer(raw, dtype)[0]
+        if zlib.crc32(raw[_CHECKSUMMED:]) == row["checksum"]:
+            return row
+    return None
 
 
 def _write(row: npt.NDArray[np.void], area: npt.NDArray[np.uint8]) -> None:
