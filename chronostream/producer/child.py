@@ -42,28 +42,25 @@ def _run(order: dict[str, Any]) -> int:
     parent = _Parent()
     log_to_stderr(order["log_level"])
     os.environ.pop("NOTIFY_SOCKET", None)  # Only the program that started this one is the service.
-    ready = False
 
     def on_ready(stop: Stop) -> None:
-        nonlocal ready
         if not order["detach"]:
             _stop_with_parent(order["parent"], stop)
         elif not stat.S_ISREG(os.fstat(2).st_mode):
             silence(2)  # A terminal or a pipe belongs to the program that started this one, and may end with it.
         parent.report(os.getpid())
-        ready = True
 
     try:
         watchdog = Watchdog(order["turn_s"], parent.report_turn)
         run(StreamConfig(**order["config"]), on_ready=on_ready, for_good=True, watchdog=watchdog)
     except ChronoStreamError as error:
-        if ready:
+        if parent.reported:
             _log.error("%s", error)
         else:
             parent.report(error)
         return 1
     except Exception as error:  # noqa: BLE001 - it goes into the log, which never blocks, unlike a traceback
-        if not ready:
+        if not parent.reported:
             parent.report(StartError(f"the scheduler process failed: {error!r}"))
         _log.exception("the scheduler process failed")
         return 1
@@ -74,12 +71,14 @@ class _Parent:
     """The pipe to the program that started this one: what was standard output. What is printed is discarded."""
 
     def __init__(self) -> None:
+        self.reported = False
         self._fd = os.dup(1)
         os.set_blocking(self._fd, False)
         silence(1)
 
     def report(self, outcome: int | ChronoStreamError) -> None:
         """Report that this process is ready, or why it never will be; a parent that has ended misses it."""
+        self.reported = True
         with suppress(BrokenPipeError):
             write_all(self._fd, f"{pickle.dumps(outcome).hex()}\n".encode())
 

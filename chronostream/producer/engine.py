@@ -167,7 +167,7 @@ class Engine:
             realtime_ns, boottime_ns = self._clock.both_ns()
             step = self._look(realtime_ns, boottime_ns)
             self._emit_ticks(step.ticks)
-        self._keep(step)
+        self._record(step)
         self._prepare()
         if boottime_ns >= self._look_at_ns and step.deadline_ns - realtime_ns > _LOOK_AWAY_NS:
             self._look_at_ns = boottime_ns + _LOOK_EVERY_NS
@@ -196,7 +196,7 @@ class Engine:
         """Take a step of the scheduler at these readings, unless there is a reason to doubt the clock."""
         return self._scheduler.step(realtime_ns, boottime_ns, self._clock.doubt(self.config.trust, realtime_ns))
 
-    def _keep(self, step: Step) -> None:
+    def _record(self, step: Step) -> None:
         """Save and log the result of a step. A stream that has not begun has nothing to save."""
         # The first step of a boot is saved, too: only then do readings of its boot clock compare with what is saved.
         new = self._saved is None or self._saved.boot_id != self._boot_id
@@ -282,7 +282,7 @@ class Engine:
         state, boot_id = self._restore()
         now_ns, kept = self._clock.realtime_ns(), self._state.zone_data()
         self._zones = ZoneWatch(self.config.name, self._calendar, kept, now_ns, is_new=found is None)
-        state, barred_ns = self._go_on(state)
+        state, barred_ns = self._adapt_to_zone_data(state)
         self._scheduler = self.config.scheduler(state, same_boot=boot_id == self._boot_id, barred_ns=barred_ns)
         first = self._look(*self._clock.both_ns()) if state is None else None
         if found is None:
@@ -293,7 +293,7 @@ class Engine:
         self._state.save_zone_data(self._zones.stream_data)
         self._state.save_status(self._scheduler.status())
         if first is not None:
-            self._keep(first)
+            self._record(first)
 
     def _restore(self) -> tuple[SchedulerState | None, bytes]:
         """Return where the stream ended, None for a new one, and in which boot."""
@@ -328,8 +328,10 @@ class Engine:
             _log.warning("%s: the producer before this one died having missed %s", self.config.name, ", ".join(missed))
         return state
 
-    def _go_on(self, restored: SchedulerState | None) -> tuple[SchedulerState | None, dict[Frequency, int]]:
-        """Return from which state to go on with these zone data, and up to which boundary none may be emitted."""
+    def _adapt_to_zone_data(
+        self, restored: SchedulerState | None
+    ) -> tuple[SchedulerState | None, dict[Frequency, int]]:
+        """Return the state to continue from with these zone data, and up to which boundaries none may be emitted."""
         if restored is None:
             return None, {}
         state, barred_ns = restored, dict[Frequency, int]()

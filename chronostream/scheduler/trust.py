@@ -31,7 +31,7 @@ class Trust:
         self._settles_at_ns: int | None = None
 
     def begin(self, state: SchedulerState, realtime_ns: int, boottime_ns: int, *, same_boot: bool) -> None:
-        """Go on from `state` at these readings, which are not judged yet."""
+        """Continue from `state` at these readings, which are not judged yet."""
         if same_boot:
             self._trusted_ns = self._offset_ns = state.realtime_ns - state.boottime_ns
             self._boottime_ns = state.boottime_ns

@@ -54,6 +54,6 @@ def events_below(counts: npt.NDArray[np.uint64], power: int) -> int:
 
     Args:
         counts: events per bucket, shape ``(BUCKETS,)``.
-        power: 0 to 42; beyond that nothing is told apart.
+        power: 0 to 42; the last bucket does not distinguish later events.
     """
     return int(counts[: bucket_of(1 << power)].sum())

@@ -107,7 +107,7 @@ def declared_options(cls: type) -> dict[str, Option]:
 
 
 def text(room: int) -> Kind:
-    """Return the kind of texts that fit so many bytes of UTF-8."""
+    """Return the kind of texts that fit `room` bytes of UTF-8."""
     return Kind("text", lambda name, value: encode_text(name, value, room).decode())
 
 

@@ -194,7 +194,7 @@ def _config(plan: Plan, number: int) -> StreamConfig:
 def _run(plan: Plan, number: int, on_progress: Callable[[float], object] | None) -> tuple[SimulatedHost, Checker]:
     """Run one host from start to end."""
     chance = random.Random(f"{plan.seed} host {number}")  # noqa: S311 - must be repeatable
-    start_s = random.Random(f"{plan.seed} start").choice(_STARTS_S)  # noqa: S311 - likewise; equal on all hosts
+    start_s = random.Random(f"{plan.seed} start").choice(_STARTS_S)  # noqa: S311 - repeatable, and equal on all hosts
     start_ns, off_ns = start_s * SECOND_NS + chance.randrange(SECOND_NS), chance.choice(_FIRST_OFF_NS)
     host = SimulatedHost(_config(plan, number), start_ns, chance, off_ns)
     try:
