@@ -201,8 +201,8 @@ def _take_other_zone_data_for_the_same(patch: Patch) -> None:
     patch.setattr(ZoneData, "agrees", lambda *_: True)
 
 
-def _search(**options: Any) -> None:
-    for seed in range(40):
+def _search(first: int = 0, **options: Any) -> None:  # `first`: a seed that finds the bug soon
+    for seed in range(first, first + 40):
         simulate(seed, **options)
 
 
@@ -218,16 +218,20 @@ _DAYS: dict[str, Any] = {"frequencies": ("hour", "day"), "days": 400, "sequencer
         (_number_from_the_first_boundary_on, {"sequencer": "boundary"}, "sequence is not its boundary's"),
         (_look_a_second_ahead, {}, "events are early"),
         (_leave_out_what_was_not_saved, {}, "not behind the event before it|unaccounted for"),
-        (_save_before_publishing, {}, "unaccounted for"),
+        (_save_before_publishing, {"first": 2}, "unaccounted for"),
         (_believe_a_torn_checkpoint, {}, "."),
         (_never_believe_a_clock_again, {}, "still in quarantine"),
-        (_move_on_one_frequency_only, {"coalesce": "earliest"}, "not behind the event before it"),
+        (_move_on_one_frequency_only, {"first": 8, "coalesce": "earliest"}, "not behind the event before it"),
         (_take_what_was_prepared_for_what_is_due, {}, "early|unaccounted for|not behind|neither"),
         (_stop_after_a_while, {}, "neither emitted nor missed|not behind the event before it"),
         (_save_nothing, {}, "."),
-        (_use_a_sequence_again_after_other_zone_data, _DAYS, "day sequence does not increase"),
-        (_go_back_behind_what_was_published_after_other_zone_data, _DAYS, "not behind the event before it"),
-        (_take_other_zone_data_for_the_same, _DAYS, "not behind the event before it|does not increase"),
+        (_use_a_sequence_again_after_other_zone_data, {"first": 1, **_DAYS}, "day sequence does not increase"),
+        (
+            _go_back_behind_what_was_published_after_other_zone_data,
+            {"first": 2, **_DAYS},
+            "not behind the event before it",
+        ),
+        (_take_other_zone_data_for_the_same, {"first": 1, **_DAYS}, "not behind the event before it|does not increase"),
     ],
     ids=lambda value: value.__name__.strip("_") if callable(value) else "",
 )
