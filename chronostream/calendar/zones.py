@@ -108,11 +108,6 @@ class InstalledData:
     system_release: str | None
     package_release: str | None
 
-    @property
-    def release(self) -> str | None:
-        """The release in use, if it is known."""
-        return self.package_release if self.system is None else self.system_release
-
 
 @renamed(tz="timezone")
 def check_zone(timezone: str) -> str:
@@ -163,7 +158,7 @@ def data_of(timezone: str, periods: Iterable[Period]) -> ZoneData:
     starts = [(max(start_s, first_s), offset_s) for start_s, until_s, offset_s in periods if until_s > first_s]
     text = ";".join(f"{start_s},{offset_s}" for start_s, offset_s in starts if start_s < end_s)
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-    return ZoneData(timezone, digest, installed_data(timezone).release or "unknown")
+    return ZoneData(timezone, digest, _release(_directory(timezone) or _package()) or "unknown")
 
 
 def zone_data(timezone: str) -> ZoneData:
@@ -187,12 +182,10 @@ def _data_on_disk(timezone: str, file: tuple[str, int, int, int]) -> ZoneData:  
     return data_of(timezone, find_periods(zoneinfo.ZoneInfo.no_cache(timezone), *COMMON_SPAN_S))
 
 
-def installed_data(timezone: str = "Europe/Berlin") -> InstalledData:
-    """Return which zone data this machine has for a zone."""
-    system, package = _directory(timezone), _package()
-    return InstalledData(
-        system, *(None if directory is None else _release(directory) for directory in (system, package))
-    )
+def installed_data() -> InstalledData:
+    """Return which zone data this machine has."""
+    system, package = _directory("Europe/Berlin"), _package()
+    return InstalledData(system, _release(system), _release(package))
 
 
 def _directory(timezone: str) -> Path | None:
@@ -208,8 +201,10 @@ def _package() -> Path | None:
         return None
 
 
-def _release(directory: Path) -> str | None:
+def _release(directory: Path | None) -> str | None:
     """Return the release of a directory of zone files, if its makers wrote it there."""
+    if directory is None:
+        return None
     for name in ("tzdata.zi", "+VERSION"):
         try:
             with (directory / name).open(encoding="ascii", errors="replace") as file:

@@ -30,7 +30,6 @@ from chronostream.stream.state import StateReader
 
 __all__ = ["Death", "Emitted", "SimulatedClock", "SimulatedHost"]
 
-_BOOT_ID_SIZE = 16
 _MILLION = 1_000_000
 
 
@@ -106,8 +105,7 @@ class SimulatedHost:
     def __init__(self, config: StreamConfig, start_ns: int, chance: random.Random, off_ns: int = 0) -> None:
         self.config = config
         self._chance = chance
-        boottime_ns = chance.randrange(10**15)
-        self.clock = SimulatedClock(start_ns + off_ns, boottime_ns=boottime_ns, boot_id=self._new_boot_id())
+        self.clock = self._boot(start_ns + off_ns, chance.randrange(10**15))
         self.clock.is_doubted = off_ns != 0
         self.calendar = Calendar.for_zone(config.timezone)
         self._accounted_with = self.calendar
@@ -197,13 +195,10 @@ class SimulatedHost:
         self.step()
 
     def reboot(self, off_ns: int) -> None:
-        """Reboot, with the clock off by `off_ns`, or go to another time namespace, where the boot clock reads anything.
-
-        The engine must have been stopped or killed before.
-        """
+        """Reboot a host whose engine was stopped or killed: the clock is off by `off_ns`, the boot clock is another."""
         realtime_ns = self.clock.realtime_ns() + off_ns
         boottime_ns = self._chance.randrange(self._chance.choice((10**11, 10**18)))
-        self.clock = SimulatedClock(realtime_ns, boottime_ns=boottime_ns, boot_id=self._new_boot_id())
+        self.clock = self._boot(realtime_ns, boottime_ns)
         self.calm_since_ns = None
 
     def emitted(self) -> Emitted:
@@ -270,5 +265,5 @@ class SimulatedHost:
             cut = self._chance.randint(int(different[0]), int(different[-1]))
             area[:] = after[:cut] + before[cut:]
 
-    def _new_boot_id(self) -> bytes:
-        return self._chance.randbytes(_BOOT_ID_SIZE)
+    def _boot(self, realtime_ns: int, boottime_ns: int) -> SimulatedClock:
+        return SimulatedClock(realtime_ns, boottime_ns=boottime_ns, boot_id=self._chance.randbytes(16))
