@@ -51,10 +51,7 @@ def expected(
         instance_id: the producer's name, at most 64 bytes of UTF-8; this host's by default.
 
     Returns:
-        An array of `EVENT_DTYPE`, shape ``(n,)``, by boundary, and those that fall together shortest first.
-
-    Raises:
-        InvalidValueError: the range begins before 1970, or holds more than `MAX_EVENTS`.
+        An array of `EVENT_DTYPE`, shape ``(n,)``, at most `MAX_EVENTS`, in the order of a stream.
     """
     chosen = Frequency.parse_all(frequencies)
     count = count_expected(chosen, start_ns, end_ns, timezone)

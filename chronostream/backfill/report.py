@@ -37,7 +37,7 @@ class Fault:
     Attributes:
         frequency: of the event; ``UNKNOWN`` for a number that no `Frequency` has.
         first_ns: its timestamp, or that of the first boundary of the run, Unix nanoseconds.
-        last_ns: the same, or that of the last boundary of the run.
+        last_ns: likewise, or that of the last boundary of the run.
         count: how many events: 1, or those that are absent within the run.
         detail: what was found and expected.
     """

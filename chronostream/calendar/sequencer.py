@@ -85,9 +85,6 @@ class BoundarySequencer:
 
     Seconds count Unix seconds; minutes and hours count Unix minutes, because in some zones two hour boundaries fall
     within one hour of Unix time; days are the ordinal of the local date (`datetime.date.toordinal`).
-
-    Args:
-        timezone: the stream's IANA time zone.
     """
 
     kind = "boundary"
@@ -117,10 +114,5 @@ class BoundarySequencer:
     def sequences(
         self, frequency: Frequency | str | int, timestamps_ns: npt.NDArray[np.int64]
     ) -> npt.NDArray[np.uint64]:
-        """Return the number of each boundary: uint64, of the same shape as `timestamps_ns`.
-
-        Args:
-            frequency: a `Frequency`, its name or its number.
-            timestamps_ns: int64 Unix nanoseconds of boundaries, from 1970 on.
-        """
+        """Return the number of each boundary, in int64 Unix nanoseconds from 1970 on: uint64, of the same shape."""
         return self._calendar.sequences(Frequency.parse(frequency), check_timestamps(timestamps_ns))

@@ -26,12 +26,7 @@ _MOST_DAYS = 3
 class ZoneWatch:
     """Compares the zone data that an engine uses with those that its stream had before, and with those on disk.
 
-    Args:
-        name: of the stream.
-        calendar: of the engine.
-        kept: what the stream has; None if that is not known.
-        now_ns: Unix time.
-        is_new: whether the stream has only just been made.
+    `kept` is what the stream has, None if that is not known; `is_new` says that the stream has just been made.
 
     Attributes:
         stream_data: to save with the stream.

@@ -60,12 +60,9 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What to do now, and when to look again.
+    """The ticks to emit, in this order, and the notices to log; mostly there are none.
 
-    Attributes:
-        ticks: what to emit, in this order.
-        deadline_ns: when the wall clock reads this, Unix nanoseconds, or is set, take the next step.
-        notices: what there is to log; mostly nothing.
+    Take the next step when the wall clock reads `deadline_ns`, Unix nanoseconds, or is set.
     """
 
     ticks: tuple[Tick, ...]

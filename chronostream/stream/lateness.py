@@ -1,7 +1,8 @@
 """Lateness in fixed buckets: log-linear, as in HdrHistogram, so that a reader needs no coordination with the writer.
 
 Every power of two is cut into 16 equal buckets, so that a bucket is at most 1/16 (6.25 %) wider than its lower bound;
-below 16 ns each nanosecond has its own. The last bucket holds everything from 2^42 ns (73 minutes) on.
+below 16 ns each nanosecond has its own. The last bucket holds everything from 2^42 ns (73 minutes) on. A histogram is
+an array of counts, the events per bucket, of shape ``(BUCKETS,)``.
 """
 
 from __future__ import annotations
@@ -35,12 +36,7 @@ def bucket_top_ns(bucket: int) -> int:
 
 
 def percentile_ns(counts: npt.NDArray[np.uint64], percent: float) -> int | None:
-    """Return the lateness that `percent` of the events did not exceed, to the bucket's width; None without events.
-
-    Args:
-        counts: events per bucket, shape ``(BUCKETS,)``.
-        percent: 0 to 100; 100 is the largest.
-    """
+    """Return the lateness that `percent` of the events did not exceed, to the bucket's width; None without events."""
     cumulative = np.cumsum(counts)
     total = int(cumulative[-1])
     if not total:
@@ -50,10 +46,5 @@ def percentile_ns(counts: npt.NDArray[np.uint64], percent: float) -> int | None:
 
 
 def events_below(counts: npt.NDArray[np.uint64], power: int) -> int:
-    """Return how many events were late by less than ``2**power`` nanoseconds: exactly, as no bucket lies on both sides.
-
-    Args:
-        counts: events per bucket, shape ``(BUCKETS,)``.
-        power: 0 to 42; the last bucket does not distinguish later events.
-    """
+    """Return how many events were late by less than ``2**power`` nanoseconds; exact for `power` from 0 to 42."""
     return int(counts[: bucket_of(1 << power)].sum())

@@ -80,15 +80,7 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """The result of a simulation.
-
-    Attributes:
-        plan: what was simulated.
-        events: the number of events of each frequency on all hosts.
-        steps: the number of steps of all engines.
-        deaths: the number of deaths at each point.
-        took_s: the duration in real seconds.
-    """
+    """The result of a simulation: numbers of events, steps and deaths on all hosts, and the real seconds it took."""
 
     plan: Plan
     events: dict[Frequency, int]
