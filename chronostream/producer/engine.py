@@ -282,21 +282,23 @@ class Engine:
         state, boot_id = self._restore()
         now_ns, kept = self._clock.realtime_ns(), self._state.zone_data()
         self._zones = ZoneWatch(self.config.name, self._calendar, kept, now_ns, is_new=found is None)
-        state, barred_ns = self._adapt_to_zone_data(state)
+        barred_ns = None
+        if state is not None:
+            state, barred_ns = self._adapt_to_zone_data(state)
         self._scheduler = self.config.scheduler(state, same_boot=boot_id == self._boot_id, barred_ns=barred_ns)
         first = self._look(*self._clock.both_ns()) if state is None else None
         if found is None:
             self._state.describe(requested)
         if state is not None:
             self._save(state, boot_id)
-        # Last: if this process dies before, its successor finds the old zone data, and reports the change again.
+        # After the state: if this process dies in between, the next producer reports the change of zone data again.
         self._state.save_zone_data(self._zones.stream_data)
         self._state.save_status(self._scheduler.status())
         if first is not None:
             self._record(first)
 
     def _restore(self) -> tuple[SchedulerState | None, bytes]:
-        """Return where the stream ended, None for a new one, and in which boot."""
+        """Return the state in which the stream ended, None for a new one, and the boot."""
         checkpoint = self._state.checkpoint()
         if checkpoint is None:
             if self._ring.head:
@@ -328,12 +330,8 @@ class Engine:
             _log.warning("%s: the producer before this one died having missed %s", self.config.name, ", ".join(missed))
         return state
 
-    def _adapt_to_zone_data(
-        self, restored: SchedulerState | None
-    ) -> tuple[SchedulerState | None, dict[Frequency, int]]:
+    def _adapt_to_zone_data(self, restored: SchedulerState) -> tuple[SchedulerState, dict[Frequency, int]]:
         """Return the state to continue from with these zone data, and up to which boundaries none may be emitted."""
-        if restored is None:
-            return None, {}
         state, barred_ns = restored, dict[Frequency, int]()
         if self._zones.stream_data.replaced_at_ns:
             try:
