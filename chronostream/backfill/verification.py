@@ -204,27 +204,23 @@ class _Verifier:
         differs = (words != expected_words)[:, self._words].any(axis=1)
         malformed = {field: _malformed(records, field) for field, text in self._texts.items() if text is None}
         altered = np.logical_or.reduce([differs, unfit, *malformed.values()]) & ~duplicate
+        compared = [field for field in EVENT_DTYPE.names or () if field not in malformed]
 
         def describe(at: int) -> str:
+            found = records[at]
             reasons = [f"sequence {sequences[at]}, which does not fit between its neighbours'"] if unfit[at] else []
-            reasons += self._differences(records[at], expected[at], {"seed"} if unfit[at] else set())
+            # The seed follows from the sequence, so it is no reason of its own.
             reasons += [
-                f"{field} {records[at][field]}, not UTF-8 padded with NUL"
-                for field in malformed
-                if malformed[field][at]
+                f"{field} {found[field]}, expected {expected[at][field]}"
+                for field in compared
+                if found[field] != expected[at][field] and (field != "seed" or not unfit[at])
+            ]
+            reasons += [
+                f"{field} {found[field]}, not UTF-8 padded with NUL" for field, wrong in malformed.items() if wrong[at]
             ]
             return f" has {'; '.join(reasons) or 'bytes behind the end of a text'}"
 
         self._report(FaultKind.ALTERED, records, altered, describe)
-
-    def _differences(self, found: np.void, expected: np.void, consequences: set[str]) -> list[str]:
-        """Return which fields are not what they must be, without those that follow from another such field."""
-        fields = [field for field in EVENT_DTYPE.names or () if self._texts.get(field, "") is not None]
-        return [
-            f"{each} {found[each]}, expected {expected[each]}"
-            for each in fields
-            if found[each] != expected[each] and each not in consequences
-        ]
 
     def _describe_foreign(self, record: np.void) -> str:
         number, stamp = int(record["frequency"]), int(record["timestamp"])
