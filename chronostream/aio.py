@@ -6,9 +6,10 @@
         async for event in events:
             ...
 
-The event loop's thread reads, and never blocks. When there is nothing to read, a thread waits for the ring; each handle
-has one. Only that thread uses the handle during the wait, and it reads nothing. So a task that is cancelled, or times
-out, loses no record, and the next task joins the same wait.
+The event loop's thread reads, and never blocks. When there is nothing to read, another thread waits for the ring. One
+serves all handles of the process, or several if these are on more than 127 rings; before Linux 5.16, which has no
+`futex_waitv`, there is one for each ring. It reads nothing. So a task that is cancelled, or times out, loses no record,
+and the next task joins the same wait.
 
 Timeouts are asyncio's own, `asyncio.timeout`. A handle belongs to the event loop in which it first waited. Any number
 of tasks there may use it, and each record goes to one of them. Leaving a loop by ``break`` does not close the handle:
@@ -19,38 +20,34 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import queue
-import threading
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, Generic, Literal, Self, TypeVar
 
-import numpy as np
 import numpy.typing as npt
 
 from chronostream import ring
 from chronostream.errors import ClosedError, StreamNotFoundError
 from chronostream.event import Event, Frequency
-from chronostream.ring.records import checked_limit
+from chronostream.ring.waiting import Watch
 from chronostream.stream.events import LOOK_AGAIN_S, EventStream, look_for_stream
 from chronostream.stream.events import subscribe as subscribe_blocking
 
 __all__ = ["AsyncConsumer", "AsyncEventStream", "attach", "subscribe"]
 
 _BATCH = 1024
-# A wait in the ring cannot be ended from outside, so it looks this often whether the handle was closed.
-_TURN_S = 0.1
 
 _Source = TypeVar("_Source", bound=ring.Consumer | EventStream)
-_Outcome = bool | Exception | None
 
 
 class _Handle(Generic[_Source]):
-    """What both kinds have: a blocking handle, opened as soon as its stream exists, and its waiter."""
+    """What both kinds have: a blocking handle, opened as soon as its stream exists, and its waits."""
 
     def __init__(self, name: str, open_source: Callable[[], _Source], wait_s: float) -> None:
         self.name = name
         self._source: _Source | None = None
-        self._waiter: _Waiter | None = None
+        self._watch: Watch | None = None
+        self._change: asyncio.Future[bool] | None = None  # the wait that has begun, for all tasks
         self._look = look_for_stream(open_source, wait_s)
         self._closed = False
         self._try_to_open()
@@ -78,11 +75,7 @@ class _Handle(Generic[_Source]):
             LostError: records were lost, and ``on_lost="raise"``; the next call goes on.
             ClosedError: the handle was closed.
         """
-        source, waiter = await self._opened()
-        if waiter.waiting:
-            if not source.lag:
-                return np.empty(checked_limit(limit, 0), waiter.consumer.dtype)
-            await waiter.wait()  # There is something to read: the thread's wait has ended, or ends at once.
+        source, _ = await self._opened()
         return source.read(limit)
 
     async def wait(self) -> bool:
@@ -98,17 +91,23 @@ class _Handle(Generic[_Source]):
             LostError: records were lost, and ``on_lost="raise"``; the next call goes on.
             ClosedError: the handle was closed, before or during the wait.
         """
-        source, waiter = await self._opened()
-        while waiter.waiting or not source.wait(0):
-            if not await waiter.wait():
-                return False
-        return True
+        while True:
+            source, watch = await self._opened()
+            if source.wait(0):
+                return True
+            if source.closed:
+                return source.wait(0)  # The stream may have been published to before it was closed.
+            await self._changed(watch)
 
     async def aclose(self) -> None:
-        """Close the handle and end its thread; closing twice is fine. A task that waits gets `ClosedError`."""
+        """Close the handle; closing twice is fine. A task that waits gets `ClosedError`."""
         self._closed = True
-        if self._waiter is not None:
-            await self._waiter.aclose()
+        if self._change is not None:
+            _set_result(self._change, False)
+        if self._watch is not None:
+            self._watch.close()
+        if self._source is not None:
+            self._source.close()
 
     def __aiter__(self) -> Self:
         """Return the handle itself."""
@@ -129,24 +128,37 @@ class _Handle(Generic[_Source]):
         return f"<{kind} {self.name!r}: {'this handle is closed' if self._closed else 'does not exist yet'}>"
 
     def __del__(self) -> None:
-        if (waiter := getattr(self, "_waiter", None)) is not None:
-            waiter.abandon()
+        if (watch := getattr(self, "_watch", None)) is not None:
+            watch.abandon()
+        if (source := getattr(self, "_source", None)) is not None:
+            source.close()
 
-    async def _opened(self) -> tuple[_Source, _Waiter]:
+    async def _opened(self) -> tuple[_Source, Watch]:
         while True:
             if self._closed:
                 raise ClosedError(f"the handle on stream {self.name!r} was closed: open another one")
-            if self._source is not None and self._waiter is not None:
-                return self._source, self._waiter
+            if self._source is not None and self._watch is not None:
+                return self._source, self._watch
             await asyncio.sleep(LOOK_AGAIN_S)
             if not self._closed and self._source is None:  # Another task may have been quicker.
                 self._try_to_open()
+
+    async def _changed(self, watch: Watch) -> None:
+        """Wait until it may be worth to look again; raise what is wrong with the stream."""
+        if self._change is None or self._change.done():
+            change = asyncio.get_running_loop().create_future()
+            if not watch.begin(partial(_post, change)):
+                await asyncio.sleep(0)
+                return
+            self._change = change
+        if await asyncio.shield(self._change):
+            watch.check()
 
     def _try_to_open(self) -> None:
         source: ring.Consumer | EventStream | None
         source = self._source = self._look()
         if source is not None:
-            self._waiter = _Waiter(source.consumer if isinstance(source, EventStream) else source)
+            self._watch = Watch(source.consumer if isinstance(source, EventStream) else source)
 
 
 class AsyncEventStream(_Handle[EventStream]):
@@ -244,99 +256,11 @@ def attach(
     return AsyncConsumer(name, open_consumer, wait_s)
 
 
-class _Waiter:
-    """Waits for a consumer in a thread of its own, one wait at a time; used from one event loop."""
-
-    def __init__(self, consumer: ring.Consumer) -> None:
-        self.consumer = consumer
-        self._orders: queue.SimpleQueue[asyncio.Future[_Outcome] | None] = queue.SimpleQueue()
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
-        self._wait: asyncio.Future[_Outcome] | None = None
-        self._ended: asyncio.Future[_Outcome] | None = None
-
-    @property
-    def waiting(self) -> bool:
-        """Whether the thread has the handle."""
-        return self._wait is not None and not self._wait.done()
-
-    async def wait(self) -> bool:
-        """Join the current wait, or begin one. True: something to read; false: closed and drained."""
-        if self._wait is None or self._wait.done():
-            self._wait = asyncio.get_running_loop().create_future()
-            self._orders.put(self._wait)
-            if self._thread is None:
-                self._thread = threading.Thread(
-                    target=_serve,
-                    args=(self.consumer, self._orders, self._stop),
-                    name=f"chronostream wait {self.consumer.name}",
-                    daemon=True,  # A handle that was never closed must not keep the process alive.
-                )
-                self._thread.start()
-        outcome = await asyncio.shield(self._wait)
-        if isinstance(outcome, Exception):
-            raise outcome
-        return bool(outcome)
-
-    async def aclose(self) -> None:
-        """End the wait, close the consumer, and return when the thread has ended."""
-        if self._thread is None or not self._thread.is_alive():  # A forked child does not have the thread.
-            self.consumer.close()
-            return
-        if self._ended is None:
-            self._ended = asyncio.get_running_loop().create_future()
-            self._stop.set()
-            self._orders.put(self._ended)
-            if self._wait is not None:
-                _set_result(self._wait, _closed(self.consumer))
-        await asyncio.shield(self._ended)
-        self._thread.join()  # It ends now: this future was its last.
-
-    def abandon(self) -> None:
-        """Do the same without an event loop: the thread closes the consumer within a turn."""
-        self._stop.set()
-        self._orders.put(None)
-        if self._thread is None:
-            self.consumer.close()
-
-
-def _serve(
-    consumer: ring.Consumer, orders: queue.SimpleQueue[asyncio.Future[_Outcome] | None], stop: threading.Event
-) -> None:
-    """Wait once for each future in `orders`, and set its result; end with the first one after `stop`."""
-    while True:
-        future = orders.get()
-        if stop.is_set():
-            break
-        assert future is not None
-        _post(future, _wait_for(consumer, stop))
-        del future
-    consumer.close()
-    if future is not None:
-        _post(future, None)
-
-
-def _wait_for(consumer: ring.Consumer, stop: threading.Event) -> _Outcome:
-    try:
-        while not stop.is_set():
-            if consumer.wait(_TURN_S):
-                return True
-            if consumer.closed:
-                return consumer.lag > 0
-    except Exception as error:  # noqa: BLE001 - the task that waits gets it, whatever it is
-        return error
-    return _closed(consumer)
-
-
-def _post(future: asyncio.Future[_Outcome], outcome: _Outcome) -> None:
+def _post(change: asyncio.Future[bool], wrong: bool) -> None:
     with contextlib.suppress(RuntimeError):  # The event loop was closed, and its tasks with it.
-        future.get_loop().call_soon_threadsafe(_set_result, future, outcome)
+        change.get_loop().call_soon_threadsafe(_set_result, change, wrong)
 
 
-def _set_result(future: asyncio.Future[_Outcome], outcome: _Outcome) -> None:
-    if not future.done():
-        future.set_result(outcome)
-
-
-def _closed(consumer: ring.Consumer) -> ClosedError:
-    return ClosedError(f"the handle on stream {consumer.name!r} was closed: open another one")
+def _set_result(change: asyncio.Future[bool], wrong: bool) -> None:
+    if not change.done():
+        change.set_result(wrong)

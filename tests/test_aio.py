@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import signal
 import threading
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,29 +21,48 @@ from chronostream.errors import (
     InvalidValueError,
     LayoutMismatchError,
     LostError,
+    ProducerGoneError,
     StreamNotFoundError,
     StreamRemovedError,
     UnknownFrequencyError,
 )
-from chronostream.ring import Consumer, Producer
+from chronostream.ring import Consumer, Producer, _futex
 from chronostream.ring import consumer as consumers
-from tests.ring.harness import TIMEOUT_S, in_fork, path_of, wait_until
+from chronostream.ring import waiting as waits
+from tests.process_harness import Programs
+from tests.ring.harness import TIMEOUT_S, in_fork, in_thread, path_of, wait_until
 from tests.streams import event_ring, seconds, sequences
 
-LOOPS = [asyncio.new_event_loop, uvloop.new_event_loop]
+LOOPS = [
+    pytest.param((asyncio.new_event_loop, True), id="asyncio"),
+    pytest.param((uvloop.new_event_loop, True), id="uvloop"),
+    pytest.param((asyncio.new_event_loop, False), id="asyncio, a thread for each ring"),
+]
 
 
-@pytest.fixture(autouse=True, params=LOOPS, ids=["asyncio", "uvloop"])
-def loop_factory(request: pytest.FixtureRequest) -> Any:
-    """Each kind of event loop that the tests here run in."""
-    return request.param
+@pytest.fixture(autouse=True, params=LOOPS)
+def loop_factory(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Each kind of event loop that the tests here run in; the last with a kernel that has no futex_waitv."""
+    new_event_loop, many = request.param
+    if not many:
+        monkeypatch.setattr(_futex, "can_wait_for_many", lambda: False)
+    return new_event_loop
 
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have a thread that waits look often whether its handle was closed, and whether the producer lives."""
-    monkeypatch.setattr(aio, "_TURN_S", 0.01)
+    """Have a thread that waits look often whether the producer lives."""
     monkeypatch.setattr(consumers, "LIVENESS_CHECK_S", 0.01)
+
+
+_PRODUCER = """
+import sys, time
+from chronostream.event import EVENT_DTYPE
+from chronostream.ring import Producer
+producer = Producer.create(sys.argv[1], EVENT_DTYPE, 64)
+print("ready", flush=True)
+time.sleep(3600)
+"""
 
 
 @asynccontextmanager
@@ -60,9 +80,14 @@ def waiters() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name.startswith("chronostream wait")]
 
 
+def waiting_handles() -> int:
+    rings = [ring for thread in waits._threads for ring in thread.rings.values()]
+    return sum(watch.notify is not None for ring in rings for watch in ring.watches)
+
+
 async def until_waiting(count: int = 1) -> None:
-    """Let tasks run until so many handles have a thread that waits for them."""
-    await until(lambda: len(waiters()) >= count)
+    """Let tasks run until a thread waits for so many handles."""
+    await until(lambda: waiting_handles() >= count)
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -175,6 +200,24 @@ async def test_ten_consumers_share_one_event_loop(name: str) -> None:
         assert await asyncio.gather(*tasks) == [list(range(1, 21))] * 10
 
 
+async def test_one_thread_serves_the_handles_of_many_streams(name: str) -> None:
+    names = [f"{name}-{number}" for number in range(10)]
+    async with nothing_left_behind():
+        with ExitStack() as producers:
+            rings = [producers.enter_context(event_ring(each)) for each in names]
+            handles = [aio.subscribe(each) for each in names for _ in range(5)]
+            tasks = [asyncio.create_task(anext(handle)) for handle in handles]
+            await until_waiting(50)
+            assert len(waiters()) == (1 if _futex.can_wait_for_many() else 10)
+            for sequence, ring in enumerate(rings, 1):
+                ring.publish_many(seconds(sequence, 1))
+            received = [event.sequence for event in await asyncio.gather(*tasks)]
+            assert received == [sequence for sequence in range(1, 11) for _ in range(5)]
+            for handle in handles:
+                await handle.aclose()
+            assert waiters() == []
+
+
 async def test_one_thread_serves_all_waits_of_a_handle(name: str) -> None:
     with event_ring(name) as producer:
         async with aio.subscribe(name) as events:
@@ -248,6 +291,24 @@ async def test_closing_while_a_task_waits_ends_its_wait(name: str) -> None:
                 await waiting
 
 
+async def test_closing_a_handle_disturbs_no_other_one(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(consumers, "LIVENESS_CHECK_S", 3600.0)  # Only a wake-up ends a wait.
+    with event_ring(name) as producer:
+        async with nothing_left_behind(), aio.subscribe(name) as last:
+            waiting = asyncio.create_task(anext(last))
+            others = [aio.subscribe(name) for _ in range(20)]
+            tasks = [asyncio.create_task(anext(other)) for other in others]
+            await until_waiting(21)
+            for other in others:
+                await other.aclose()
+            for task in tasks:
+                with pytest.raises(ClosedError, match="was closed"):
+                    await task
+            assert waiting_handles() == 1
+            producer.publish_many(seconds(1, 1))
+            assert (await waiting).sequence == 1
+
+
 @pytest.mark.parametrize("waited", [True, False])
 async def test_a_closed_handle_says_so(name: str, waited: bool) -> None:
     with event_ring(name):
@@ -301,6 +362,52 @@ def test_an_event_loop_that_ends_during_a_wait_takes_the_thread_along(loop_facto
     assert descriptor_count() == descriptors
 
 
+def test_a_wait_in_an_event_loop_that_was_closed_disturbs_no_other_loop(loop_factory: Any, name: str) -> None:
+    with event_ring(name) as producer:
+        forgotten, followed = aio.subscribe(name), aio.subscribe(name)
+        loop = loop_factory()
+        with pytest.raises(TimeoutError):
+            loop.run_until_complete(asyncio.wait_for(forgotten.wait(), 0.01))
+        assert waiting_handles() == 1
+        loop.close()
+
+        async def follow() -> int:
+            async with followed:
+                waiting = asyncio.create_task(anext(followed))
+                await until_waiting(2)
+                producer.publish_many(seconds(1, 1))
+                return (await waiting).sequence
+
+        with asyncio.Runner(loop_factory=loop_factory) as runner:
+            assert runner.run(follow()) == 1
+            runner.run(forgotten.aclose())
+    assert waiters() == []
+
+
+def test_event_loops_in_several_threads_share_a_waiting_thread(loop_factory: Any, name: str) -> None:
+    numbers: dict[int, list[int]] = {}
+
+    async def follow(number: int) -> None:
+        async with aio.subscribe(name) as events:
+            numbers[number] = [event.sequence async for event in events]
+
+    def run(number: int) -> None:
+        with asyncio.Runner(loop_factory=loop_factory) as runner:
+            runner.run(follow(number))
+
+    with ExitStack() as threads:
+        producer = event_ring(name)
+        for number in range(3):
+            threads.enter_context(in_thread(run, number))
+        wait_until(lambda: waiting_handles() == 3)
+        assert len(waiters()) == 1
+        for sequence in range(1, 21):
+            producer.publish_many(seconds(sequence, 1))
+        producer.close()
+    assert numbers == {number: list(range(1, 21)) for number in range(3)}
+    assert waiters() == []
+
+
 async def test_what_there_is_can_be_read_as_arrays(name: str) -> None:
     with event_ring(name) as producer:
         async with aio.subscribe(name) as events:
@@ -347,6 +454,25 @@ async def test_a_stream_that_is_removed_ends_the_wait(name: str) -> None:
         with pytest.raises(StreamRemovedError):
             await waiting
     producer.close()
+
+
+async def test_every_handle_learns_that_the_producer_was_killed(name: str, programs: Programs) -> None:
+    program = programs.python("-c", _PRODUCER, name)
+    assert program.out.line() == "ready"
+    async with nothing_left_behind():
+        handles = [aio.subscribe(name, on_gone="raise") for _ in range(5)]
+        patient = aio.subscribe(name)
+        tasks = [asyncio.create_task(anext(handle)) for handle in (*handles, patient)]
+        await until_waiting(6)
+        program.send_signal(signal.SIGKILL)
+        program.wait()
+        ended = await asyncio.gather(*tasks[:5], return_exceptions=True)
+        assert [type(error) for error in ended] == [ProducerGoneError] * 5
+        with event_ring(name) as successor:
+            successor.publish_many(seconds(7, 1))
+            assert (await tasks[5]).sequence == 7
+        for handle in (*handles, patient):
+            await handle.aclose()
 
 
 async def test_a_stream_that_is_not_there_is_an_error_at_once(name: str) -> None:
@@ -457,4 +583,28 @@ def test_a_forked_child_can_let_go_of_a_handle_that_has_a_thread_in_its_parent(l
         with pytest.raises(TimeoutError):
             runner.run(asyncio.wait_for(events.wait(), 0.01))
         assert in_fork(lambda: asyncio.run(events.aclose())) == 0
+        runner.run(events.aclose())
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_child_has_handles_of_its_own(loop_factory: Any, name: str) -> None:
+    async def follow() -> None:
+        async with aio.subscribe(name, start="oldest") as events:
+            assert (await anext(events)).sequence == 1
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.01):
+                    await anext(events)
+            assert len(waiters()) == 1
+
+    def child() -> None:
+        with asyncio.Runner(loop_factory=loop_factory) as fresh:
+            fresh.run(follow())
+
+    with event_ring(name) as producer, asyncio.Runner(loop_factory=loop_factory) as runner:
+        events = aio.subscribe(name)
+        with pytest.raises(TimeoutError):
+            runner.run(asyncio.wait_for(events.wait(), 0.01))
+        producer.publish_many(seconds(1, 1))
+        assert in_fork(child) == 0
+        assert runner.run(anext(events)).sequence == 1
         runner.run(events.aclose())

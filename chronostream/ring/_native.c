@@ -668,6 +668,18 @@ static PyObject *reader_wait(PyObject *object, PyObject *timeout)
     return ready;
 }
 
+static PyObject *reader_prepare_to_wait(PyObject *object, PyObject *Py_UNUSED(none))
+{
+    reader_object *self = (reader_object *)object;
+    uint64_t count;
+    uint32_t wake_seq;
+    if (!available(self, &count))
+        return NULL;
+    if (!cs_prepare_to_wait(&self->reader, &wake_seq))
+        Py_RETURN_NONE;
+    return PyLong_FromUnsignedLong(wake_seq);
+}
+
 static PyObject *reader_leave(PyObject *object, PyObject *Py_UNUSED(none))
 {
     reader_object *self = (reader_object *)object;
@@ -721,6 +733,7 @@ GUARDED_METHOD(reader_read_into)
 GUARDED_METHOD(reader_peek)
 GUARDED_METHOD(reader_end_peek)
 GUARDED_METHOD(reader_wait)
+GUARDED_METHOD(reader_prepare_to_wait)
 GUARDED_METHOD(reader_leave)
 GUARDED_GETTER(number_at)
 GUARDED_GETTER(reader_lag)
@@ -777,6 +790,7 @@ static PyMethodDef reader_methods[] = {
     {"peek", CALL(reader_peek), METH_O, NULL},
     {"end_peek", CALL(reader_end_peek), METH_VARARGS, NULL},
     {"wait", CALL(reader_wait), METH_O, NULL},
+    {"prepare_to_wait", CALL(reader_prepare_to_wait), METH_NOARGS, NULL},
     {"leave", CALL(reader_leave), METH_NOARGS, NULL},
     {"release", CALL(side_release), METH_O, NULL},
     {0},

@@ -208,6 +208,17 @@ class Reader(Side):
     def closed(self) -> bool:
         return self._halfwords[STATE // 4] == CLOSED
 
+    def prepare_to_wait(self) -> int | None:
+        words = self._halfwords
+        head = self._head(self._position)
+        wake_seq = words[WAKE_SEQ // 4]  # W1
+        if self._waiting is not None:
+            self._waiting[WAITING // 4] = 1
+        self._full_fence()  # W2
+        if self._position != head or self._head(head) != head or self.closed:  # W3
+            return None
+        return wake_seq
+
     def leave(self) -> None:
         self._line[0] = FREE_TAIL
 
@@ -341,18 +352,14 @@ class Reader(Side):
         if turn < _SPINS_BEFORE_SLEEP:
             return self._yield(turn, remaining_s)
         words = self._halfwords  # Keeps the memory mapped if another thread closes the handle during the sleep.
-        head = self._head(self._position)
-        wake_seq = words[WAKE_SEQ // 4]  # W1
-        if self._waiting is not None:
-            self._waiting[WAITING // 4] = 1
-        self._full_fence()  # W2
+        wake_seq = self.prepare_to_wait()
         # After W1: a takeover by a producer that does not always wake changes `wake_seq`, too.
         if self._waiting is None and not words[ALWAYS_WAKE // 4]:
             return self._sleep(turn, remaining_s)  # A process that may only read cannot ask to be woken.
-        if self._position != head or self._head(head) != head or self.closed:
+        if wake_seq is None:
             return 0.0
         try:
-            return remaining_s if _futex.futex_wait(self._wake_address, wake_seq, remaining_s) else 0.0  # W3
+            return remaining_s if _futex.futex_wait(self._wake_address, wake_seq, remaining_s) else 0.0
         except OSError:
             self._check()  # Another thread closed the handle just before the call, which unmapped the word.
             raise

@@ -325,25 +325,34 @@ static inline void cs_nap(cs_waiting *w, int64_t left_ns)
     w->nap_ns = w->nap_ns < CS_LONGEST_NAP_NS / 2 ? w->nap_ns * 2 : CS_LONGEST_NAP_NS;
 }
 
-/* Sleep once by the waiting protocol, for `ns` at most; false if no producer would wake this process. */
-static inline bool cs_block(const cs_reader *r, cs_waiting *w, int64_t ns)
+/* Raise the waiting flag; true if there is nothing to read and the stream is live: then sleep while the futex word is
+ * `*wake_seq`. */
+static inline bool cs_prepare_to_wait(const cs_reader *r, uint32_t *wake_seq)
 {
-    _Atomic uint32_t *word = cs_u32(r->ring.segment, CS_WAKE_SEQ);
-    const struct timespec duration = {.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
     CS_STEP("W1");
     const uint64_t head = cs_head(r);
-    const uint32_t wake_seq = atomic_load_explicit(word, memory_order_acquire); /* W1 */
+    *wake_seq = atomic_load_explicit(cs_u32(r->ring.segment, CS_WAKE_SEQ), memory_order_acquire); /* W1 */
     CS_STEP("W2");
     if (r->ring.control != NULL)
         atomic_store_explicit(cs_u32(r->ring.control, CS_WAITING), 1, memory_order_relaxed);
     cs_full_fence(); /* W2 */
+    CS_STEP("W3");
+    return head == r->position && cs_head(r) == head && !cs_closed(r); /* W3 */
+}
+
+/* Sleep once by the waiting protocol, for `ns` at most; false if no producer would wake this process. */
+static inline bool cs_block(const cs_reader *r, cs_waiting *w, int64_t ns)
+{
+    const struct timespec duration = {.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
+    uint32_t wake_seq;
+    const bool idle = cs_prepare_to_wait(r, &wake_seq);
     /* After W1: a takeover by a producer that does not always wake changes `wake_seq`, too. */
     if (r->ring.control == NULL &&
         !atomic_load_explicit(cs_u32(r->ring.segment, CS_ALWAYS_WAKE), memory_order_relaxed))
         return false;
-    CS_STEP("W3");
-    if (head == r->position && cs_head(r) == head && !cs_closed(r) &&
-        syscall(SYS_futex, word, FUTEX_WAIT, wake_seq, &duration, NULL, 0) < 0 && errno == ETIMEDOUT) /* W3 */
+    if (idle &&
+        syscall(SYS_futex, cs_u32(r->ring.segment, CS_WAKE_SEQ), FUTEX_WAIT, wake_seq, &duration, NULL, 0) < 0 &&
+        errno == ETIMEDOUT)
         w->counted_ns += ns;
     CS_STEP("woken");
     return true;

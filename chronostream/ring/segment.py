@@ -200,6 +200,12 @@ class Segment:
         with self._open_descriptor() as fd:
             return locks.is_locked(fd, PRODUCER_LOCK)
 
+    def identity(self) -> tuple[int, int]:
+        """Return the device and inode of the segment's file, which no other file has at the same time."""
+        with self._open_descriptor() as fd:
+            status = os.fstat(fd)
+            return status.st_dev, status.st_ino
+
     def named(self) -> bool:
         """Return whether the segment still has a name, be it invisible from here."""
         with self._open_descriptor() as fd:
