@@ -81,7 +81,7 @@ def waiters() -> list[threading.Thread]:
 
 
 def waiting_handles() -> int:
-    rings = [ring for thread in waits._threads for ring in thread.rings.values()]
+    rings = [ring for thread in waits._table.threads for ring in thread.rings.values()]
     return sum(watch.notify is not None for ring in rings for watch in ring.watches)
 
 

@@ -12,10 +12,12 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
+from chronostream._exclusive import Exclusive
+from chronostream.errors import BusyError
 from chronostream.ring import _futex, consumer
 from chronostream.ring.layout import ALWAYS_WAKE, CLOSED, HEAD, HEADER_SIZE, STATE, WAKE_SEQ
 
@@ -24,8 +26,38 @@ __all__ = ["Watch"]
 _NAP_S = 0.001  # between two looks at a ring whose producer cannot be asked for a wake-up
 _IDLE_S = 3600.0
 
-_lock = threading.Lock()
-_threads: list[_Thread] = []
+_Result = TypeVar("_Result")
+_Seen = tuple[int, int, bool]  # the futex word, the head, and whether the state is closed
+_Plan = tuple[list[tuple[int, int]], float]
+
+
+class _Table(Exclusive):
+    """The threads of this process. What concerns them is done in one step after the other, in whichever thread."""
+
+    def __init__(self) -> None:
+        self.threads: list[_Thread] = []
+        self._lock = threading.RLock()
+
+    def step(self, function: Callable[..., _Result], *arguments: Any) -> _Result:
+        """Run a step; raise `BusyError` in a finalizer that interrupted another one in the same thread."""
+        with self._lock:
+            return self._exclusively(function, *arguments)
+
+    def ring_of(self, key: tuple[int, int]) -> _Ring:
+        """Return a ring that a thread has, or give it to one that has room; part of a step."""
+        for thread in self.threads:
+            if key in thread.rings:
+                return thread.rings[key]
+        most = _futex.MOST_WORDS - 1 if _futex.can_wait_for_many() else 1
+        thread = next((thread for thread in self.threads if len(thread.rings) < most), None) or self._started()
+        ring = thread.rings[key] = _Ring(thread, key)
+        return ring
+
+    def _started(self) -> _Thread:
+        thread = _Thread()
+        thread.start()  # It waits until this step is done.
+        self.threads.append(thread)
+        return thread
 
 
 class Watch:
@@ -53,11 +85,7 @@ class Watch:
         wake_seq = self._reader.prepare_to_wait()
         if wake_seq is None:
             return False
-        with _lock:
-            if self._ring is None:
-                self._join()
-            assert self._ring is not None
-            self._ring.begin(self, notify, (wake_seq, self._reader.position, False))
+        _table.step(self._begin, notify, (wake_seq, self._reader.position, False))
         return True
 
     def check(self) -> None:
@@ -66,35 +94,36 @@ class Watch:
 
     def close(self) -> None:
         """End the wait without a call, and the thread with its last watch; closing twice is fine."""
-        with _lock:
-            ring = self.leave()
-            if ring is None:
-                return
-            thread = ring.thread
-            last = not thread.rings
-            thread.interrupt()
-        while last and thread.is_alive():
+        thread = None if self._ring is None else self._ring.thread
+        try:
+            last = _table.step(self.leave)
+        except BusyError:
+            self.abandon()
+            return
+        if thread is None:
+            return
+        thread.interrupt()
+        # A finalizer may run in that very thread.
+        while last and thread.is_alive() and thread is not threading.current_thread():
             thread.join(_NAP_S)
             thread.interrupt()
 
     def abandon(self) -> None:
-        """Do the same soon. It takes no lock, so a finalizer may call it anywhere."""
+        """Do the same soon, and in no step: for finalizers."""
         if (ring := self._ring) is not None:
             ring.thread.abandoned.append(self)
             ring.thread.interrupt()
 
-    # The rest is called under the lock.
+    # The rest is part of steps.
 
-    def leave(self) -> _Ring | None:
-        """End the wait and let go of the memory; return the ring that this watch was one of."""
+    def leave(self) -> bool:
+        """End the wait and let go of the memory; return whether the thread has nothing left to do."""
         ring, self._ring = self._ring, None
         self.notify = self._words = self._halfwords = None
-        if ring is not None:
-            ring.drop(self)
-        return ring
+        return ring is not None and ring.drop(self)
 
-    def seen(self) -> tuple[int, int, bool]:
-        """Return what changes when there is something to look at: futex word, head, and whether the state is closed."""
+    def seen(self) -> _Seen:
+        """Return what changes when there is something to look at."""
         return self._halfwords[WAKE_SEQ // 4], self._words[HEAD // 8], self._halfwords[STATE // 4] == CLOSED
 
     def is_woken(self) -> bool:
@@ -108,27 +137,29 @@ class Watch:
         except Exception:  # noqa: BLE001 - `check` raises it in the consumer's thread
             return False, False
 
-    def _join(self) -> None:
-        key, memory = self._segment.identity(), self._segment.memory
-        self._ring = _ring_of(key)
-        self._ring.watches[self] = None
-        # These views keep the memory mapped, whoever closes the consumer.
-        self._words = memoryview(memory)[:HEADER_SIZE].cast("Q")
-        self._halfwords = memoryview(memory)[:HEADER_SIZE].cast("I")
-        self.wake_address = np.frombuffer(memory, np.uint8, 1).ctypes.data + WAKE_SEQ
+    def _begin(self, notify: Callable[[bool], None], seen: _Seen) -> None:
+        if self._ring is None:
+            memory, key = self._segment.memory, self._segment.identity()
+            # These views keep the memory mapped, whoever closes the consumer.
+            self._words = memoryview(memory)[:HEADER_SIZE].cast("Q")
+            self._halfwords = memoryview(memory)[:HEADER_SIZE].cast("I")
+            self.wake_address = np.frombuffer(memory, np.uint8, 1).ctypes.data + WAKE_SEQ
+            self._ring = _table.ring_of(key)
+            self._ring.watches[self] = None
+        self._ring.begin(self, notify, seen)
 
 
 class _Ring:
-    """The watches of one ring, and what those that wait have seen of it. Its methods are called under the lock."""
+    """The watches of one ring, and what those that wait have seen of it. Its methods are parts of steps."""
 
     def __init__(self, thread: _Thread, key: tuple[int, int]) -> None:
         self.thread = thread
         self.watches: dict[Watch, None] = {}
-        self.seen: tuple[int, int, bool] | None = None
+        self.seen: _Seen | None = None
         self.naps = False  # whether one of them is not woken
         self._key = key
 
-    def begin(self, watch: Watch, notify: Callable[[bool], None], seen: tuple[int, int, bool]) -> None:
+    def begin(self, watch: Watch, notify: Callable[[bool], None], seen: _Seen) -> None:
         if self.seen not in (None, seen):
             self._release()
         naps = self.naps or not watch.is_woken()
@@ -136,7 +167,7 @@ class _Ring:
             self.thread.interrupt()
         self.seen, self.naps, watch.notify = seen, naps, notify
 
-    def look(self, *, check: bool) -> None:
+    def look(self, check: bool) -> None:
         """Notify those that wait if there is something to look at, with `check` also if something is wrong."""
         if self.seen is None:
             return
@@ -149,13 +180,17 @@ class _Ring:
         """Return the address of the futex word, and what is expected there; None if nobody waits."""
         return None if self.seen is None else (next(iter(self.watches)).wake_address, self.seen[0])
 
-    def drop(self, watch: Watch) -> None:
+    def drop(self, watch: Watch) -> bool:
+        """Forget a watch; return whether the thread has nothing left to do."""
         self.watches.pop(watch, None)
         if not self.watches:
             self.seen = None
             self.thread.rings.pop(self._key, None)
-            if not self.thread.rings and self.thread in _threads:
-                _threads.remove(self.thread)
+        if self.thread.rings:
+            return False
+        if self.thread in _table.threads:
+            _table.threads.remove(self.thread)
+        return True
 
     def _check(self) -> None:
         waiting = [watch for watch in self.watches if watch.notify]
@@ -201,57 +236,38 @@ class _Thread(threading.Thread):
         self._word.value = 1
         _futex.futex_wake_all(self._sleeps_on)
 
-    def _look(self) -> tuple[list[tuple[int, int]], float] | None:
+    def _look(self) -> _Plan | None:
         """Look at all rings; return what to sleep on and for how long, or None at the end."""
         self._word.value = 0  # An interrupt from here on ends the next sleep.
         now_s = _futex.now_s()
         if check := now_s - self._checked_s >= consumer.LIVENESS_CHECK_S:
             self._checked_s = now_s
-        with _lock:
-            while self.abandoned:
-                self.abandoned.popleft().leave()
-            rings = list(self.rings.values())
-        for ring in rings:
-            with _lock:  # Others may have it in between: a check takes some microseconds.
-                ring.look(check=check)
-        with _lock:
-            words = [(self._address, 0), *filter(None, map(_Ring.word, self.rings.values()))]
-            # Without futex_waitv it sleeps on the last word only.
-            self._sleeps_on = self._address if _futex.can_wait_for_many() else words[-1][0]
-            if not self.rings:
-                return None
-            if any(ring.naps for ring in self.rings.values()):
-                return words, _NAP_S
-            return words, _IDLE_S if len(words) == 1 else self._checked_s + consumer.LIVENESS_CHECK_S - now_s
+        while self.abandoned:
+            _table.step(self.abandoned.popleft().leave)
+        for ring in _table.step(lambda: list(self.rings.values())):
+            _table.step(ring.look, check)  # Others may come in between: a check takes some microseconds.
+        return _table.step(self._plan, now_s)
 
-
-def _ring_of(key: tuple[int, int]) -> _Ring:
-    """Return a ring that a thread has, or give it to one that has room."""
-    for thread in _threads:
-        if key in thread.rings:
-            return thread.rings[key]
-    most = _futex.MOST_WORDS - 1 if _futex.can_wait_for_many() else 1
-    thread = next((thread for thread in _threads if len(thread.rings) < most), None) or _started()
-    ring = thread.rings[key] = _Ring(thread, key)
-    return ring
-
-
-def _started() -> _Thread:
-    thread = _Thread()
-    thread.start()  # It waits for the lock.
-    _threads.append(thread)
-    return thread
+    def _plan(self, now_s: float) -> _Plan | None:
+        words = [(self._address, 0), *filter(None, map(_Ring.word, self.rings.values()))]
+        # Without futex_waitv it sleeps on the last word only.
+        self._sleeps_on = self._address if _futex.can_wait_for_many() else words[-1][0]
+        if not self.rings:
+            return None
+        if any(ring.naps for ring in self.rings.values()):
+            return words, _NAP_S
+        return words, _IDLE_S if len(words) == 1 else self._checked_s + consumer.LIVENESS_CHECK_S - now_s
 
 
 def _forget_in_child() -> None:
     """Drop all waits in a forked child, which has none of the threads."""
-    global _lock  # noqa: PLW0603 - another thread of the parent may have held it
-    _lock = threading.Lock()
-    for thread in _threads.copy():
+    global _table
+    threads, _table = _table.threads, _Table()  # Another thread of the parent may have been in a step.
+    for thread in threads:
         for ring in list(thread.rings.values()):
             for watch in list(ring.watches):
                 watch.leave()
-    _threads.clear()
 
 
+_table = _Table()
 os.register_at_fork(after_in_child=_forget_in_child)

@@ -37,7 +37,7 @@ def many(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
     if not possible:
         monkeypatch.setattr(_futex, "can_wait_for_many", lambda: False)
     yield possible
-    assert waiting._threads == []
+    assert waiting._table.threads == []
 
 
 class Told:
@@ -69,7 +69,7 @@ def told(*consumers: Consumer) -> Iterator[list[Told]]:
 
 
 def thread_count() -> int:
-    return len(waiting._threads)
+    return len(waiting._table.threads)
 
 
 def test_a_consumer_prepares_a_wait_by_raising_its_flag(ring: Handles) -> None:
@@ -180,14 +180,50 @@ def test_closing_one_leaves_the_others_waiting(ring: Handles) -> None:
         assert thread_count() == 1
 
 
-@pytest.mark.usefixtures("never_checks")
+@pytest.mark.usefixtures("checks_at_once")
 def test_a_watch_that_is_abandoned_ends_soon(own: Handles) -> None:
     _, consumer = own.pair()
     with told(consumer) as [one]:
         one.watch.abandon()
-        wait_until(lambda: not waiting._threads)
+        wait_until(lambda: not waiting._table.threads)
         assert one.calls.empty()
     Watch(consumer).abandon()
+
+
+@pytest.mark.usefixtures("never_checks")
+def test_a_finalizer_may_close_a_watch_in_the_middle_of_a_step(own: Handles) -> None:
+    producer = own.create()
+    consumers = [own.attach() for _ in range(3)]
+    with told(*consumers) as [first, second, third]:
+
+        def finalize(wrong: bool) -> None:
+            second.watch.close()
+            first.calls.put(wrong)
+
+        first.watch.begin(finalize)
+        producer.publish(1)
+        assert [first.get(), third.get()] == [False, False]
+        wait_until(lambda: second.watch not in waiting._table.threads[0].rings[producer._segment.identity()].watches)
+        third.consumer.read()
+        assert third.begin()
+        producer.publish(2)
+        assert not third.get()
+
+
+@pytest.mark.usefixtures("checks_at_once")
+def test_a_finalizer_may_close_a_watch_in_the_thread_that_waits(own: Handles, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = _futex.futex_wait_any
+    _, consumer = own.pair()
+    with told(consumer) as [one]:
+
+        def finalize_and_wait(words: Any, timeout_s: float) -> None:
+            one.watch.close()
+            real(words, timeout_s)
+
+        [thread] = waiting._table.threads
+        monkeypatch.setattr(_futex, "futex_wait_any", finalize_and_wait)
+        thread.join(TIMEOUT_S)
+        assert not thread.is_alive()
 
 
 @pytest.mark.usefixtures("checks_at_once")
@@ -262,7 +298,7 @@ def test_a_consumer_that_may_only_read_finds_a_record(
     producer = own.create(always_wake=always_wake)
     monkeypatch.setattr(segment, "map_segment", lambda *given, **more: (real(*given, **more)[0], None))
     with told(own.attach()) as [one]:
-        assert next(iter(waiting._threads[0].rings.values())).naps is not always_wake
+        assert next(iter(waiting._table.threads[0].rings.values())).naps is not always_wake
         producer.publish(1)
         assert not one.get()
         assert one.consumer.read().tolist() == [1]
@@ -290,7 +326,7 @@ def test_a_forked_child_has_waits_of_its_own(own: Handles) -> None:
 
     def child() -> None:
         one.watch.close()
-        assert waiting._threads == []
+        assert waiting._table.threads == []
         with told(own.attach("next")) as [mine]:
             assert thread_count() == 1
             os.write(writing, b"!")
@@ -320,7 +356,7 @@ def test_a_fork_while_a_thread_has_the_lock_does_not_hang_the_child(own: Handles
             pass
 
     with told(consumer) as [one]:
-        with waiting._lock:
+        with waiting._table._lock:
             code = in_fork(child)
         assert code == 0
 
