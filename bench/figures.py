@@ -115,6 +115,17 @@ _FIGURES = (
     ),
     _Figure("CPU of a consumer asleep on a 1 Hz stream", _Value("idle", _NATIVE, "cpu_share"), 0.001, "share"),
     _Figure(
+        "CPU of 500 asyncio handles that wait for one ring",
+        _Value("handles", "chronostream", "asyncio_cpu", {"rings": 1}),
+        0.01,
+        "share",
+    ),
+    _Figure(
+        "closing them one after the other",
+        _Value("handles", "chronostream", "asyncio_close_ns", {"rings": 1}),
+        500_000_000,
+    ),
+    _Figure(
         "import chronostream",
         _Value("imports", "chronostream", "chronostream_ns"),
         1.3,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bench.scenario import Scenario
 from bench.scenarios.calls import CALLS
 from bench.scenarios.cost import PUBLISH_BATCH, PUBLISH_ONE, READ_BATCH, READ_ONE, SCALE, SIZES
+from bench.scenarios.handles import HANDLES
 from bench.scenarios.latency import IDLE, LATENCY_BLOCK, LATENCY_SPIN
 from bench.scenarios.own import BACKFILL, CALENDAR, RECORDING
 from bench.scenarios.startup import IMPORTS, STARTUP
@@ -32,6 +33,7 @@ SCENARIOS: dict[str, Scenario] = {
         BACKFILL,
         CALENDAR,
         RECORDING,
+        HANDLES,
         CALLS,
         STARTUP,
         IMPORTS,
