@@ -53,10 +53,10 @@ def replay(
     its state: ``chronostream run`` with the same zone, frequencies, capacity and ``--sequencer boundary`` continues at
     the end of the range.
 
-    The range is ``start <= b < end``, from 1970 on. Errors, `stop` and `on_progress` are as for `fill`; arguments that
-    `StreamConfig` has too mean the same there. With ``speed="max"``, it does not wait for consumers: one that is slower
-    may lose events, and counts them. Otherwise `speed` says how much faster than real time it is, such as ``"60x"``, by
-    the boot clock of `clock`.
+    The range is ``start <= b < end``, from 1970 on. `speed` is ``"max"``, as fast as the memory allows, or how many
+    times faster than real time, such as ``"60x"``, by the boot clock of `clock`. A replay does not wait for consumers:
+    a slow one may lose events, and counts them. `stop`, `on_progress` and the errors are those of `fill`, the other
+    arguments those of `StreamConfig`.
     """
     config = StreamConfig(
         name=name,
