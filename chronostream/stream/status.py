@@ -187,14 +187,11 @@ def _difference(current: ZoneData, name: str) -> str | None:
 
 def _engine_status(state: StateReader, description: Description, checkpoint: Checkpoint | None) -> EngineStatus | None:
     condition, counts = state.condition()
+    missed, published = dict.fromkeys(description.frequencies, 0), dict.fromkeys(description.frequencies, Published())
     if checkpoint is not None:
-        known = [
-            (each.frequency, each.missed, checkpoint.published[each.frequency])
-            for each in checkpoint.scheduler.frequencies
-        ]
-    elif condition is Condition.QUARANTINED:  # A new stream, whose clock is not believed yet.
-        known = [(frequency, 0, Published()) for frequency in description.frequencies]
-    else:
+        missed = {known.frequency: known.missed for known in checkpoint.scheduler.frequencies}
+        published = checkpoint.published
+    elif condition is not Condition.QUARANTINED:  # A new stream whose clock is not believed yet has no checkpoint.
         return None
     return EngineStatus(
         condition=condition.value,
@@ -204,10 +201,10 @@ def _engine_status(state: StateReader, description: Description, checkpoint: Che
                 frequency=frequency,
                 last_timestamp=last.timestamp if last.sequence else None,
                 last_sequence=last.sequence or None,
-                missed=missed,
+                missed=missed[frequency],
                 lateness=Lateness.from_counts(*state.lateness(frequency)),
             )
-            for frequency, missed, last in known
+            for frequency, last in published.items()
         ),
     )
 
