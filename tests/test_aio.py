@@ -243,6 +243,7 @@ async def test_no_thread_is_started_while_there_is_something_to_read(name: str) 
 async def test_two_threads_never_use_the_handle_at_once(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     inside: list[str] = []
     crossed: list[str] = []
+    users = set()
     wait = Consumer.wait
 
     def watched_wait(consumer: Consumer, timeout_s: float | None = None) -> bool:
@@ -251,6 +252,7 @@ async def test_two_threads_never_use_the_handle_at_once(name: str, monkeypatch: 
     def watched(what: str, method: Callable[..., Any], *arguments: Any) -> Any:
         crossed.extend(f"{what} during {other}" for other in inside)
         inside.append(what)
+        users.add(threading.current_thread())
         try:
             return method(*arguments)
         finally:
@@ -278,6 +280,7 @@ async def test_two_threads_never_use_the_handle_at_once(name: str, monkeypatch: 
                 received.append((await anext(events)).sequence)
     assert sorted(received) == list(range(1, 101))
     assert crossed == []
+    assert users == {threading.current_thread()}
 
 
 async def test_closing_while_a_task_waits_ends_its_wait(name: str) -> None:

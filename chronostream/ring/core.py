@@ -85,10 +85,7 @@ class Reader(_Side, Protocol):
         """Wait for something to read; false when the time is up or the stream is marked closed."""
 
     def prepare_to_wait(self) -> int | None:
-        """Ask to be woken (docs/ring.md, W1 to W3); return the value of the futex word while nothing happens.
-
-        None: there is something to read, or the stream is marked closed.
-        """
+        """Ask to be woken (docs/ring.md, W1 to W3); return the futex word to sleep on, None if there is no need to."""
 
     def leave(self) -> None:
         """Free the slot in the table of consumers."""

@@ -29,6 +29,30 @@ with Producer.create(sys.argv[1], "<i8", 8) as producer:
         producer.publish(int(line))
 """
 
+# A filter of system calls, in the kernel's own language, has it answer as an older one does.
+_WITHOUT_WAITV = """
+import ctypes, errno, queue, struct, sys
+from chronostream.ring import Consumer, _futex
+from chronostream.ring.waiting import Watch
+
+load_number, if_equal, answer, allow = 0x20, 0x15, 0x06, 0x7FFF0000
+steps = [(load_number, 0, 0, 0), (if_equal, 0, 1, 449), (answer, 0, 0, 0x50000 | errno.ENOSYS), (answer, 0, 0, allow)]
+code = ctypes.create_string_buffer(b"".join(struct.pack("@HBBI", *step) for step in steps))
+program = ctypes.create_string_buffer(struct.pack("@HP", len(steps), ctypes.addressof(code)))
+set_no_new_privileges, set_filter = 38, 22
+assert ctypes.CDLL(None).prctl(set_no_new_privileges, 1, 0, 0, 0) == 0
+assert ctypes.CDLL(None).prctl(set_filter, 2, program, 0, 0) == 0
+
+calls = queue.SimpleQueue()
+with Consumer.attach(sys.argv[1], core=sys.argv[2]) as consumer:
+    watch = Watch(consumer)
+    assert watch.begin(calls.put)
+    print("waiting, one thread for each ring:", not _futex.can_wait_for_many(), flush=True)
+    assert not calls.get()
+    print("notified", flush=True)
+    watch.close()
+"""
+
 
 @pytest.fixture(autouse=True, params=[True, False], ids=["all rings in one thread", "each ring in its own"])
 def many(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[bool]:
@@ -359,6 +383,17 @@ def test_a_fork_while_a_thread_has_the_lock_does_not_hang_the_child(own: Handles
         with waiting._table._lock:
             code = in_fork(child)
         assert code == 0
+
+
+def test_a_kernel_without_futex_waitv_is_noticed(own: Handles, many: bool, programs: Programs) -> None:
+    if not many:
+        return
+    producer = own.create()
+    program = programs.python("-c", _WITHOUT_WAITV, own.name, own.consumer_core)
+    assert program.out.line() == "waiting, one thread for each ring: True"
+    producer.publish(1)
+    assert program.out.line() == "notified"
+    assert program.wait() == 0
 
 
 def test_a_process_that_may_not_use_futex_waitv_any_more_looks_now_and_then(
