@@ -19,10 +19,15 @@ LATE, EARLY = (Path(__file__).parent / "data" / f"tzdata-2023.{number}" for numb
 """The directories of both, by when that day begins."""
 
 
+def forget_zones() -> None:
+    """Have zones read from their files again; but UTC, which pandas compares by identity."""
+    zoneinfo.ZoneInfo.clear_cache(only_keys=zoneinfo.available_timezones() - {"UTC"})
+
+
 def start_anew(*directories: Path) -> None:
     """Have this process take zones from these directories, as one that was just started would."""
     zoneinfo.reset_tzpath(list(map(str, directories)))
-    zoneinfo.ZoneInfo.clear_cache()
+    forget_zones()
     calendar._shared.cache_clear()
     zones._known_zone.cache_clear()
 

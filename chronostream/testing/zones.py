@@ -11,13 +11,17 @@ from chronostream.calendar.zones import Period
 __all__ = ["other_calendar"]
 
 
-@lru_cache(maxsize=256)
 def other_calendar(timezone: str, shift_s: int, delay_s: int) -> Calendar:
     """Return the calendar of a zone with other data; the shared one if both differences are 0.
 
     The zone lies `shift_s` further east, and each change of its offset comes `delay_s` later.
     """
-    return _OtherCalendar(timezone, shift_s, delay_s) if shift_s or delay_s else Calendar.for_zone(timezone)
+    return _shifted(timezone, shift_s, delay_s) if shift_s or delay_s else Calendar.for_zone(timezone)
+
+
+@lru_cache(maxsize=256)
+def _shifted(timezone: str, shift_s: int, delay_s: int) -> Calendar:
+    return _OtherCalendar(timezone, shift_s, delay_s)
 
 
 class _OtherCalendar(Calendar):

@@ -22,6 +22,7 @@ from chronostream.calendar.zones import (
     zone_data,
 )
 from chronostream.errors import InvalidValueError
+from tests.zone_harness import forget_zones
 
 
 @pytest.mark.parametrize(
@@ -93,7 +94,7 @@ def system_zones(tmp_path: Path) -> Iterator[Path]:
     zoneinfo.reset_tzpath([str(tmp_path)])
     yield tmp_path
     zoneinfo.reset_tzpath(before)
-    zoneinfo.ZoneInfo.clear_cache()
+    forget_zones()
 
 
 def test_without_files_of_the_system_the_version_is_the_packages(system_zones: Path) -> None:
