@@ -50,6 +50,7 @@ def discard_unwritten(fd: int) -> None:
     """Drop the buffered text of an output that cannot be written to, so that Python's flush at exit does not fail."""
     stream = sys.stdout if fd == 1 else sys.stderr
     with suppress(OSError, ValueError):  # It may be closed.
+        fd = stream.fileno()
         before = os.dup(fd)
         silence(fd)
         stream.flush()
@@ -77,17 +78,36 @@ def waiting_stdout() -> Iterator[None]:
     if not isinstance(stream, io.TextIOWrapper):
         yield
         return
-    stream.flush()
-    raw = _Waiting(getattr(stream.buffer, "raw", None) or stream.buffer)
-    buffered = stream.line_buffering
-    out = io.TextIOWrapper(io.BufferedWriter(raw), stream.encoding, "backslashreplace", line_buffering=buffered)
+    with suppress(OSError):
+        stream.flush()
+    errors, out = stream.errors, stream
+    if not _is_blocking(stream):
+        # Only then: Ctrl-C just behind a write of Python's own would have the buffer write the same again.
+        raw = _Waiting(getattr(stream.buffer, "raw", None) or stream.buffer)
+        out = io.TextIOWrapper(io.BufferedWriter(raw), stream.encoding, line_buffering=stream.line_buffering)
+    out.reconfigure(errors="backslashreplace")
     sys.stdout = out
     try:
         yield
     finally:
         sys.stdout = stream
-        with suppress(OSError):  # What could not be written was reported when it was printed.
-            out.close()
+        try:
+            out.flush()
+        except (OSError, ValueError):  # What could not be written was reported when it was printed.
+            if out is stream:
+                discard_unwritten(1)
+        if out is not stream:
+            with suppress(OSError):
+                out.close()
+        elif not stream.closed:
+            stream.reconfigure(errors=errors)
+
+
+def _is_blocking(stream: io.TextIOWrapper) -> bool:
+    try:
+        return os.get_blocking(stream.fileno())
+    except (OSError, ValueError):  # It is no file, or closed.
+        return True
 
 
 class _Waiting(io.RawIOBase):
