@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import threading
 import time
 from collections.abc import Callable
@@ -33,6 +34,9 @@ def idle_handles(rings: int, idle_s: int) -> Sample:
         "uvloop": require("uvloop", "uvloop").new_event_loop,
     }
     names = [f"bench-handles-{os.getpid()}-{number}" for number in range(rings)]
+    # Each handle has several descriptors, and the usual limit is 1,024.
+    largest = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (largest, largest))
     values: dict[str, float] = {}
     with ExitStack() as producers:
         for name in names:
