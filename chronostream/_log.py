@@ -44,7 +44,7 @@ def print_error(line: str) -> None:
         _write_stderr(line)
         sys.stderr.flush()
     except OSError:
-        discard_unwritten(2)
+        discard_unwritten(sys.stderr)
 
 
 def _write_stderr(line: str) -> None:

@@ -8,7 +8,7 @@ import select
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, TextIO
 
 __all__ = [
     "discard_unwritten",
@@ -46,9 +46,8 @@ def silence(fd: int) -> None:
     os.close(null)
 
 
-def discard_unwritten(fd: int) -> None:
+def discard_unwritten(stream: TextIO) -> None:
     """Drop the buffered text of an output that cannot be written to, so that Python's flush at exit does not fail."""
-    stream = sys.stdout if fd == 1 else sys.stderr
     with suppress(OSError, ValueError):  # It may be closed.
         fd = stream.fileno()
         before = os.dup(fd)
@@ -91,16 +90,16 @@ def waiting_stdout() -> Iterator[None]:
         yield
     finally:
         sys.stdout = stream
-        try:
-            out.flush()
-        except (OSError, ValueError):  # What could not be written was reported when it was printed.
-            if out is stream:
-                discard_unwritten(1)
-        if out is not stream:
-            with suppress(OSError):
+        if out is stream:
+            try:
+                stream.flush()
+            except (OSError, ValueError):
+                discard_unwritten(stream)
+            if not stream.closed:
+                stream.reconfigure(errors=errors)
+        else:
+            with suppress(OSError):  # What could not be written was reported when it was printed.
                 out.close()
-        elif not stream.closed:
-            stream.reconfigure(errors=errors)
 
 
 def _is_blocking(stream: io.TextIOWrapper) -> bool:

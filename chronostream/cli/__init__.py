@@ -58,7 +58,7 @@ def _run(arguments: list[str]) -> int:
     except ChronoStreamError as error:
         message, status = str(error), _LIVE if isinstance(error, ProducerActiveError) else _FAILED
     except OSError as error:
-        discard_unwritten(1)
+        discard_unwritten(sys.stdout)
         message, status = str(error), _FAILED
     return _fail(message, status)
 

@@ -32,7 +32,7 @@ def tail(
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # A second Ctrl-C causes no traceback.
     except BrokenPipeError:
-        discard_unwritten(1)
+        discard_unwritten(sys.stdout)
 
 
 def _print_all(events: EventStream, count: int | None, format_: str) -> None:

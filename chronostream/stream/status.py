@@ -164,7 +164,6 @@ def stream_status(name: str, *, any_owner: bool = False) -> StreamStatus:
             status = StreamStatus(found, description, zone_data=known, zone_difference=difference)
             overdue_ns = None
             if description.source is not None:
-                freshness = state.freshness()
                 freshness = _judged(state.freshness(), found, realtime_ns)
                 if _had_time(found):
                     overdue_ns = freshness.stale_since_ns

@@ -204,8 +204,8 @@ def outputs():
 before, open_before, stdout = outputs(), len(os.listdir("/proc/self/fd")), sys.stdout
 for arguments in ["--version"], ["nonsense"], ["status", "{name}"], ["list"]:
     main(arguments)
-discard_unwritten(1)
-discard_unwritten(2)
+discard_unwritten(sys.stdout)
+discard_unwritten(sys.stderr)
 assert (outputs(), len(os.listdir("/proc/self/fd"))) == (before, open_before)
 assert sys.stdout is stdout
 print("still here")
