@@ -13,9 +13,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from multiprocessing.context import ForkProcess
 from pathlib import Path
+from types import FrameType
 from typing import Any, Self
 
 import numpy as np
@@ -151,6 +152,33 @@ def uses(producer: Producer, consumer: Consumer) -> list[Callable[[], object]]:
         lambda: consumer.application,
         lambda: consumer.header,
     ]
+
+
+@contextlib.contextmanager
+def at_line(files: Collection[str | None], number: int, action: Callable[[], object]) -> Iterator[list[int]]:
+    """Run `action` before the line of these files that runs as number `number` in the block; yield the lines so far."""
+    reached: list[int] = []
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        if frame.f_code.co_filename not in files:
+            return None
+        if event == "line" and len(reached) < number:
+            reached.append(frame.f_lineno)
+            if len(reached) == number:
+                before = sys.gettrace()
+                sys.settrace(None)
+                try:
+                    action()
+                finally:
+                    sys.settrace(before)
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        yield reached
+    finally:
+        sys.settrace(before)
 
 
 def fails(number: int) -> Callable[..., Any]:

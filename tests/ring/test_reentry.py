@@ -9,9 +9,7 @@ import contextlib
 import gc
 import itertools
 import signal
-import sys
-from collections.abc import Callable, Iterator
-from types import FrameType
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,7 +18,7 @@ import pytest
 from chronostream import ring as rings
 from chronostream.errors import BusyError, ClosedError, InvalidValueError, LostError
 from chronostream.ring import _portable, _side, consumer, producer, records
-from tests.ring.harness import CORES, Handles
+from tests.ring.harness import CORES, Handles, at_line
 
 CAPACITY = 8
 FILES = {module.__file__ for module in (_portable, _side, consumer, producer, records)}
@@ -129,33 +127,6 @@ def tried(ledger: Ledger, step: str) -> None:
         ledger.refused += 1
 
 
-@contextlib.contextmanager
-def at_line(number: int, action: Callable[[], object]) -> Iterator[list[int]]:
-    """Run `action` before one line of the handles and the cores, counted from the block's start; tell which came."""
-    reached: list[int] = []
-
-    def trace(frame: FrameType, event: str, _: object) -> Any:
-        if frame.f_code.co_filename not in FILES:
-            return None
-        if event == "line" and len(reached) < number:
-            reached.append(frame.f_lineno)
-            if len(reached) == number:
-                before = sys.gettrace()
-                sys.settrace(None)
-                try:
-                    action()
-                finally:
-                    sys.settrace(before)
-        return trace
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        yield reached
-    finally:
-        sys.settrace(before)
-
-
 WRITES = ["publish", "publish_many", "offer", "claim"]
 READS = ["read", "read_into", "peek"]
 
@@ -175,7 +146,7 @@ def test_what_comes_in_at_any_line_is_done_or_refused_and_all_adds_up(
     ledger = Ledger(own, dtype)
     for line in itertools.count(1):
         ledger.fill()
-        with at_line(line, lambda: tried(ledger, inner)) as reached:
+        with at_line(FILES, line, lambda: tried(ledger, inner)) as reached:
             tried(ledger, outer)
         ledger.check()
         ledger.read()
@@ -190,7 +161,7 @@ def test_a_handle_closed_at_any_line_of_a_call_takes_no_further_step(own: Handle
         ledger = Ledger(own, "<i8")
         ledger.fill()
         close = (lambda: ledger.producer.close(remove=False)) if outer in WRITES else ledger.consumer.close  # noqa: B023
-        with at_line(line, close) as reached, contextlib.suppress(ClosedError):
+        with at_line(FILES, line, close) as reached, contextlib.suppress(ClosedError):
             getattr(ledger, outer)()
         ledger.check_published()
         ledger.close()

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
 from collections.abc import Callable, Iterator
-from types import FrameType
-from typing import Any
 
 import pytest
 
@@ -14,6 +10,7 @@ from chronostream.errors import BusyError
 from chronostream.stream import events as module
 from chronostream.stream.events import EventStream, subscribe
 from tests.process_harness import Feed
+from tests.ring.harness import at_line
 from tests.streams import sequences
 
 EVENTS = 6
@@ -35,36 +32,13 @@ def read_two(stream: EventStream, received: list[int]) -> None:
     received += sequences(stream.read(2))
 
 
-@contextlib.contextmanager
-def interrupted(at: int, inner: Callable[[], None]) -> Iterator[list[int]]:
-    """Call `inner` before the line of events.py that runs as number `at`; yield the number of lines that have run."""
-    lines = [0]
-
-    def trace(frame: FrameType, event: str, _: Any) -> Any:
-        if frame.f_code.co_filename != module.__file__:
-            return None
-        if event == "line":
-            lines[0] += 1
-            if lines[0] == at:
-                sys.settrace(None)
-                inner()
-                sys.settrace(trace)
-        return trace
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        yield lines
-    finally:
-        sys.settrace(before)
-
-
 @pytest.mark.parametrize("begun", [False, True])  # Then some events are objects already, and some are still records.
 @pytest.mark.parametrize("inner", [take_one, read_two])
 @pytest.mark.parametrize("outer", [take_one, read_two])
 def test_each_event_comes_once_whichever_line_is_interrupted(feed: Feed, outer: Call, inner: Call, begun: bool) -> None:
-    at, lines, refused, done = 0, [1], 0, 0
-    while at <= lines[0]:
+    at, refused, done = 0, 0, 0
+    reached: list[int] = []
+    while len(reached) == at:
         at += 1
         with subscribe(feed.name) as stream:
             first = feed.ring.head
@@ -81,7 +55,7 @@ def test_each_event_comes_once_whichever_line_is_interrupted(feed: Feed, outer: 
 
             if begun:
                 take_one(stream, received)
-            with interrupted(at, use) as lines:
+            with at_line({module.__file__}, at, use) as reached:
                 outer(stream, received)
             received += sequences(stream.read())
             assert sorted(received) == list(range(first, first + EVENTS))
